@@ -1,0 +1,1 @@
+"""A file per vendor through which a warning leaves."""

@@ -1,0 +1,1 @@
+"""Speaks HTTP: turns requests into use cases and results into JSON; decides nothing."""

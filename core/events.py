@@ -1,0 +1,112 @@
+"""The facts that travel between rooms as rows: what happened, never what to do.
+
+An event is published in the transaction of its own fact (store.outbox). It names rows by key; a consumer reads them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationsStored:
+    """A batch of readings was committed."""
+
+    kind: ClassVar[str] = "observations_stored"
+    datastream_ids: list[int]
+    observed_from: datetime  #: oldest observed_at in the batch whose clock was not suspect
+    observed_until: datetime  #: newest, likewise
+    received_until: datetime  #: newest received_at: the scenario's "now" for this batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FootprintPublished:
+    """A hazard event has a new footprint version."""
+
+    kind: ClassVar[str] = "footprint_published"
+    footprint_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssessmentMade:
+    """A footprint was laid over a portfolio."""
+
+    kind: ClassVar[str] = "assessment_made"
+    assessment_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanMade:
+    """Routes were computed for a footprint."""
+
+    kind: ClassVar[str] = "plan_made"
+    evacuation_plan_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationStateChanged:
+    """A station fell silent, came back, or changed its level."""
+
+    kind: ClassVar[str] = "station_state_changed"
+    station_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarningChanged:
+    """A warning has a new version or a new state (drafted, approved, released, cancelled, ended)."""
+
+    kind: ClassVar[str] = "warning_changed"
+    warning_id: UUID
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarningReleased:
+    """A warning version may now be sent: deliveries are due."""
+
+    kind: ClassVar[str] = "warning_released"
+    warning_id: UUID
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerGiven:
+    """A policyholder answered: safe, help or damage."""
+
+    kind: ClassVar[str] = "answer_given"
+    answer_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteIssued:
+    """A quote was stored."""
+
+    kind: ClassVar[str] = "quote_issued"
+    quote_id: UUID
+
+
+Event = (
+    ObservationsStored
+    | FootprintPublished
+    | AssessmentMade
+    | PlanMade
+    | StationStateChanged
+    | WarningChanged
+    | WarningReleased
+    | AnswerGiven
+    | QuoteIssued
+)
+
+#: Who gets a row for each kind of event. `stream` is the browsers' stream; see store.outbox.
+SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
+    "observations_stored": ("watch", "stream"),
+    "footprint_published": ("assess", "plan", "stream"),
+    "assessment_made": ("stream",),
+    "plan_made": ("stream",),
+    "station_state_changed": ("stream",),
+    "warning_changed": ("stream",),
+    "warning_released": ("deliver",),
+    "answer_given": ("stream",),
+    "quote_issued": ("stream",),
+}

@@ -1,0 +1,113 @@
+"""Typed settings from the environment: the only reader of it.
+
+With none set, everything is embedded under `./var`. Names: `TOCSIN_` and the field; nested fields after two
+underscores, as in `TOCSIN_MQTT__HOST`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import InvalidInput
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class BadSettings(InvalidInput):
+    """A setting is wrong."""
+
+
+class MqttSettings(BaseModel):
+    """The broker that ingest listens to."""
+
+    host: str | None = None  #: none: an embedded broker is started
+    port: Port = 1883
+    username: str | None = None
+    password: SecretStr | None = None
+    tls_ca: Path | None = None  #: certificate authority; set it to speak TLS
+    client_id: str = "tocsin-ingest"
+    session_expiry_s: int = Field(default=7 * 86400, ge=0)
+
+
+class IngestSettings(BaseModel):
+    """How readings are batched and checked."""
+
+    batch_rows: int = Field(default=5000, ge=1, le=50_000)
+    batch_ms: int = Field(default=250, ge=1, le=60_000)
+    max_message_bytes: int = Field(default=64 * 1024, ge=256)
+    clock_skew_s: float = Field(default=120.0, ge=0)
+    spool_max_bytes: int = Field(default=2 * 1024**3, ge=1024**2)
+    metrics_port: Port | None = None
+
+
+class ApiSettings(BaseModel):
+    """Where the console and the API are served."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    public_url: str | None = None  #: the address that links in messages carry; default http://host:port
+    pool_size: int = Field(default=8, ge=1, le=100)
+    session_hours: float = Field(default=12.0, gt=0)
+    basemap: str = "bundled"  #: bundled, pmtiles:<url or path>, or style:<url>
+
+
+class DeliverSettings(BaseModel):
+    """Channels. One that has no settings is off; a database made for exercises may use only the fake provider."""
+
+    smtp_host: str | None = None
+    smtp_port: Port = 587
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_from: str = "warnings@localhost"
+    smtp_starttls: bool = True
+    webhook_secret: SecretStr | None = None
+    webpush_vapid_private_key: SecretStr | None = None
+    webpush_subject: str = "mailto:warnings@localhost"
+    webpush_hosts: list[str] = Field(
+        default_factory=lambda: [
+            "fcm.googleapis.com",
+            "updates.push.services.mozilla.com",
+            "web.push.apple.com",
+            "notify.windows.com",
+        ]
+    )
+    fake_url: str | None = None  #: the fake provider, for exercises and tests
+    auto_release_people: int = Field(default=500, ge=0)  #: above this audience two people must release
+    workers: int = Field(default=4, ge=1, le=64)
+
+
+class Settings(BaseSettings):
+    """All of Tocsin's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", env_nested_delimiter="__", extra="forbid")
+
+    home: Path = Path("var")
+    database_url: SecretStr | None = None  #: owner's URL; none: an embedded PostgreSQL is started
+    database_worker_url: SecretStr | None = None  #: login of role tocsin_worker; none: the owner's URL and SET ROLE
+    database_app_url: SecretStr | None = None  #: login of role tocsin_app; none: the owner's URL and SET ROLE
+    mode: Literal["live", "exercise"] = "live"
+    secret_key: SecretStr | None = None  #: signs links; none: made once and kept under `home`
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = False
+    mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    deliver: DeliverSettings = Field(default_factory=DeliverSettings)
+    test_data: Path = Path("../shared/data")
+    test_timescale_url: SecretStr | None = None
+    chromium: str | None = None
+    ui: Literal["auto", "skip", "require"] = "auto"
+
+
+def load_settings() -> Settings:
+    """Settings as the environment has them; raises BadSettings naming the variable and the reason."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        told = "; ".join(
+            f"TOCSIN_{'__'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise BadSettings(f"A setting is wrong: {told}") from error

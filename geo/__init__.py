@@ -1,0 +1,1 @@
+"""Knows what stands where, what a hazard does to it, and how people get out."""

@@ -1,0 +1,1 @@
+"""Turns messages and weather feeds into checked, stored observations and forecasts."""

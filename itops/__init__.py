@@ -1,0 +1,1 @@
+"""Prices the cost of IT downtime; keeps its incidents and service levels."""

@@ -1,0 +1,1 @@
+"""The database's own room: reaches it, changes its shape, passes work through it."""

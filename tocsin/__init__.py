@@ -1,0 +1,1 @@
+"""Starts the product: imports everything, and nothing imports it."""
