@@ -105,7 +105,9 @@ def rain_mm_h(cells: FloatArray, areas: npt.NDArray[np.int64], n_areas: int) -> 
         shape = np.where((t > 0) & (t < 1), np.sin(np.pi * np.clip(t, 0, 1)) ** 2, 0.0)
         d2 = (x[:, None] - cx[None, :]) ** 2 + (y[:, None] - cy[None, :]) ** 2
         total += peak * shape[None, :] * np.exp(-d2 / (2 * 6.5**2))
-    return np.stack([total[area == i].mean(axis=0) if (area == i).any() else total.mean(axis=0) for i in range(n_areas)])
+    return np.stack(
+        [total[area == i].mean(axis=0) if (area == i).any() else total.mean(axis=0) for i in range(n_areas)]
+    )
 
 
 def effective_rain(rain: FloatArray) -> FloatArray:

@@ -57,9 +57,9 @@ class StageAlong:
         for number, river in enumerate(self.terrain.channels):
             over = self.along(stages, number, river.s) - river.bank > SHALLOW_M
             parts += [
-                shapely.LineString(np.column_stack([river.x[a:b], river.y[a:b]])).buffer(
-                    float(river.width[a:b].max()) / 2 + 4, cap_style="flat"
-                )
+                shapely.LineString(np.column_stack([river.x[a:b], river.y[a:b]]))
+                .simplify(1.5)
+                .buffer(float(river.width[a:b].max()) / 2 + 4, cap_style="flat", quad_segs=2)
                 for a, b in runs(over)
                 if b - a >= 8
             ]

@@ -82,9 +82,7 @@ def build_roads(terrain: Terrain, towns: Sequence[Town], rng: np.random.Generato
     return build(_with_bridges(links, rivers))
 
 
-def _streets(
-    town: Town, rivers: shapely.MultiLineString, nodes: dict[str, list[tuple[float, float]]]
-) -> list[_Link]:
+def _streets(town: Town, rivers: shapely.MultiLineString, nodes: dict[str, list[tuple[float, float]]]) -> list[_Link]:
     x0 = town.x - (town.columns - 1) * _STREET_M / 2
     y0 = town.y - (town.rows - 1) * _STREET_M / 2
     at = {
@@ -149,7 +147,9 @@ def _nearest(p: tuple[float, float], among: Sequence[tuple[float, float]]) -> tu
     return min(among, key=lambda q: ((q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2, q))
 
 
-def _connectors(towns: Sequence[Town], nodes: dict[str, list[tuple[float, float]]], spines: list[_Spine]) -> list[_Link]:
+def _connectors(
+    towns: Sequence[Town], nodes: dict[str, list[tuple[float, float]]], spines: list[_Spine]
+) -> list[_Link]:
     links = []
     for town in towns:
         own = nodes[town.code]

@@ -48,10 +48,7 @@ class Scenario:
 def run(terrain: Terrain, rivers: Rivers, areas: npt.NDArray[np.int64], rng: np.random.Generator) -> Scenario:
     """Plays the storm once, scaled until the gauge that dies peaks a little above its red level."""
     levels = tuple(
-        {
-            name: round(float(np.interp(g.s, c.s, c.bank)) + above, 2)
-            for name, above in LEVEL_ABOVE_BANK_M.items()
-        }
+        {name: round(float(np.interp(g.s, c.s, c.bank)) + above, 2) for name, above in LEVEL_ABOVE_BANK_M.items()}
         for g in rivers.gauges
         for c in [terrain.channels[g.channel]]
     )
@@ -96,7 +93,7 @@ def _footprints(
             known_stage = np.maximum(highest, known_stage)
             reached = along.flooded(known_stage)
             # opened by 10 m: the contours of two stages run side by side for long stretches
-            new = multipolygon(shapely.difference(reached, known).buffer(-10.0).buffer(9.0))
+            new = multipolygon(shapely.difference(reached, known).buffer(-10.0, quad_segs=2).buffer(9.0, quad_segs=2))
             if not new.is_empty:
                 coming.append((arrival, new))
                 known = shapely.union_all([known, new])
@@ -111,4 +108,3 @@ def _footprints(
             )
         )
     return tuple(found), multipolygon(shapely.union_all(seen))
-

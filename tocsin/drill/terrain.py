@@ -26,7 +26,11 @@ PLANE = LocalPlane(ORIGIN_LON, ORIGIN_LAT)
 
 _STEP_M = 25.0  # between points of a channel
 MAIN, NORTH, SOUTH = 0, 1, 2
-CHANNEL_NAMES = ({"en": "Tarn River", "zh": "塔恩河"}, {"en": "North Brook", "zh": "北溪"}, {"en": "South Brook", "zh": "南溪"})
+CHANNEL_NAMES = (
+    {"en": "Tarn River", "zh": "塔恩河"},
+    {"en": "North Brook", "zh": "北溪"},
+    {"en": "South Brook", "zh": "南溪"},
+)
 
 
 @dataclass(frozen=True)
