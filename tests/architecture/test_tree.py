@@ -19,7 +19,6 @@ BANNED = {
     "datapoint": "observation",
     "sensor_id": "datastream",
     "dlq": "quarantine",
-    "dead_letter": "quarantine",
     "shelter": "safe zone",
     "refuge": "safe zone",
     "customer": "policyholder",
