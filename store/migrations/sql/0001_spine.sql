@@ -604,6 +604,7 @@ DO $$ BEGIN  -- ingest stages batches that hold readings twice; the database may
 END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO tocsin_worker;
 REVOKE UPDATE, DELETE ON audit FROM tocsin_worker;
+REVOKE UPDATE, DELETE ON quote FROM tocsin_worker;  -- a quote is never changed; another is issued
 -- What a database is for cannot be changed by anybody who works in it; a restore raises the epoch.
 REVOKE ALL ON installation, alembic_version FROM tocsin_worker;
 GRANT SELECT, UPDATE (fencing_epoch) ON installation TO tocsin_worker;
