@@ -222,9 +222,7 @@ def _open(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
         )
     raised = _raised(state, finding)
     if raised > state.level:
-        return _decide(
-            state, finding, now, Reason.ESCALATED, phase=Phase.ACTIVE, to=raised, message=Message.RAISE
-        )
+        return _decide(state, finding, now, Reason.ESCALATED, phase=Phase.ACTIVE, to=raised, message=Message.RAISE)
     # A silent gauge gives up nothing: what it last said may be long untrue.
     if not finding.silent:
         target = _lower_to(state, finding)

@@ -28,8 +28,8 @@ FOLDER = Path(__file__).resolve().parent
 
 #: As the database's own check of tenant.slug: no full stop, so the first one in a user name ends the tenant.
 TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-#: Station codes that can stand as one level of a topic and as a word in a password file.
-STATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+#: A station as it stands in a topic: one level, and a word in a password file.
+STATION = re.compile(r"[^\s/+#:]{1,200}")
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 _MADE = "(made by init)"
@@ -52,9 +52,10 @@ def device_user(tenant: str, station: str) -> str:
     """The account of a device; raises Refused where a name cannot be one level of a topic."""
     if not TENANT.fullmatch(tenant):
         raise Refused(f"tenant {tenant!r}: small letters, digits, - and _ only")
-    if not STATION.fullmatch(station):
-        raise Refused(f"station {station!r}: letters, digits, . _ ~ and - only, beginning with a letter or digit")
-    return f"{tenant}.{station}"
+    level = re.sub(r"\s+", "_", station.strip())  # as ingest.station writes it in a topic
+    if not STATION.fullmatch(level) or not level.isprintable():
+        raise Refused(f"station {station!r}: 1 to 200 printable characters without / + # and :")
+    return f"{tenant}.{level}"
 
 
 def device_rules(user: str) -> str:
@@ -156,7 +157,8 @@ def add(folder: Path, options: argparse.Namespace) -> None:
             raise Refused(f"{user} has an account; remove it first to give it a new password")
         password = secrets.token_urlsafe(32)
         users[user] = password_line(user, password)
-    print(f"user name: {user}\npassword:  {password}")
+    tenant, station = user.split(".", 1)
+    print(f"user name: {user}\npassword:  {password}\ntopics:    tocsin/v1/{tenant}/obs/{station}/...")
     _how_to_apply()
 
 

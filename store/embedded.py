@@ -152,6 +152,14 @@ class EmbeddedServer:
         """For the launcher, tests and repair; no part of Tocsin runs with it."""
         return f"postgresql://{_SUPERUSER}:{self._credentials[_SUPERUSER]}@{_HOST}:{self.port}/{database}"
 
+    def recreate(self, mode: Mode) -> None:
+        """Throws one of the two databases away and makes it anew, empty. Raises NotOwner."""
+        if self._lock is None or self._lock < 0:
+            raise NotOwner
+        with psycopg.connect(self.superuser_url(), autocommit=True) as conn:
+            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(DATABASES[mode])))
+        _provision(self, self._credentials, renew=False)
+
     def stop(self) -> None:
         """Ends sessions and stops the server; does nothing the second time. Raises NotOwner."""
         if self._lock is None:

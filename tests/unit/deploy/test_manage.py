@@ -156,9 +156,10 @@ def test_removing_takes_account_and_rules(ready: Path, capsys: pytest.CaptureFix
         ("demo", "+"),
         ("demo", "#"),
         ("demo", "a/b"),
-        ("demo", "a b"),
+        ("demo", "a\x07b"),
+        ("demo", "x" * 201),
         ("demo", "a:b"),
-        ("demo", "a\nuser tocsin-ingest"),
+        ("demo", "a\x00b"),
         ("demo", ""),
         ("de.mo", "G1"),
         ("+", "G1"),
@@ -169,6 +170,22 @@ def test_names_that_would_open_other_topics_are_refused(ready: Path, tenant: str
     before = (ready / "mosquitto" / "private" / "acl").read_bytes()
     assert run(ready, "device", "add", tenant, station) == 2
     assert (ready / "mosquitto" / "private" / "acl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "level"),
+    [
+        ("Nagalagam Street", "Nagalagam_Street"),
+        (" 宜昌 站\t2 ", "宜昌_站_2"),
+        ("Hanwella (new)", "Hanwella_(new)"),
+        ("a\nuser tocsin-ingest", "a_user_tocsin-ingest"),
+    ],
+)
+def test_a_station_is_named_as_in_its_topic(ready: Path, code: str, level: str) -> None:
+    assert run(ready, "device", "add", "demo", code) == 0
+    rules = (ready / "mosquitto" / "private" / "acl").read_text(encoding="utf-8")
+    assert f"\nuser demo.{level}\ntopic write tocsin/v1/demo/obs/{level}\n" in rules
+    assert rules.count("\nuser tocsin-ingest\n") == 1
 
 
 def test_devices_before_init_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
