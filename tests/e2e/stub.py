@@ -71,7 +71,7 @@ def valley(width: float, start: float = 0.25, end: float = 0.95) -> list[list[fl
 STATIONS: list[dict[str, Any]] = [
     {"code": "AR-01", "name": "Hilltop Weir", "share": 0.05, "level": "none", "state": "online", "peak": 1.6},
     {"code": "AR-02", "name": "Quarry Ford", "share": 0.25, "level": "yellow", "state": "online", "peak": 3.3},
-    {"code": "AR-03", "name": "Millbridge", "share": 0.45, "level": "unknown", "state": "silent", "held": "red", "peak": 5.4},
+    {"code": "AR-03", "name": "Millbridge", "share": 0.45, "level": "unknown", "state": "silent", "held": "red", "peak": 5.9},
     {"code": "AR-04", "name": "Old Town", "share": 0.65, "level": "orange", "state": "online", "peak": 4.3},
     {"code": "AR-05", "name": "Harbour Gate", "share": 0.9, "level": "blue", "state": "online", "peak": 2.4},
     {"code": "AR-06", "name": "Marsh Lock", "share": 0.98, "level": "unknown", "state": "unknown", "peak": 0.0},
