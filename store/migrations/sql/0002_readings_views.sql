@@ -1,0 +1,68 @@
+-- How readings are read. Tables of readings carry no tenant and no row-level security (columnstore forbids it), so
+-- tocsin_app has no grant on them, only on the three tenant_* views below.
+
+-- Each reading as it stands now: its newest revision with that revision's newest flags.
+CREATE VIEW observation_current AS
+SELECT o.datastream_id,
+       o.observed_at,
+       CASE WHEN r.revision IS NULL THEN o.value ELSE r.value END AS value,
+       coalesce(r.quality, o.quality) AS quality,
+       coalesce(r.tests, o.tests) AS tests,
+       coalesce(r.revision, 0::smallint) AS revision,
+       coalesce(r.flags_version, 0::smallint) AS flags_version,
+       coalesce(r.received_at, o.received_at) AS received_at
+FROM observation AS o
+LEFT JOIN LATERAL (
+    SELECT v.value, v.quality, v.tests, v.revision, v.flags_version, v.received_at
+    FROM observation_revision AS v
+    WHERE v.datastream_id = o.datastream_id AND v.observed_at = o.observed_at
+    ORDER BY v.revision DESC, v.flags_version DESC
+    LIMIT 1
+) AS r ON true;
+
+-- The bare comparison with '' stands outside the join so that it is evaluated once, before any row, and raises where no
+-- tenant was set: without it public rows alone would come back without an error.
+CREATE VIEW tenant_observation WITH (security_barrier) AS
+SELECT o.datastream_id, d.station_id, d.quantity, d.unit, o.observed_at, o.value, o.quality, o.tests, o.revision,
+       o.flags_version, o.received_at
+FROM datastream AS d
+JOIN station AS s ON s.station_id = d.station_id
+JOIN observation_current AS o ON o.datastream_id = d.datastream_id
+WHERE current_setting('app.tenant') <> ''
+  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+  AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
+
+CREATE VIEW tenant_latest_observation WITH (security_barrier) AS
+SELECT l.datastream_id, d.station_id, d.quantity, d.unit, l.observed_at, l.value, l.quality, l.received_at
+FROM datastream AS d
+JOIN station AS s ON s.station_id = d.station_id
+JOIN latest_observation AS l ON l.datastream_id = d.datastream_id
+WHERE current_setting('app.tenant') <> ''
+  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+  AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
+
+CREATE VIEW tenant_observation_rollup WITH (security_barrier) AS
+SELECT r.datastream_id, d.station_id, d.quantity, d.unit, r.hour, r.n, r.n_suspect, r.n_failed, r.n_missing, r.n_used,
+       r.lowest, r.highest, r.total / nullif(r.n_used, 0) AS mean
+FROM datastream AS d
+JOIN station AS s ON s.station_id = d.station_id
+JOIN observation_rollup AS r ON r.datastream_id = d.datastream_id
+WHERE current_setting('app.tenant') <> ''
+  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+  AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
+
+-- A view reads with its owner's rights. The worker's policies let it see every row of datastream and station, also where
+-- the schema's owner is no superuser and forced row-level security would show that owner nothing.
+GRANT SELECT ON tenant_observation, tenant_latest_observation, tenant_observation_rollup TO tocsin_app;
+GRANT CREATE ON SCHEMA public TO tocsin_worker;
+ALTER VIEW observation_current OWNER TO tocsin_worker;
+ALTER VIEW tenant_observation OWNER TO tocsin_worker;
+ALTER VIEW tenant_latest_observation OWNER TO tocsin_worker;
+ALTER VIEW tenant_observation_rollup OWNER TO tocsin_worker;
+REVOKE CREATE ON SCHEMA public FROM tocsin_worker;
+
+GRANT SELECT, INSERT ON observation, observation_revision TO tocsin_worker;  -- insert-only
+GRANT SELECT ON observation_rollup TO tocsin_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON rollup_dirty, observation_rollup_hour TO tocsin_worker;
+REVOKE EXECUTE ON FUNCTION ensure_reading_partitions(date[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ensure_reading_partitions(date[]) TO tocsin_worker;
