@@ -143,13 +143,16 @@ ORANGE_TEXTS = {
 
 
 def warning_versions(world: World) -> dict[str, list[wa.WarningVersion]]:
-    area = hz.Area if False else {"type": "Polygon", "coordinates": [valley(0.03, 0.32, 0.62)]}
+    area = {"type": "Polygon", "coordinates": [valley(0.03, 0.32, 0.62)]}
     red_state = "rejected" if world.rejected else "released" if world.released else "draft"
     common: dict[str, Any] = {
         "status": "Exercise",
         "sender": "flood-desk@example.org",
         "exercise": True,
         "onset_at": None,
+        "n_unreachable": 0,
+        "held": None,
+        "event": "flood",
         "references": [],
         "cap_url": "/v1/warnings/x/1/cap.xml",
     }
