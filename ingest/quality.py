@@ -99,9 +99,10 @@ class Thresholds:
 
 
 #: Defaults that hold for instruments of a kind, wherever they stand; a datastream's own thresholds go over them.
-#: level: no known river rises 6 m in ten minutes (0.01 m/s) and few fall back 1.5 m within one reading.
+#: level: few rivers rise and fall back 1.5 m within one reading; 0.03 m/s is 18 m in ten minutes, so that only a step
+#: that no water makes counts, and not the way back from a spike of 8 m.
 _DEFAULTS: dict[str, dict[str, object]] = {
-    "level": {"spike": 1.5, "provisional_step": 3.0, "rate_per_s": 0.01, "stuck_p": 0.01},
+    "level": {"spike": 1.5, "provisional_step": 3.0, "rate_per_s": 0.03, "stuck_p": 0.01},
     "discharge": {"stuck_p": 0.01},
     "rain": {},
     "rain_rate": {},

@@ -10,7 +10,7 @@ Nothing here reads or writes: the caller loads what `SeriesMemory` asks for, sto
 `commit`. A plan that was not stored is dropped, and the memory is as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -240,6 +240,10 @@ class SeriesMemory:
         slots = self._slots_of(np.unique(datastream_ids))
         self._loaded[slots] = False
         self._total[slots] = self._first[slots] = 0
+
+    def forget_known(self, datastream_ids: Iterable[int]) -> None:
+        """`forget` for ids of which some may never have been registered here."""
+        self.forget(np.array([i for i in datastream_ids if i in self._slots], dtype=np.int64))
 
     def forget_all(self) -> None:
         """Drops everything held, for instance because another process may have written meanwhile."""

@@ -193,11 +193,11 @@ def test_a_spike_is_suspect_at_once_and_stays_so_when_it_comes_back() -> None:
     store.feed([(1, 600 * i, 1.0 + 0.01 * i, False) for i in range(10)])
     store.feed([(1, 6000, 9.1, False)])
     assert store.rows[1][6000 * 10**6].quality == 3
-    assert store.rows[1][6000 * 10**6].tests == Check.SPIKE | Check.RATE | Check.PROVISIONAL
+    assert store.rows[1][6000 * 10**6].tests == Check.SPIKE | Check.PROVISIONAL
     store.feed([(1, 6600, 1.1, False)])
     spike = store.rows[1][6000 * 10**6]
     assert (spike.quality, spike.flags_version) == (3, 1)
-    assert spike.tests == Check.SPIKE | Check.RATE
+    assert spike.tests == Check.SPIKE
 
 
 def test_a_flash_flood_is_good_and_a_jump_that_stays_becomes_good() -> None:
