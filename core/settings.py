@@ -4,6 +4,8 @@ With none set, everything is embedded under `./var`. Names: `TOCSIN_` and the fi
 underscores, as in `TOCSIN_MQTT__HOST`.
 """
 
+import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,7 +52,7 @@ class ApiSettings(BaseModel):
     public_url: str | None = None  #: the address that links in messages carry; default http://host:port
     pool_size: int = Field(default=8, ge=1, le=100)
     session_hours: float = Field(default=12.0, gt=0)
-    basemap: str = "bundled"  #: bundled, pmtiles:<url or path>, or style:<url>
+    trusted_proxies: list[str] = Field(default_factory=list)  #: addresses whose X-Forwarded-For is believed
 
 
 class DeliverSettings(BaseModel):
@@ -97,12 +99,39 @@ class Settings(BaseSettings):
     deliver: DeliverSettings = Field(default_factory=DeliverSettings)
     test_data: Path = Path("../shared/data")
     test_timescale_url: SecretStr | None = None
+    test_postgres_url: SecretStr | None = None
     chromium: str | None = None
+    basemap: str = "bundled"  #: bundled, pmtiles:<url or path>, or style:<url>
+    basemap_attribution: str = ""  #: who made that basemap, shown on the map
+    supervisor_pid: int | None = None  #: set by the supervisor for the processes it starts: they end with it
+    supervisor_started: float | None = None
     ui: Literal["auto", "skip", "require"] = "auto"
+
+
+def _variables(model: type[BaseModel], prefix: str) -> dict[str, type[BaseModel] | None]:
+    """Environment variables of a settings model, and the nested model where one holds more."""
+    found: dict[str, type[BaseModel] | None] = {}
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        nested = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        found[f"{prefix}{name.upper()}"] = nested
+        if nested is not None:
+            found.update(_variables(nested, f"{prefix}{name.upper()}__"))
+    return found
+
+
+def setting_names() -> list[str]:
+    """Every environment variable that Tocsin reads."""
+    return sorted(name for name, nested in _variables(Settings, "TOCSIN_").items() if nested is None)
 
 
 def load_settings() -> Settings:
     """Settings as the environment has them; raises BadSettings naming the variable and the reason."""
+    known = _variables(Settings, "TOCSIN_")
+    for name in os.environ:
+        if name.startswith("TOCSIN_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise BadSettings(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
     try:
         return Settings()
     except ValidationError as error:

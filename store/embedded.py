@@ -127,6 +127,14 @@ class EmbeddedServer:
             self._cluster.start(None, self._conf, self._credentials[SUPERUSER])
         return True
 
+    def recreate(self, mode: Mode) -> None:
+        """Throws one of the two databases away and makes it anew, empty. Raises NotOwner."""
+        if self._lock is None or self._lock < 0:
+            raise NotOwner
+        with psycopg.connect(self.superuser_url(), autocommit=True) as conn:
+            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(DATABASES[mode])))
+        _provision(self, self._credentials, renew=False)
+
     def stop(self) -> None:
         """Ends sessions and stops the server; does nothing the second time. Raises NotOwner."""
         if self._lock is None:

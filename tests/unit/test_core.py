@@ -60,3 +60,9 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_MQTT__PORT", "seventy")
     with pytest.raises(BadSettings, match="TOCSIN_MQTT__PORT"):
         load_settings()
+
+
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOCSIN_DATABSE_URL", "x")
+    with pytest.raises(BadSettings, match="did you mean TOCSIN_DATABASE_URL"):
+        load_settings()
