@@ -16,6 +16,7 @@ import base64
 import contextlib
 import fcntl
 import hashlib
+import ipaddress
 import os
 import re
 import secrets
@@ -120,12 +121,19 @@ def init(folder: Path, options: argparse.Namespace) -> None:
         raise Refused(f"--public-url {options.public_url!r}: people sign in there, so it must be https")
     if not PROJECT.fullmatch(options.project):
         raise Refused(f"--project {options.project!r}: small letters, digits, - and _ only")
+    try:
+        subnet = ipaddress.ip_network(options.subnet)
+    except ValueError as error:
+        raise Refused(f"--subnet: {error}") from error
+    if not subnet.is_private or subnet.num_addresses < 8:
+        raise Refused(f"--subnet {options.subnet}: a private network of 8 addresses or more")
     given = {
         "PROJECT": options.project,
         "MODE": options.mode,
         "PUBLIC_URL": options.public_url.rstrip("/"),
         "API_PORT": str(options.api_port),
         "MQTT_PORT": str(options.mqtt_port),
+        "OUTSIDE_SUBNET": str(subnet),
         "SECRETS_GID": str(os.getgid()),
     }
     values: dict[str, str] = {}
@@ -204,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     start.add_argument("--project", default="tocsin", help="the compose project's name")
     start.add_argument("--api-port", type=_port, default=8000)
     start.add_argument("--mqtt-port", type=_port, default=1883)
+    start.add_argument("--subnet", default="172.30.77.0/24", help="addresses of the network in front of the API")
     start.set_defaults(run=init)
 
     device = commands.add_parser("device", help="accounts of devices").add_subparsers(required=True, metavar="COMMAND")

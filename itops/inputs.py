@@ -2,38 +2,89 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from itops.fleet import Asset, Fleet
 from itops.incident import Incident, IncidentTable
 from itops.policy import Cover, SystemAvailability
-from itops.submission import Submission
+from itops.submission import Submission, submission_from
+
+_FLEET_COLUMNS = (
+    "asset_id", "device_class", "commissioned_on", "retired_on", "manufacturer", "model", "site", "value"
+)  # fmt: skip
+_INCIDENT_COLUMNS = ("asset_id", "opened", "restored", "cause", "incident_id")
 
 
 def canonical_inputs(
     submission: Submission, fleet: Fleet, incidents: IncidentTable, priors_text: str
 ) -> dict[str, Any]:
-    """Everything a premium depends on, in plain JSON values; enough to compute it again.
+    """Everything a quote depends on, in plain JSON values; enough to compute it again, word for word.
 
-    Row order, column order, spelling of numbers, file names and columns nobody reads have no part in it.
+    Row order, column order, spelling of numbers and file names have no part in it.
     """
     return {
         "submission": _plain_submission(submission),
+        "assumed": [list(item) for item in submission.assumed],
         "fleet": {
-            "columns": [
-                "asset_id", "device_class", "commissioned_on", "retired_on", "manufacturer", "model", "site", "value"
-            ],
+            "columns": list(_FLEET_COLUMNS),
             "rows": [_plain_asset(asset) for asset in fleet.assets],
+            "ignored_columns": list(fleet.ignored_columns),
         },
         "incidents": {
-            "columns": ["asset_id", "opened", "restored", "cause", "incident_id"],
+            "columns": list(_INCIDENT_COLUMNS),
             "rows": [_plain_incident(item) for item in incidents.incidents],
+            "ignored_columns": list(incidents.ignored_columns),
         },
         "priors": json.loads(priors_text, parse_float=str, parse_int=str),
-    }  # fmt: skip
+    }
+
+
+def read_inputs(
+    inputs: Mapping[str, Any], *, known_classes: Collection[str]
+) -> tuple[Submission, Fleet, IncidentTable]:
+    """What canonical_inputs was made from. The tables were checked when they were read the first time."""
+    submission = replace(
+        submission_from(inputs["submission"], known_classes=known_classes),
+        assumed=tuple((name, value) for name, value in inputs["assumed"]),
+    )
+    fleet = Fleet(
+        assets=tuple(_asset(row) for row in inputs["fleet"]["rows"]),
+        ignored_columns=tuple(inputs["fleet"]["ignored_columns"]),
+    )
+    class_of = {asset.asset_id: asset.device_class for asset in fleet.assets}
+    incidents = IncidentTable(
+        incidents=tuple(
+            Incident(
+                asset_id=asset_id,
+                device_class=class_of[asset_id],
+                opened=datetime.fromisoformat(opened),
+                restored=None if restored is None else datetime.fromisoformat(restored),
+                cause=cause,
+                incident_id=incident_id,
+            )
+            for asset_id, opened, restored, cause, incident_id in inputs["incidents"]["rows"]
+        ),
+        ignored_columns=tuple(inputs["incidents"]["ignored_columns"]),
+    )
+    return submission, fleet, incidents
+
+
+def _asset(row: Sequence[Any]) -> Asset:
+    asset_id, device_class, commissioned_on, retired_on, manufacturer, model, site, value = row
+    return Asset(
+        asset_id=asset_id,
+        device_class=device_class,
+        commissioned_on=date.fromisoformat(commissioned_on),
+        retired_on=None if retired_on is None else date.fromisoformat(retired_on),
+        manufacturer=manufacturer,
+        model=model,
+        site=site,
+        value=None if value is None else Decimal(value),
+    )
 
 
 def hash_inputs(canonical: Mapping[str, Any]) -> str:

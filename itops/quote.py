@@ -285,7 +285,7 @@ def _assumptions(submission: Submission, priors: Priors, names: tuple[str, ...])
         out.append(
             Assumption(name=f"repair-time prior, {key}", value=value, kind=item.basis.kind, basis=item.basis.text)
         )
-    for key, (value, basis) in priors.assumptions.items():
+    for key, (value, basis) in sorted(priors.assumptions.items()):
         out.append(Assumption(name=key.replace("_", " "), value=value, kind=basis.kind, basis=basis.text))
     for cover in submission.covers:
         if isinstance(cover, BusinessInterruption):

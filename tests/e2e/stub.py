@@ -71,7 +71,7 @@ def valley(width: float, start: float = 0.25, end: float = 0.95) -> list[list[fl
 STATIONS: list[dict[str, Any]] = [
     {"code": "AR-01", "name": "Hilltop Weir", "share": 0.05, "level": "none", "state": "online", "peak": 1.6},
     {"code": "AR-02", "name": "Quarry Ford", "share": 0.25, "level": "yellow", "state": "online", "peak": 3.3},
-    {"code": "AR-03", "name": "Millbridge", "share": 0.45, "level": "unknown", "state": "silent", "held": "red", "peak": 5.4},
+    {"code": "AR-03", "name": "Millbridge", "share": 0.45, "level": "unknown", "state": "silent", "held": "red", "peak": 5.9},
     {"code": "AR-04", "name": "Old Town", "share": 0.65, "level": "orange", "state": "online", "peak": 4.3},
     {"code": "AR-05", "name": "Harbour Gate", "share": 0.9, "level": "blue", "state": "online", "peak": 2.4},
     {"code": "AR-06", "name": "Marsh Lock", "share": 0.98, "level": "unknown", "state": "unknown", "peak": 0.0},
@@ -143,13 +143,16 @@ ORANGE_TEXTS = {
 
 
 def warning_versions(world: World) -> dict[str, list[wa.WarningVersion]]:
-    area = hz.Area if False else {"type": "Polygon", "coordinates": [valley(0.03, 0.32, 0.62)]}
+    area = {"type": "Polygon", "coordinates": [valley(0.03, 0.32, 0.62)]}
     red_state = "rejected" if world.rejected else "released" if world.released else "draft"
     common: dict[str, Any] = {
         "status": "Exercise",
         "sender": "flood-desk@example.org",
         "exercise": True,
         "onset_at": None,
+        "n_unreachable": 0,
+        "held": None,
+        "event": "flood",
         "references": [],
         "cap_url": "/v1/warnings/x/1/cap.xml",
     }

@@ -1,14 +1,21 @@
 """`tocsin quote`: prices IT-operations cover."""
 
+import asyncio
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from itops.repository import StoredQuote
+    from itops.underwrite import Priced
+    from store.pool import AsyncConnection
 
 
 class _QuoteGroup(TyperGroup):
@@ -43,12 +50,79 @@ def register(app: typer.Typer) -> None:
     app.add_typer(quotes, name="quote")
 
 
+Tenant = Annotated[str, typer.Option("--tenant", help="Whose quote it is: the tenant's slug. Needed with --store.")]
+
+
 @quotes.command()
-def issue(submission: Submission, as_json: AsJson = False) -> None:
+def issue(
+    submission: Submission,
+    as_json: AsJson = False,
+    store: Annotated[
+        bool, typer.Option("--store/--no-store", help="Keep the quote in the database, unchangeable, under an id.")
+    ] = False,
+    tenant: Tenant = "",
+) -> None:
     """Price a submission. The same inputs give the same premium to the cent, and the same hash."""
     from itops import underwrite
 
-    result = underwrite.price_files(submission).result()
+    if store and not tenant:
+        raise typer.BadParameter(
+            "--store needs --tenant SLUG: a stored quote belongs to a tenant", param_hint="--tenant"
+        )
+    priced = underwrite.price_files(submission)
+    result = priced.result()
+    if store:
+        stored = asyncio.run(_store(priced, tenant))
+        result = {"quote_id": str(stored.quote_id), "issued_at": stored.issued_at.isoformat(), **stored.result}
+    _print(result, as_json)
+
+
+@quotes.command()
+def rerun(
+    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Compute a stored quote again from its stored inputs; fails if a cent differs."""
+    stored = asyncio.run(_rerun(quote_id))
+    _print({"quote_id": str(stored.quote_id), "issued_at": stored.issued_at.isoformat(), **stored.result}, as_json)
+    typer.echo("computed again: the same to the cent", err=True)
+
+
+async def _store(priced: "Priced", slug: str) -> "StoredQuote":
+    from core.errors import NotFound
+    from itops import repository, underwrite
+    from store.clock import read_clock
+
+    async with await _connect() as conn:
+        tenant_id = await repository.find_tenant(conn, slug)
+        if tenant_id is None:
+            raise NotFound(f"There is no tenant {slug!r}")
+        clock = await read_clock(conn)
+        return await underwrite.issue_quote(conn, priced, tenant_id=tenant_id, now=clock.now())
+
+
+async def _rerun(quote_id: UUID) -> "StoredQuote":
+    from itops import underwrite
+
+    async with await _connect() as conn:
+        return await underwrite.rerun_quote(conn, quote_id)
+
+
+async def _connect() -> "AsyncConnection":
+    """A worker's connection to the configured database, or to the embedded one that runs now."""
+    from core.settings import load_settings
+    from store import embedded
+    from store.pool import NoDatabase, connect_worker_async, worker_url
+
+    settings = load_settings()
+    try:
+        url = worker_url(settings)
+    except NoDatabase:
+        url = embedded.attach(settings.home).url(settings.mode, "worker")
+    return await connect_worker_async(url)
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
     else:
@@ -75,6 +149,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         return made
 
     console.print(Text(f"Quote for {result['insured']}", style="bold"))
+    if "quote_id" in result:
+        console.print(Text(f"{'stored as':<27}{result['quote_id']}, issued {result['issued_at']}"), soft_wrap=True)
     for name, value in (
         ("technical premium", money(result["premium"])),
         ("expected loss", money(result["expected_loss"])),

@@ -119,7 +119,8 @@ def effective_rain(rain: FloatArray) -> FloatArray:
     total = np.cumsum(rain, axis=-1)
     above = np.maximum(total - 0.2 * retention, 0.0)
     excess = above**2 / (above + retention)
-    return np.diff(excess, axis=-1, prepend=0.0)
+    result: FloatArray = np.diff(excess, axis=-1, prepend=0.0)
+    return result
 
 
 def cascade(inflow: FloatArray, k_s: float, n: int = 3) -> FloatArray:
@@ -217,4 +218,5 @@ def _rating(terrain: Terrain, gauge: Gauge, stage: FloatArray) -> FloatArray:
     heights = np.sort(terrain.hand[cells])
     depth = np.maximum(stage[:, None] - heights[None, heights < stage[-1]], 0.0)
     floodplain = (depth ** (5 / 3)).sum(axis=1) * CELL_M**2 / length / _N_FLOODPLAIN
-    return np.sqrt(slope) * (width * stage ** (5 / 3) / _N_CHANNEL + floodplain) + np.arange(len(stage)) * 1e-9
+    flow: FloatArray = np.sqrt(slope) * (width * stage ** (5 / 3) / _N_CHANNEL + floodplain)
+    return flow + np.arange(len(stage)) * 1e-9  # rising even where the bed is dry, so that it can be inverted

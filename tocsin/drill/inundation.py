@@ -1,5 +1,6 @@
 """Stage to footprint: where the water stands for given stages at the gauges, and where it is forecast to stand."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ def filled(field: FloatArray, level: float) -> list[BaseGeometry]:
     found = contour_generator(x, y, padded, fill_type=FillType.OuterOffset).filled(level, 1e12)
     polygons: list[BaseGeometry] = []
     for points, offsets in zip(*found, strict=True):
-        rings = [points[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        rings = [points[a:b] for a, b in itertools.pairwise(offsets)]
         holes = [r for r in rings[1:] if shapely.Polygon(r).area > _SMALLEST_M2]
         polygon = shapely.Polygon(rings[0], holes)
         if polygon.area > _SMALLEST_M2:

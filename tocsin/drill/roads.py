@@ -1,5 +1,6 @@
-"""The drill's roads: grid towns on both banks, valley and ridge roads, lanes up the hills, bridges at every crossing."""
+"""The drill's roads: grid towns on both banks, valley and ridge roads, hill lanes, a bridge at every crossing."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,9 +40,9 @@ _TOWNS = (
 )
 _STREETS = (
     ("River Street", "河街"), ("Mill Street", "磨坊街"), ("Market Street", "市场街"), ("Bell Street", "钟楼街"),
-    ("School Street", "学校街"), ("Garden Street", "花园街"), ("Orchard Street", "果园街"), ("Station Street", "车站街"),
-    ("Weavers Street", "织工街"), ("Potters Street", "陶工街"), ("Spring Street", "泉水街"), ("Terrace Street", "台地街"),
-    ("Chapel Street", "礼拜堂街"), ("Upper Street", "上街"),
+    ("School Street", "学校街"), ("Garden Street", "花园街"), ("Orchard Street", "果园街"),
+    ("Station Street", "车站街"), ("Weavers Street", "织工街"), ("Potters Street", "陶工街"),
+    ("Spring Street", "泉水街"), ("Terrace Street", "台地街"), ("Chapel Street", "礼拜堂街"), ("Upper Street", "上街"),
 )  # fmt: skip
 _ORDINALS = "一二三四五六七八九十"
 
@@ -75,7 +76,7 @@ def build_roads(terrain: Terrain, towns: Sequence[Town], rng: np.random.Generato
         links += _streets(town, rivers, town_nodes)
     spines = _valley_roads(terrain, rng)
     for names, speed, points in spines:
-        links += [_Link(a, b, names, speed) for a, b in zip(points[:-1], points[1:], strict=True)]
+        links += [_Link(a, b, names, speed) for a, b in itertools.pairwise(points)]
     links += _connectors(towns, town_nodes, spines)
     links += _lanes(terrain, spines, rng)
     links.append(_viaduct(terrain, spines))
@@ -188,7 +189,7 @@ def _lanes(terrain: Terrain, spines: list[_Spine], rng: np.random.Generator) -> 
                 keep = shapely.distance(terrain.channel_lines, shapely.points(line)) > _FROM_RIVER_M
                 keep[0] = keep[-1] = True
                 line = [p for p, ok in zip(line, keep, strict=True) if ok]
-                links += [_Link(p, q, names, 40.0) for p, q in zip(line[:-1], line[1:], strict=True)]
+                links += [_Link(p, q, names, 40.0) for p, q in itertools.pairwise(line)]
     return links
 
 

@@ -71,7 +71,7 @@ def _footprints(
     along: StageAlong, rivers: Rivers, rain: FloatArray, stage: FloatArray, rng: np.random.Generator
 ) -> tuple[tuple[Footprint, ...], BaseGeometry]:
     last = int(DURATION_H * 3600 / STEP_S)
-    issued = [k for k in range(0, last + 1, _EVERY_STEPS)]
+    issued = list(range(0, last + 1, _EVERY_STEPS))
     now = {k: along.flooded(stage[:, k]) for k in issued}
     # the forecast is the same model with the rain to come misjudged: more at the start of the storm than later
     error = np.exp(rng.normal(0.0, 0.18, len(issued)))

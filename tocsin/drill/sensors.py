@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from geo.crs import FloatArray
 from tocsin.drill.hydrology import BASINS, DYING_GAUGE, STEP_S, Gauge, Rivers
 from tocsin.drill.inundation import StageAlong, filled, multipolygon, to_lon_lat
 from tocsin.drill.scenario import DURATION_H, Scenario
@@ -18,11 +19,11 @@ NOISE_M = 0.008
 _LOST = 0.012  # share of messages that never arrive
 _OUTAGE = ("gw-north", 9.5, 10.4)  # gateway, from h, until h: its readings come in one pack afterwards
 _BASIN_NAMES = {
-    "west": {"en": "West Basin", "zh": "西区"},
-    "north": {"en": "North Basin", "zh": "北区"},
-    "middle": {"en": "Middle Basin", "zh": "中区"},
-    "south": {"en": "South Basin", "zh": "南区"},
-    "lower": {"en": "Lower Basin", "zh": "下区"},
+    "west": {"en": "West Basin Rain", "zh": "西区雨量站"},
+    "north": {"en": "North Basin Rain", "zh": "北区雨量站"},
+    "middle": {"en": "Middle Basin Rain", "zh": "中区雨量站"},
+    "south": {"en": "South Basin Rain", "zh": "南区雨量站"},
+    "lower": {"en": "Lower Basin Rain", "zh": "下区雨量站"},
 }
 
 
@@ -76,7 +77,7 @@ def sensors_of(terrain: Terrain, rivers: Rivers, scenario: Scenario) -> tuple[Se
         code = f"RG-{basin[0].upper()}"
         found.append(
             Sensor(
-                code=code, names={k: f"{v} {'Rain' if k == 'en' else '雨量站'}" for k, v in _BASIN_NAMES[basin].items()},
+                code=code, names=_BASIN_NAMES[basin],
                 lon=round(host.lon + 0.004, 6), lat=round(host.lat + 0.006, 6), quantity="rain", unit="mm", river="",
                 basin=basin, gateway=host.gateway, levels={}, reach=None, gauge=i,
             )
@@ -125,18 +126,18 @@ def _of_sensor(number: int, sensor: Sensor, scenario: Scenario, rng: np.random.G
     n = int(DURATION_H * 3600 / INTERVAL_S) + 1
     hours = np.arange(n) * INTERVAL_S / 3600.0
     if sensor.quantity == "level":
-        value = scenario.stage_m[sensor.gauge, ::step][:n] + rng.normal(0.0, NOISE_M, n)
-        value = np.round(np.maximum(value, 0.0), 3)
+        value: FloatArray = scenario.stage_m[sensor.gauge, ::step][:n] + rng.normal(0.0, NOISE_M, n)
+        value = np.maximum(value, 0.0).round(3)
         last_h = died_at_h(scenario) if sensor.gauge == DYING_GAUGE else np.inf
         for at in rng.choice(np.arange(12, n - 12), 1):  # one bad echo in the whole event
             if sensor.code == "SB-02":
                 value[at] += 4.0
         if sensor.unit == "cm":
-            value = np.round(value * 100.0, 1)
+            value = (value * 100.0).round(1)
     else:
         mm = scenario.rain_mm_h[sensor.gauge] * STEP_S / 3600.0
         total = np.concatenate([[0.0], np.add.reduceat(mm, np.arange(0, len(mm), step))])[:n]
-        value = np.round(np.round(total * rng.normal(1.0, 0.04, n) / 0.2) * 0.2, 1)  # a tipping bucket of 0.2 mm
+        value = ((total * rng.normal(1.0, 0.04, n) / 0.2).round() * 0.2).round(1)  # a tipping bucket of 0.2 mm
         last_h = np.inf
     lost = rng.random(n) < _LOST
     delay = rng.uniform(1.0, 12.0, n) / 3600.0

@@ -9,6 +9,13 @@ from core.errors import InvalidInput
 from geo.crs import FloatArray
 from geo.network import RoadNetwork
 from tocsin.drill import fleet, hydrology, people, roads, scenario, sensors, terrain
+from tocsin.drill.fleet import Fleet
+from tocsin.drill.hydrology import Rivers
+from tocsin.drill.people import Location, Policyholder, SafeZone
+from tocsin.drill.roads import Town
+from tocsin.drill.scenario import Scenario
+from tocsin.drill.sensors import Sensor, Sent
+from tocsin.drill.terrain import Terrain
 
 TENANT = "drill"
 TENANT_NAME = "Tarn Valley Mutual (exercise)"
@@ -29,19 +36,19 @@ class World:
 
     seed: int
     starts_at: datetime
-    terrain: terrain.Terrain
-    rivers: hydrology.Rivers
-    scenario: scenario.Scenario
-    towns: tuple[roads.Town, ...]
+    terrain: Terrain
+    rivers: Rivers
+    scenario: Scenario
+    towns: tuple[Town, ...]
     network: RoadNetwork
-    locations: tuple[people.Location, ...]
+    locations: tuple[Location, ...]
     location_x: FloatArray  #: local metres, also of locations whose place the file does not tell
     location_y: FloatArray
-    policyholders: tuple[people.Policyholder, ...]
-    safe_zones: tuple[people.SafeZone, ...]
-    sensors: tuple[sensors.Sensor, ...]
-    sent: tuple[sensors.Sent, ...]
-    fleet: fleet.Fleet
+    policyholders: tuple[Policyholder, ...]
+    safe_zones: tuple[SafeZone, ...]
+    sensors: tuple[Sensor, ...]
+    sent: tuple[Sent, ...]
+    fleet: Fleet
 
     @property
     def ends_at(self) -> datetime:

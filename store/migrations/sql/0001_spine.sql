@@ -338,7 +338,8 @@ CREATE TABLE assessment (
     exposed_tiv    numeric(22, 2) NOT NULL,
     n_unknown      bigint NOT NULL,                -- locations that could not be placed
     unknown_tiv    numeric(22, 2) NOT NULL,
-    currency       text NOT NULL,
+    currency       text NOT NULL,                  -- of the two amounts above: the portfolio's
+    by_currency    jsonb NOT NULL DEFAULT '{}',    -- {"EUR": {"n_locations", "exposed_tiv", "n_unknown", "unknown_tiv"}}, decimal text
     computed_at    timestamptz NOT NULL,
     FOREIGN KEY (tenant_id, portfolio_id) REFERENCES portfolio (tenant_id, portfolio_id) ON DELETE CASCADE,
     UNIQUE (footprint_id, portfolio_id),
@@ -388,6 +389,7 @@ CREATE TABLE evacuation_plan (
     road_network_id    uuid NOT NULL REFERENCES road_network,
     tenant_id          uuid NOT NULL REFERENCES tenant,
     counts             jsonb NOT NULL,             -- households by status
+    margins            jsonb NOT NULL DEFAULT '{}', -- how careful it is: geo/evacuation.py Margins
     closed_edges       bytea NOT NULL,             -- geometry of closed roads, WKB multilinestring, for the map
     computed_at        timestamptz NOT NULL,
     UNIQUE (tenant_id, footprint_id, road_network_id),
@@ -402,7 +404,8 @@ CREATE TABLE household_route (
     safe_zone_id       uuid REFERENCES safe_zone,
     travel_s           double precision,
     distance_m         double precision,
-    leave_by           timestamptz,                -- none: nothing on the way is forecast to close
+    leave_by           timestamptz,                -- by when this route must be begun; none: nothing on it is forecast to close
+    last_way_out       timestamptz,                -- when the last way by any road closes, never before leave_by; none: never
     inside_m           double precision NOT NULL DEFAULT 0,
     reason             text NOT NULL DEFAULT '',
     geometry           bytea,                      -- line from the household to the safe zone
@@ -621,6 +624,7 @@ DO $$ BEGIN  -- ingest stages batches that hold readings twice; the database may
 END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO tocsin_worker;
 REVOKE UPDATE, DELETE ON audit FROM tocsin_worker;
+REVOKE UPDATE, DELETE ON quote FROM tocsin_worker;  -- a quote is never changed; another is issued
 -- What a database is for cannot be changed by anybody who works in it; a restore raises the epoch.
 REVOKE ALL ON installation, alembic_version FROM tocsin_worker;
 GRANT SELECT, UPDATE (fencing_epoch) ON installation TO tocsin_worker;

@@ -64,7 +64,7 @@ def test_an_exercise_has_its_own_name_and_ports(folder: Path) -> None:
     code = run(
         folder,
         *("init", "--public-url", "http://localhost:8100", "--mode", "exercise", "--project", "tocsin-exercise"),
-        *("--api-port", "8100", "--mqtt-port", "1983"),
+        *("--api-port", "8100", "--mqtt-port", "1983", "--subnet", "172.30.78.0/24"),
     )
     assert code == 0
     loaded = reading.load(environment=_environment(folder))
@@ -72,6 +72,7 @@ def test_an_exercise_has_its_own_name_and_ports(folder: Path) -> None:
     assert loaded["services"]["watch"]["environment"]["TOCSIN_MODE"] == "exercise"
     assert loaded["services"]["api"]["ports"] == ["127.0.0.1:8100:8000"]
     assert loaded["services"]["mosquitto"]["ports"] == ["127.0.0.1:1983:1883"]
+    assert loaded["networks"]["outside"]["ipam"]["config"] == [{"subnet": "172.30.78.0/24"}]
 
 
 def test_only_their_owner_and_the_broker_read_the_secrets(ready: Path) -> None:
@@ -101,6 +102,13 @@ def test_a_second_init_keeps_the_secrets(ready: Path, capsys: pytest.CaptureFixt
 def test_init_refuses_an_address(folder: Path, address: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "init", "--public-url", address) == 2
     assert told in capsys.readouterr().err
+    assert not (folder / ".env").exists()
+
+
+@pytest.mark.parametrize("subnet", ["172.30.77.1/24", "8.8.8.0/24", "172.30.77.0/31", "outside"])
+def test_init_refuses_a_network(folder: Path, subnet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "init", "--public-url", "https://warn.example.org", "--subnet", subnet) == 2
+    assert "--subnet" in capsys.readouterr().err
     assert not (folder / ".env").exists()
 
 

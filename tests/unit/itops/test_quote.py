@@ -16,7 +16,7 @@ from itops.policy import BadTerms
 from itops.quote import NothingInForce
 from itops.submission import BadSubmission, NoAsOfDate, NoExposureWindow
 from itops.table import BadTable
-from itops.underwrite import UnreadableFile, price_files
+from itops.underwrite import UnreadableFile, price_files, price_inputs
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -291,3 +291,14 @@ def test_annual_limit_caps_every_year(tmp_path: Path) -> None:
     assert capped["quantile_99"] == 100000
     assert capped["tail_mean"]["amount"] == pytest.approx(100000, abs=0.01)
     assert capped["expected_loss"] < free["expected_loss"]
+
+
+def test_computed_again_from_its_inputs_whatever_the_order_of_their_keys(tmp_path: Path) -> None:
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: turned(value[name]) for name in sorted(value, key=lambda name: (len(name), name))}
+        return [turned(item) for item in value] if isinstance(value, list) else value
+
+    priced = price_files(written(tmp_path, submission()))
+    again = price_inputs(turned(json.loads(json.dumps(priced.inputs))))
+    assert again.result() == priced.result()

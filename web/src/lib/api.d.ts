@@ -643,7 +643,7 @@ export interface paths {
         put?: never;
         /**
          * Public Receipt
-         * @description Keeps that a message reached the phone or was shown.
+         * @description Keeps that a message reached the phone or was shown; once each.
          */
         post: operations["public_receipt"];
         delete?: never;
@@ -922,6 +922,20 @@ export interface components {
             as_of: string;
             /** Items */
             items: components["schemas"]["AssessmentOut"][];
+        };
+        /**
+         * Audience
+         * @description People a version is for, as an approval binds it. Channel `none`: inside the area, and no channel reaches them.
+         */
+        Audience: {
+            /** By Channel */
+            by_channel: {
+                [key: string]: number;
+            };
+            /** By Language */
+            by_language: {
+                [key: string]: number;
+            };
         };
         /**
          * Basemap
@@ -1369,6 +1383,11 @@ export interface components {
         NumberSource: {
             /** Hazard Event */
             hazard_event: string;
+            /**
+             * Ended At
+             * @description Of the hazard event: past where the numbers are history.
+             */
+            ended_at: string | null;
             /** Footprint Version */
             footprint_version: number;
             /**
@@ -1660,9 +1679,10 @@ export interface components {
             state: "warning" | "all_clear" | "no_warning" | "cannot_tell";
             /**
              * State Reason
-             * @description Why, as a stable word: `silent_station`, `no_rule`, `paused`, or empty.
+             * @description Why we cannot tell. `silent_station`: a gauge is not heard. `not_watched`: no gauge watches this place. `no_place`: we do not know where the person lives. `not_checked`: nobody has looked lately. `being_checked`: a warning may be coming. `expired`: the last warning ran out without a word.
+             * @enum {string}
              */
-            state_reason: string;
+            state_reason: "" | "silent_station" | "not_watched" | "no_place" | "not_checked" | "being_checked" | "expired";
             /**
              * Checked At
              * Format: date-time
@@ -1684,12 +1704,10 @@ export interface components {
             /** Channels */
             channels: components["schemas"]["ChannelCheck"][];
             /**
-             * Emergency Numbers
-             * @default [
-             *       "112"
-             *     ]
+             * Sending Paused
+             * @description The operator has stopped sending: messages may be missing.
              */
-            emergency_numbers: string[];
+            sending_paused: boolean;
         };
         /**
          * PublicRoute
@@ -1890,10 +1908,23 @@ export interface components {
          * @description A submission: the fleet, its incidents, and the terms asked for.
          */
         QuoteRequest: {
-            /** Submission */
+            /**
+             * Submission
+             * @description As `tocsin quote` reads it; docs/methods/itops.md lists its fields.
+             */
             submission: {
                 [key: string]: unknown;
             };
+            /**
+             * Fleet Csv
+             * @description The fleet table, CSV text.
+             */
+            fleet_csv: string;
+            /**
+             * Incidents Csv
+             * @description The incident table, CSV text.
+             */
+            incidents_csv: string;
         };
         /**
          * QuoteSummary
@@ -2294,7 +2325,7 @@ export interface components {
              * Phase
              * @description Where the rule's lifecycle stands; none: no rule watches this station.
              */
-            phase: ("normal" | "pending" | "active" | "stale" | "clearing") | null;
+            phase: ("normal" | "pending" | "active" | "stale" | "clearing" | "cleared" | "expired") | null;
             /**
              * Held
              * @description A warning stands because the station fell silent while it was up.
@@ -2484,6 +2515,18 @@ export interface components {
              * @description 0: released by the system, below the automatic ceiling.
              */
             n_approvals_needed: number;
+            /**
+             * N Unreachable
+             * @description Of the audience, people whom no channel reaches.
+             */
+            n_unreachable: number;
+            /**
+             * Held
+             * @description Why a draft cannot be released at all, such as a missing area; none: it can.
+             */
+            held: string | null;
+            /** Event */
+            event: string;
             /** Station Code */
             station_code: string | null;
             /** Station Name */
@@ -2588,6 +2631,18 @@ export interface components {
              * @description 0: released by the system, below the automatic ceiling.
              */
             n_approvals_needed: number;
+            /**
+             * N Unreachable
+             * @description Of the audience, people whom no channel reaches.
+             */
+            n_unreachable: number;
+            /**
+             * Held
+             * @description Why a draft cannot be released at all, such as a missing area; none: it can.
+             */
+            held: string | null;
+            /** Event */
+            event: string;
             /** Station Code */
             station_code: string | null;
             /** Station Name */
@@ -2620,15 +2675,12 @@ export interface components {
             content_sha256: string;
             /** References */
             references: string[];
-            /** Area */
-            area: components["schemas"]["Polygon"] | components["schemas"]["MultiPolygon"];
             /**
-             * Audience
-             * @description People by channel and by language, as counted now.
+             * Area
+             * @description None: nobody can be warned by it; see `held`.
              */
-            audience: {
-                [key: string]: unknown;
-            };
+            area: (components["schemas"]["Polygon"] | components["schemas"]["MultiPolygon"]) | null;
+            audience: components["schemas"]["Audience"];
             /** Approvals */
             approvals: components["schemas"]["ApprovalOut"][];
             /** Deliveries */

@@ -20,8 +20,9 @@ export class LinkRefused extends Error {}
 
 const TIMEOUT_MS = 8000;
 
-async function ask(token: string, path: string, body?: unknown): Promise<Response> {
+async function ask(token: string, path: string, body?: unknown, language?: string): Promise<Response> {
   const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
+  if (language !== undefined) headers["Accept-Language"] = language;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   return fetch(path, {
     method: body === undefined ? "GET" : "POST",
@@ -34,8 +35,8 @@ async function ask(token: string, path: string, body?: unknown): Promise<Respons
 }
 
 /** The situation now. Raises LinkRefused where the link is not valid any more; any other error means not reached. */
-export async function fetchNow(token: string): Promise<Now> {
-  const answer = await ask(token, "/v1/public/now");
+export async function fetchNow(token: string, language?: string): Promise<Now> {
+  const answer = await ask(token, "/v1/public/now", undefined, language);
   if (answer.status === 401 || answer.status === 403) throw new LinkRefused();
   if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
   return (await answer.json()) as Now;

@@ -114,7 +114,7 @@ class Phone {
     this.#running = true;
     clearTimeout(this.#timer);
     try {
-      const now = await fetchNow(this.token);
+      const now = await fetchNow(this.token, this.#languageChosen ? this.language : undefined);
       this.kept = { now, at: Date.now() };
       this.tick = Date.now();
       this.unreachable = false;
@@ -212,6 +212,7 @@ class Phone {
     if (chosen) {
       this.#languageChosen = true;
       void keep("language", language);
+      void this.refresh(); // the warning's own text in that language, where there is one
     }
   }
 }

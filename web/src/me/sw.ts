@@ -46,8 +46,6 @@ interface PushMessage {
   warning_id?: string;
   delivery_id?: string;
   url?: string;
-  exercise?: boolean;
-  all_clear?: boolean;
 }
 
 self.addEventListener("push", (event) => {
@@ -63,7 +61,7 @@ async function shown(data: PushMessageData | null): Promise<void> {
   }
   await keep("push", { message, at: Date.now() });
   // Every push must show something: a silent one costs the permission on some phones.
-  await self.registration.showNotification(`${message.exercise ? "EXERCISE 演练 · " : ""}${message.headline ?? "Tocsin"}`, {
+  await self.registration.showNotification(message.headline ?? "Tocsin", {
     body: message.instruction ?? "",
     tag: message.warning_id ?? "tocsin",
     icon: "/icon.svg",
