@@ -103,9 +103,7 @@ def release(
     if held is not None:
         return Release(approvals_needed=2, reason=held, held=held)
     if usual is not None and n_people > max(UNUSUAL_FACTOR * usual, UNUSUAL_FLOOR):
-        return Release(
-            approvals_needed=2, reason=Reason.DRAFT_AUDIENCE_UNUSUAL, held=Reason.DRAFT_AUDIENCE_UNUSUAL
-        )
+        return Release(approvals_needed=2, reason=Reason.DRAFT_AUDIENCE_UNUSUAL, held=Reason.DRAFT_AUDIENCE_UNUSUAL)
     if n_people > auto_release_people:
         return Release(approvals_needed=2, reason=Reason.DRAFT_AUDIENCE_TOO_LARGE)
     if level > rule.automatic_ceiling:

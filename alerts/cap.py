@@ -331,7 +331,9 @@ def _check_element(element: etree._Element, name: str, path: str, problems: list
         if children:
             problems.append(Problem(where=path, what=f"element '{_short(children[0])}' is not allowed here"))
             return
-        _check_text("".join(element.itertext(with_tail=False)) if not len(element) else _text(element), name, path, problems)
+        _check_text(
+            "".join(element.itertext(with_tail=False)) if not len(element) else _text(element), name, path, problems
+        )
         return
     if (element.text or "").strip(_XML_SPACE) or any((child.tail or "").strip(_XML_SPACE) for child in element):
         problems.append(Problem(where=path, what="text is not allowed here"))
@@ -646,9 +648,7 @@ _CATEGORY = {"earthquake": "Geo", "fire": "Fire"}
 def rings(area: BaseGeometry) -> tuple[tuple[tuple[float, float], ...], ...]:
     """Closed (lon, lat) rings, one a polygon. CAP knows no holes: a hole is warned with what surrounds it."""
     parts: list[Polygon] = [part for part in getattr(area, "geoms", [area]) if not part.is_empty]
-    return tuple(
-        tuple((float(x), float(y)) for x, y in shapely.get_coordinates(part.exterior)) for part in parts
-    )
+    return tuple(tuple((float(x), float(y)) for x, y in shapely.get_coordinates(part.exterior)) for part in parts)
 
 
 def of_alert(alert: Alert, *, sender_name: str | None = None, web: str | None = None) -> CapMessage:

@@ -134,9 +134,7 @@ def render(facts: Facts, language: str, default: str = "en") -> Text:
     if facts.exercise:
         mark = words["exercise"]
         space = "" if language == "zh" else ": "
-        headline, description, instruction = (
-            f"{mark}{space}{part}" for part in (headline, description, instruction)
-        )
+        headline, description, instruction = (f"{mark}{space}{part}" for part in (headline, description, instruction))
     return Text(headline=headline, description=description, instruction=instruction)
 
 

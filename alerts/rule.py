@@ -219,9 +219,7 @@ def from_definition(
         raise BadRule(f"Rule {code!r}: the definition has unknown fields", fields=unknown)
     given: dict[str, Any] = {name: definition[name] for name in _PLAIN if name in definition}
     try:
-        given |= {
-            name: timedelta(seconds=definition[f"{name}_s"]) for name in _DURATIONS if f"{name}_s" in definition
-        }
+        given |= {name: timedelta(seconds=definition[f"{name}_s"]) for name in _DURATIONS if f"{name}_s" in definition}
         given["thresholds"] = {level(name): float(value) for name, value in definition["thresholds"].items()}
         if "automatic_ceiling" in definition:
             given["automatic_ceiling"] = level(definition["automatic_ceiling"])

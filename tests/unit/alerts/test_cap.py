@@ -175,7 +175,9 @@ def _mutate(root: etree._Element, chance: random.Random) -> None:
     elements = [one for one in root.iter() if isinstance(one.tag, str)]
     one = chance.choice(elements)
     parent = one.getparent()
-    action = chance.choice(["drop", "double", "move", "text", "rename", "insert", "tail", "attribute", "namespace", "dsig", "comment"])
+    action = chance.choice(
+        ["drop", "double", "move", "text", "rename", "insert", "tail", "attribute", "namespace", "dsig", "comment"]
+    )
     if action == "drop" and parent is not None:
         parent.remove(one)
     elif action == "double" and parent is not None:
@@ -197,7 +199,9 @@ def _mutate(root: etree._Element, chance: random.Random) -> None:
     elif action == "namespace" and parent is not None:
         one.tag = chance.choice(["{urn:other}x", "x", f"{{{cap._DSIG}}}Signature"])
     elif action == "dsig":
-        root.insert(chance.choice([len(root), chance.randrange(len(root) + 1)]), etree.Element(f"{{{cap._DSIG}}}Signature"))
+        root.insert(
+            chance.choice([len(root), chance.randrange(len(root) + 1)]), etree.Element(f"{{{cap._DSIG}}}Signature")
+        )
     elif action == "comment":
         one.insert(chance.randrange(len(one) + 1), etree.Comment("c") if chance.random() < 0.5 else etree.PI("p", "q"))
 
@@ -228,7 +232,9 @@ def _agree(document: bytes, xsd: etree.XMLSchema) -> bool:
 def _signed_before_info(root: etree._Element) -> bool:
     """A signature before an `info`: the schema puts it last, but libxml2 lets it pass in some places. We do not."""
     names = [one.tag for one in root if isinstance(one.tag, str)]
-    return f"{{{cap._DSIG}}}Signature" in names[: max((i for i, one in enumerate(names) if one == f"{NS}info"), default=0)]
+    return (
+        f"{{{cap._DSIG}}}Signature" in names[: max((i for i, one in enumerate(names) if one == f"{NS}info"), default=0)]
+    )
 
 
 def test_a_signature_stands_last() -> None:
@@ -263,7 +269,9 @@ def test_many_mutated_documents_have_the_schemas_verdict(xsd: etree.XMLSchema) -
     _campaign(xsd, lambda seed: random.Random(f"long-{seed}"), 60_000)
 
 
-_LEAVES = [etree.QName(one).localname for one in etree.fromstring(FULL).iter() if isinstance(one.tag, str) and not len(one)]
+_LEAVES = [
+    etree.QName(one).localname for one in etree.fromstring(FULL).iter() if isinstance(one.tag, str) and not len(one)
+]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -278,7 +286,9 @@ def test_any_text_in_any_leaf_has_the_schemas_verdict(name: str, text: str, xsd:
 
 
 _TIMES = st.datetimes(
-    min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.sampled_from([UTC, timezone(timedelta(hours=8))])
+    min_value=datetime(1990, 1, 1),
+    max_value=datetime(2100, 1, 1),
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=8))]),
 ).map(lambda at: at.replace(microsecond=0))
 _WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=40)
 _COORDINATE = st.tuples(st.floats(-180, 180), st.floats(-90, 90))

@@ -155,7 +155,9 @@ def test_cancel_is_not_an_all_clear_and_old_readings_do_not_raise_it_again() -> 
 def test_batches_order_and_repetition_make_no_difference(seed: int) -> None:
     chance = random.Random(seed)
     readings = [
-        reading(10 * i + chance.random(), chance.uniform(1, 7), chance.choice([1, 1, 1, 3, 4]), chance.choice([0, 0, 5, 40]))
+        reading(
+            10 * i + chance.random(), chance.uniform(1, 7), chance.choice([1, 1, 1, 3, 4]), chance.choice([0, 0, 5, 40])
+        )
         for i in range(60)
         if chance.random() > 0.2
     ]

@@ -95,7 +95,9 @@ def test_giving_up_needs_readings_below_for_the_dwell() -> None:
     assert not evaluate(rule(), falling[:4], at(30)).gives_up(Level.ORANGE)
     assert evaluate(rule(), falling, at(40)).gives_up(Level.ORANGE)
     # between threshold and threshold less hysteresis nothing is given up
-    assert not evaluate(rule(), [reading(minute, 3.85) for minute in (0, 10, 20, 30, 40)], at(40)).gives_up(Level.ORANGE)
+    assert not evaluate(rule(), [reading(minute, 3.85) for minute in (0, 10, 20, 30, 40)], at(40)).gives_up(
+        Level.ORANGE
+    )
     # time without readings is no evidence
     assert not evaluate(rule(), falling[:3], at(60)).gives_up(Level.ORANGE)
 
@@ -147,7 +149,9 @@ def test_thresholds_must_rise_and_be_named_once() -> None:
 
 
 def test_the_definition_round_trips_and_refuses_what_it_does_not_know() -> None:
-    one = rule(k=2, n=3, automatic=True, automatic_ceiling=Level.RED, timezone="Asia/Colombo", place={"en": "Kitulgala"})
+    one = rule(
+        k=2, n=3, automatic=True, automatic_ceiling=Level.RED, timezone="Asia/Colombo", place={"en": "Kitulgala"}
+    )
     told = definition(one)
     keys = {"rule_id": one.rule_id, "version": 1, "tenant_id": TENANT, "code": "kitulgala", "datastream_id": 7}
     assert from_definition(definition=told, **keys) == one
