@@ -31,6 +31,11 @@ _HEALTHY_AFTER_S = 60.0
 class AlreadyRunning(Conflict):
     """Tocsin already runs from this home; stop it first, or set TOCSIN_HOME to another folder."""
 
+    def __init__(self, *, home: str, holder: str) -> None:
+        pid, _, role = holder.partition(" ")
+        super().__init__(home=home, pid=pid or "unknown")
+        self.role = role
+
 
 @dataclass(slots=True)
 class Child:
@@ -50,7 +55,7 @@ class Child:
 class Supervisor:
     """Owns the children of one home."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, role: str = "supervisor") -> None:
         self.home = home.resolve()
         self.run_dir = self.home / "run"
         self.log_dir = self.home / "log"
@@ -63,10 +68,10 @@ class Supervisor:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
-            raise AlreadyRunning(home=str(self.home), pid=self._lock.read().strip() or "unknown") from None
+            raise AlreadyRunning(home=str(self.home), holder=self._lock.read().strip()) from None
         self._lock.seek(0)
         self._lock.truncate()
-        self._lock.write(str(os.getpid()))
+        self._lock.write(f"{os.getpid()} {role}")
         self._lock.flush()
         os.set_inheritable(self._lock.fileno(), False)
 
@@ -92,15 +97,15 @@ class Supervisor:
         draft.write_text(json.dumps({name: list(pair) for name, pair in self._recorded.items()}))
         draft.replace(self._record_file)
 
-    def end_leftovers(self) -> list[str]:
-        """Ends what an earlier run of this home left behind; gives their names."""
+    def end_leftovers(self, but: int | None = None) -> list[str]:
+        """Ends what an earlier run of this home left behind, all but one process; gives their names."""
         try:
             recorded: dict[str, list[float]] = json.loads(self._record_file.read_text())
         except (FileNotFoundError, ValueError):
             return []
         ended = []
         for name, (pid, start_time) in recorded.items():
-            if lifeline.is_alive(int(pid), start_time):
+            if int(pid) != but and lifeline.is_alive(int(pid), start_time):
                 log.warning("ending what an earlier run left behind", process=name, pid=int(pid))
                 _end(int(pid), start_time)
                 ended.append(name)

@@ -1,0 +1,165 @@
+"""Everything a premium depends on, in one spelling, and its hash."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from itops.fleet import Asset, Fleet
+from itops.incident import Incident, IncidentTable
+from itops.policy import Cover, SystemAvailability
+from itops.submission import Submission, submission_from
+
+_FLEET_COLUMNS = (
+    "asset_id", "device_class", "commissioned_on", "retired_on", "manufacturer", "model", "site", "value"
+)  # fmt: skip
+_INCIDENT_COLUMNS = ("asset_id", "opened", "restored", "cause", "incident_id")
+
+
+def canonical_inputs(
+    submission: Submission, fleet: Fleet, incidents: IncidentTable, priors_text: str
+) -> dict[str, Any]:
+    """Everything a quote depends on, in plain JSON values; enough to compute it again, word for word.
+
+    Row order, column order, spelling of numbers and file names have no part in it.
+    """
+    return {
+        "submission": _plain_submission(submission),
+        "assumed": [list(item) for item in submission.assumed],
+        "fleet": {
+            "columns": list(_FLEET_COLUMNS),
+            "rows": [_plain_asset(asset) for asset in fleet.assets],
+            "ignored_columns": list(fleet.ignored_columns),
+        },
+        "incidents": {
+            "columns": list(_INCIDENT_COLUMNS),
+            "rows": [_plain_incident(item) for item in incidents.incidents],
+            "ignored_columns": list(incidents.ignored_columns),
+        },
+        "priors": json.loads(priors_text, parse_float=str, parse_int=str),
+    }
+
+
+def read_inputs(
+    inputs: Mapping[str, Any], *, known_classes: Collection[str]
+) -> tuple[Submission, Fleet, IncidentTable]:
+    """What canonical_inputs was made from. The tables were checked when they were read the first time."""
+    submission = replace(
+        submission_from(inputs["submission"], known_classes=known_classes),
+        assumed=tuple((name, value) for name, value in inputs["assumed"]),
+    )
+    fleet = Fleet(
+        assets=tuple(_asset(row) for row in inputs["fleet"]["rows"]),
+        ignored_columns=tuple(inputs["fleet"]["ignored_columns"]),
+    )
+    class_of = {asset.asset_id: asset.device_class for asset in fleet.assets}
+    incidents = IncidentTable(
+        incidents=tuple(
+            Incident(
+                asset_id=asset_id,
+                device_class=class_of[asset_id],
+                opened=datetime.fromisoformat(opened),
+                restored=None if restored is None else datetime.fromisoformat(restored),
+                cause=cause,
+                incident_id=incident_id,
+            )
+            for asset_id, opened, restored, cause, incident_id in inputs["incidents"]["rows"]
+        ),
+        ignored_columns=tuple(inputs["incidents"]["ignored_columns"]),
+    )
+    return submission, fleet, incidents
+
+
+def _asset(row: Sequence[Any]) -> Asset:
+    asset_id, device_class, commissioned_on, retired_on, manufacturer, model, site, value = row
+    return Asset(
+        asset_id=asset_id,
+        device_class=device_class,
+        commissioned_on=date.fromisoformat(commissioned_on),
+        retired_on=None if retired_on is None else date.fromisoformat(retired_on),
+        manufacturer=manufacturer,
+        model=model,
+        site=site,
+        value=None if value is None else Decimal(value),
+    )
+
+
+def hash_inputs(canonical: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical inputs as JSON with sorted keys and no blanks, in UTF-8; in hexadecimal."""
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _number(value: Decimal) -> str:
+    """One spelling for one number: 1.50, 1.5 and 15e-1 are the same."""
+    return format(value.normalize(), "f")
+
+
+def _plain_submission(s: Submission) -> dict[str, Any]:
+    return {
+        "insured": s.insured,
+        "exposure_window": {"from": s.exposure_from.isoformat(), "to": s.exposure_to.isoformat()},
+        "as_of": s.as_of.isoformat(),
+        "policy_period": {"from": s.period_from.isoformat(), "to": s.period_to.isoformat()},
+        "time_zone": s.time_zone.key,
+        "currency": s.currency,
+        "covers": sorted((_plain_cover(cover) for cover in s.covers), key=lambda cover: str(cover["cover"])),
+        "annual": {
+            "deductible": _number(s.annual.deductible),
+            "limit": None if s.annual.limit is None else _number(s.annual.limit),
+        },
+        "expenses": {
+            "acquisition": _number(s.loadings.acquisition),
+            "administration": _number(s.loadings.administration),
+            "profit": _number(s.loadings.profit),
+            "loss_adjustment": _number(s.loadings.loss_adjustment),
+            "service_cost": _number(s.loadings.service_cost),
+        },
+        "risk_load": {"cost_of_capital": _number(s.charge.rate), "tvar_level": s.charge.level},
+    }
+
+
+def _plain_cover(cover: Cover) -> dict[str, Any]:
+    terms = {
+        "cover": cover.name,
+        "deductible": _number(cover.terms.deductible),
+        "coinsurance": _number(cover.terms.coinsurance),
+        "limit": _number(cover.terms.limit),
+    }
+    if isinstance(cover, SystemAvailability):
+        return terms | {
+            "restoration_target_h": cover.restoration_target_h,
+            "compensation_per_breach": _number(cover.compensation_per_breach),
+            "compensation_per_hour": _number(cover.compensation_per_hour),
+        }
+    return terms | {
+        "revenue_per_hour": _number(cover.revenue_per_hour),
+        "affected_share": {name: _number(share) for name, share in sorted(cover.affected_share.items())},
+        "waiting_period_h": cover.waiting_period_h,
+        "waiting_period_type": cover.waiting_period_type,
+        "indemnity_period_h": cover.indemnity_period_h,
+    }
+
+
+def _plain_asset(asset: Asset) -> list[str | None]:
+    return [
+        asset.asset_id,
+        asset.device_class,
+        asset.commissioned_on.isoformat(),
+        None if asset.retired_on is None else asset.retired_on.isoformat(),
+        asset.manufacturer,
+        asset.model,
+        asset.site,
+        None if asset.value is None else _number(asset.value),
+    ]
+
+
+def _plain_incident(item: Incident) -> list[str | None]:
+    return [item.asset_id, _moment(item.opened), _moment(item.restored), item.cause, item.incident_id]
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,26 @@
+/** What is selected lives in the address, so that a view can be sent to a colleague. */
+
+export interface Selection {
+  station: string | null;
+  warning: string | null;
+  lang: string | null;
+}
+
+const NAMES = ["station", "warning", "lang"] as const;
+
+export function readSelection(search: string): Selection {
+  const params = new URLSearchParams(search);
+  return { station: params.get("station"), warning: params.get("warning"), lang: params.get("lang") };
+}
+
+/** `search` with the selection in it; other parameters stay. */
+export function writeSelection(search: string, selection: Selection): string {
+  const params = new URLSearchParams(search);
+  for (const name of NAMES) {
+    const value = selection[name];
+    if (value === null) params.delete(name);
+    else params.set(name, value);
+  }
+  const text = params.toString();
+  return text === "" ? "" : `?${text}`;
+}
