@@ -134,7 +134,8 @@ class Progress:
             over.set()
         if done.returncode != 0:
             told = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-            raise FrontEndNotBuilt(f"{text}: exit code {done.returncode}: " + " | ".join(told[-6:]))
+            blamed = [line.removeprefix("npm error ") for line in told if line.startswith("npm error ")][:4]
+            raise FrontEndNotBuilt(f"{text}: exit code {done.returncode}: " + " | ".join(blamed or told[-6:]))
 
 
 def build(web: Path, static: Path, progress: Progress) -> None:

@@ -53,6 +53,15 @@ class StationStateChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedStateChanged:
+    """All of a tenant's stations, or the message broker, went or came back: one alarm for all of them."""
+
+    kind: ClassVar[str] = "feed_state_changed"
+    feed: str
+    state: str  #: up or down
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WarningChanged:
     """A warning has a new version or a new state (drafted, approved, released, cancelled, ended)."""
 
@@ -92,6 +101,7 @@ Event = (
     | AssessmentMade
     | PlanMade
     | StationStateChanged
+    | FeedStateChanged
     | WarningChanged
     | WarningReleased
     | AnswerGiven
@@ -105,6 +115,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "assessment_made": ("stream",),
     "plan_made": ("stream",),
     "station_state_changed": ("stream",),
+    "feed_state_changed": ("stream",),
     "warning_changed": ("stream",),
     "warning_released": ("deliver",),
     "answer_given": ("stream",),

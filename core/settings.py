@@ -52,6 +52,7 @@ class ApiSettings(BaseModel):
     public_url: str | None = None  #: the address that links in messages carry; default http://host:port
     pool_size: int = Field(default=8, ge=1, le=100)
     session_hours: float = Field(default=12.0, gt=0)
+    trusted_proxies: list[str] = Field(default_factory=list)  #: addresses whose X-Forwarded-For is believed
 
 
 class DeliverSettings(BaseModel):
@@ -101,6 +102,7 @@ class Settings(BaseSettings):
     test_postgres_url: SecretStr | None = None
     chromium: str | None = None
     basemap: str = "bundled"  #: bundled, pmtiles:<url or path>, or style:<url>
+    basemap_attribution: str = ""  #: who made that basemap, shown on the map
     supervisor_pid: int | None = None  #: set by the supervisor for the processes it starts: they end with it
     supervisor_started: float | None = None
     ui: Literal["auto", "skip", "require"] = "auto"

@@ -16,6 +16,7 @@ import base64
 import contextlib
 import fcntl
 import hashlib
+import ipaddress
 import os
 import re
 import secrets
@@ -28,8 +29,8 @@ FOLDER = Path(__file__).resolve().parent
 
 #: As the database's own check of tenant.slug: no full stop, so the first one in a user name ends the tenant.
 TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-#: Station codes that can stand as one level of a topic and as a word in a password file.
-STATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+#: A station as it stands in a topic: one level, and a word in a password file.
+STATION = re.compile(r"[^\s/+#:]{1,200}")
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 _MADE = "(made by init)"
@@ -52,9 +53,10 @@ def device_user(tenant: str, station: str) -> str:
     """The account of a device; raises Refused where a name cannot be one level of a topic."""
     if not TENANT.fullmatch(tenant):
         raise Refused(f"tenant {tenant!r}: small letters, digits, - and _ only")
-    if not STATION.fullmatch(station):
-        raise Refused(f"station {station!r}: letters, digits, . _ ~ and - only, beginning with a letter or digit")
-    return f"{tenant}.{station}"
+    level = re.sub(r"\s+", "_", station.strip())  # as ingest.station writes it in a topic
+    if not STATION.fullmatch(level) or not level.isprintable():
+        raise Refused(f"station {station!r}: 1 to 200 printable characters without / + # and :")
+    return f"{tenant}.{level}"
 
 
 def device_rules(user: str) -> str:
@@ -119,12 +121,19 @@ def init(folder: Path, options: argparse.Namespace) -> None:
         raise Refused(f"--public-url {options.public_url!r}: people sign in there, so it must be https")
     if not PROJECT.fullmatch(options.project):
         raise Refused(f"--project {options.project!r}: small letters, digits, - and _ only")
+    try:
+        subnet = ipaddress.ip_network(options.subnet)
+    except ValueError as error:
+        raise Refused(f"--subnet: {error}") from error
+    if not subnet.is_private or subnet.num_addresses < 8:
+        raise Refused(f"--subnet {options.subnet}: a private network of 8 addresses or more")
     given = {
         "PROJECT": options.project,
         "MODE": options.mode,
         "PUBLIC_URL": options.public_url.rstrip("/"),
         "API_PORT": str(options.api_port),
         "MQTT_PORT": str(options.mqtt_port),
+        "OUTSIDE_SUBNET": str(subnet),
         "SECRETS_GID": str(os.getgid()),
     }
     values: dict[str, str] = {}
@@ -156,7 +165,8 @@ def add(folder: Path, options: argparse.Namespace) -> None:
             raise Refused(f"{user} has an account; remove it first to give it a new password")
         password = secrets.token_urlsafe(32)
         users[user] = password_line(user, password)
-    print(f"user name: {user}\npassword:  {password}")
+    tenant, station = user.split(".", 1)
+    print(f"user name: {user}\npassword:  {password}\ntopics:    tocsin/v1/{tenant}/obs/{station}/...")
     _how_to_apply()
 
 
@@ -202,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     start.add_argument("--project", default="tocsin", help="the compose project's name")
     start.add_argument("--api-port", type=_port, default=8000)
     start.add_argument("--mqtt-port", type=_port, default=1883)
+    start.add_argument("--subnet", default="172.30.77.0/24", help="addresses of the network in front of the API")
     start.set_defaults(run=init)
 
     device = commands.add_parser("device", help="accounts of devices").add_subparsers(required=True, metavar="COMMAND")

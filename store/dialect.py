@@ -273,9 +273,11 @@ _DIALECTS: dict[str, StoreDialect] = {"plain": PlainDialect(), "timescale": Time
 
 def best_dialect(conn: psycopg.Connection[Any]) -> StoreDialect:
     """For a database that is still empty: TimescaleDB where the server has loaded it."""
+    # Its loader defines this setting as the server starts. shared_preload_libraries would say the same, but only to a
+    # superuser, which the owner of a deployed database is not.
     loaded = conn.execute(
         "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')"
-        " AND current_setting('shared_preload_libraries') ~ 'timescaledb'"
+        " AND current_setting('timescaledb.disable_load', true) IS NOT NULL"
     ).fetchone()
     return _DIALECTS["timescale" if loaded and loaded[0] else "plain"]
 

@@ -69,6 +69,7 @@ class NumberSource(Out):
     """What the exposure numbers rest on."""
 
     hazard_event: str
+    ended_at: datetime | None = Field(description="Of the hazard event: past where the numbers are history.")
     footprint_version: int
     valid_at: datetime
     computed_at: datetime

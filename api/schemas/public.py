@@ -73,14 +73,20 @@ class PublicNow(Out):
         description="`cannot_tell`: a station this household depends on is silent or was never heard. Show it as such: "
         "it is not `no_warning`."
     )
-    state_reason: str = Field(description="Why, as a stable word: `silent_station`, `no_rule`, `paused`, or empty.")
+    state_reason: Literal[
+        "", "silent_station", "not_watched", "no_place", "not_checked", "being_checked", "expired"
+    ] = Field(
+        description="Why we cannot tell. `silent_station`: a gauge is not heard. `not_watched`: no gauge watches this "
+        "place. `no_place`: we do not know where the person lives. `not_checked`: nobody has looked lately. "
+        "`being_checked`: a warning may be coming. `expired`: the last warning ran out without a word."
+    )
     checked_at: datetime
     home: list[float] | None = Field(description="[lon, lat] of the household; none: not known.")
     warnings: list[PublicWarning]
     route: PublicRoute | None
     safe_zones: list[PublicSafeZone] = Field(description="The three nearest, nearest first.")
     channels: list[ChannelCheck]
-    emergency_numbers: list[str] = Field(default=["112"])
+    sending_paused: bool = Field(description="The operator has stopped sending: messages may be missing.")
 
 
 class AnswerIn(In):
@@ -117,7 +123,7 @@ class PushSubscriptionIn(In):
 
     endpoint: Annotated[str, Field(min_length=10, max_length=2000)]
     keys: PushKeys
-    expirationTime: float | None = None  # noqa: N815 - the browser's spelling
+    expirationTime: float | None = None
 
 
 class Recorded(Out):

@@ -41,4 +41,8 @@ class QuoteOut(QuoteSummary):
 class QuoteRequest(In):
     """A submission: the fleet, its incidents, and the terms asked for."""
 
-    submission: dict[str, Any]
+    submission: dict[str, Any] = Field(
+        description="As `tocsin quote` reads it; docs/methods/itops.md lists its fields."
+    )
+    fleet_csv: str = Field(min_length=1, description="The fleet table, CSV text.")
+    incidents_csv: str = Field(min_length=1, description="The incident table, CSV text.")

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from api.schemas.common import Feature, FeatureCollection, Out, Point, ShownLevel
 
+Phase = Literal["normal", "pending", "active", "stale", "clearing", "cleared", "expired"]
+
 
 class Reading(Out):
     """The newest reading of one quantity."""
@@ -35,9 +37,7 @@ class StationProperties(Out):
     held_level: ShownLevel | None = Field(
         description="The level that a silent station's warning is held at; none where nothing is held."
     )
-    phase: Literal["normal", "pending", "active", "stale", "clearing"] | None = Field(
-        description="Where the rule's lifecycle stands; none: no rule watches this station."
-    )
+    phase: Phase | None = Field(description="Where the rule's lifecycle stands; none: no rule watches this station.")
     held: bool = Field(description="A warning stands because the station fell silent while it was up.")
     latest: list[Reading]
     thresholds: dict[str, float] = Field(description="Level -> the rule's threshold in the quantity's stored unit.")

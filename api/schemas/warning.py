@@ -38,6 +38,9 @@ class WarningSummary(Out):
     n_people: int = Field(description="Audience when it was drafted.")
     n_approvals: int
     n_approvals_needed: int = Field(description="0: released by the system, below the automatic ceiling.")
+    n_unreachable: int = Field(description="Of the audience, people whom no channel reaches.")
+    held: str | None = Field(description="Why a draft cannot be released at all, such as a missing area; none: it can.")
+    event: str
     station_code: str | None
     station_name: str | None
     sent_at: datetime
@@ -73,13 +76,20 @@ class DeliveryCount(Out):
     n: int
 
 
+class Audience(Out):
+    """People a version is for, as an approval binds them. Channel `none`: inside, and no channel reaches them."""
+
+    by_channel: dict[str, int]
+    by_language: dict[str, int]
+
+
 class WarningVersion(WarningSummary):
     """One immutable version."""
 
     content_sha256: str = Field(description="Hex. An approval names it, so that nobody approves what changed since.")
     references: list[str]
-    area: Area
-    audience: dict[str, Any] = Field(description="People by channel and by language, as counted now.")
+    area: Area | None = Field(description="None: nobody can be warned by it; see `held`.")
+    audience: Audience
     approvals: list[ApprovalOut]
     deliveries: list[DeliveryCount]
     receipts: dict[str, int] = Field(description="Kind of receipt -> count.")

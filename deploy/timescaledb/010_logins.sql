@@ -8,12 +8,14 @@
 
 SET password_encryption = 'scram-sha-256';
 
-CREATE ROLE tocsin LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'owner_password';
 CREATE ROLE tocsin_worker LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'worker_password';
 CREATE ROLE tocsin_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'app_password';
+-- May become either of the two, but has neither's rights until it says SET ROLE.
+CREATE ROLE tocsin LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'owner_password';
+GRANT tocsin_worker, tocsin_app TO tocsin;
 
 ALTER DATABASE :"DBNAME" OWNER TO tocsin;
 REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"DBNAME" TO tocsin_worker, tocsin_app;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT ALL ON SCHEMA public TO tocsin;
+ALTER SCHEMA public OWNER TO tocsin;  -- who may then let the other two use it

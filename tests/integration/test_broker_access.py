@@ -139,7 +139,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
             capture_output=True,
             text=True,
         ).stdout
-        passwords[f"{tenant}.{station}"] = printed.split("password:")[1].strip()
+        passwords[f"{tenant}.{station}"] = printed.split("password:")[1].split()[0]
 
     port, tls_port = _free_port(), _free_port()
     data = base / "data"

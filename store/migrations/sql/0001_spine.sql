@@ -144,6 +144,11 @@ CREATE TABLE station (
     UNIQUE NULLS NOT DISTINCT (tenant_id, code)
 );
 
+-- A code as it stands in a topic: white space becomes one underscore (ingest/station.py). Unique within a tenant.
+CREATE FUNCTION topic_segment(code text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT pg_catalog.regexp_replace(pg_catalog.btrim(code), '\s+', '_', 'g') $$;
+CREATE UNIQUE INDEX station_segment ON station (tenant_id, topic_segment(code)) NULLS NOT DISTINCT;
+
 CREATE TABLE datastream (
     datastream_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     station_id         uuid NOT NULL REFERENCES station,
@@ -161,7 +166,19 @@ CREATE TABLE latest_observation (
     observed_at   timestamptz NOT NULL,
     value         double precision,
     quality       smallint NOT NULL,
-    received_at   timestamptz NOT NULL
+    received_at   timestamptz NOT NULL,
+    effective_at  timestamptz,            -- the time it counts for: observed_at, or received_at where the device's clock is wrong
+    heard_at      timestamptz             -- when the datastream last said anything at all, old readings too
+);
+
+-- What brings readings in, and whether it does: one row and one alarm when all of it goes, not one a station.
+CREATE TABLE feed_state (
+    feed       text PRIMARY KEY,          -- 'broker', or 'stations:<tenant slug or public>'
+    tenant_id  uuid REFERENCES tenant,
+    state      text NOT NULL CHECK (state IN ('up', 'down')),
+    since      timestamptz NOT NULL,
+    n_stations integer NOT NULL DEFAULT 0,
+    detail     text NOT NULL DEFAULT ''
 );
 
 CREATE TABLE quarantine (
@@ -321,7 +338,8 @@ CREATE TABLE assessment (
     exposed_tiv    numeric(22, 2) NOT NULL,
     n_unknown      bigint NOT NULL,                -- locations that could not be placed
     unknown_tiv    numeric(22, 2) NOT NULL,
-    currency       text NOT NULL,
+    currency       text NOT NULL,                  -- of the two amounts above: the portfolio's
+    by_currency    jsonb NOT NULL DEFAULT '{}',    -- {"EUR": {"n_locations", "exposed_tiv", "n_unknown", "unknown_tiv"}}, decimal text
     computed_at    timestamptz NOT NULL,
     FOREIGN KEY (tenant_id, portfolio_id) REFERENCES portfolio (tenant_id, portfolio_id) ON DELETE CASCADE,
     UNIQUE (footprint_id, portfolio_id),
@@ -371,6 +389,7 @@ CREATE TABLE evacuation_plan (
     road_network_id    uuid NOT NULL REFERENCES road_network,
     tenant_id          uuid NOT NULL REFERENCES tenant,
     counts             jsonb NOT NULL,             -- households by status
+    margins            jsonb NOT NULL DEFAULT '{}', -- how careful it is: geo/evacuation.py Margins
     closed_edges       bytea NOT NULL,             -- geometry of closed roads, WKB multilinestring, for the map
     computed_at        timestamptz NOT NULL,
     UNIQUE (tenant_id, footprint_id, road_network_id),
@@ -385,7 +404,8 @@ CREATE TABLE household_route (
     safe_zone_id       uuid REFERENCES safe_zone,
     travel_s           double precision,
     distance_m         double precision,
-    leave_by           timestamptz,                -- none: nothing on the way is forecast to close
+    leave_by           timestamptz,                -- by when this route must be begun; none: nothing on it is forecast to close
+    last_way_out       timestamptz,                -- when the last way by any road closes, never before leave_by; none: never
     inside_m           double precision NOT NULL DEFAULT 0,
     reason             text NOT NULL DEFAULT '',
     geometry           bytea,                      -- line from the household to the safe zone
@@ -578,7 +598,7 @@ DECLARE
         'decision', 'warning', 'approval', 'delivery', 'receipt', 'answer', 'quote'];
     -- rows of one tenant or, without one, public
     public_or_owned text[] := ARRAY['station', 'datastream', 'hazard_event', 'footprint', 'road_network', 'safe_zone', 'stream_event',
-        'sending_pause'];
+        'sending_pause', 'feed_state'];
 BEGIN
     FOREACH t IN ARRAY owned LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
@@ -625,6 +645,7 @@ GRANT SELECT ON tenant, session, api_key, idempotency, audit, stream_event, stat
     policyholder, contact_point, household, hazard_event, footprint, assessment, assessment_location, road_network, safe_zone,
     evacuation_plan, household_route, rule, rule_state, decision, warning, approval, sending_pause, delivery, receipt, answer, quote
     TO tocsin_app;
+GRANT SELECT ON feed_state TO tocsin_app;
 GRANT SELECT ON installation, scenario_clock TO tocsin_app;  -- no tenant's data: what this database is for, and its time
 GRANT INSERT ON outbox, session, idempotency, audit, contact_point, decision, warning, approval, sending_pause, receipt, answer, quote
     TO tocsin_app;

@@ -66,3 +66,33 @@ GRANT SELECT ON observation_rollup TO tocsin_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rollup_dirty, observation_rollup_hour TO tocsin_worker;
 REVOKE EXECUTE ON FUNCTION ensure_reading_partitions(date[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_reading_partitions(date[]) TO tocsin_worker;
+
+-- A reading as ingest remembers it: newest value and flags, the value first sent, and whether that is still to come
+-- (bit 512 of `tests`: a correction came first; see ingest/series.py). Gets a row of `observation`.
+CREATE FUNCTION reading_state(id bigint, at_ timestamptz, value_ double precision, quality_ smallint, tests_ integer)
+RETURNS TABLE (datastream_id bigint, observed_us bigint, value double precision, original double precision, quality smallint,
+               tests integer, revision smallint, flags_version smallint, placeholder boolean)
+LANGUAGE sql STABLE ROWS 1
+AS $$
+SELECT id,
+       (extract(epoch FROM at_) * 1000000)::bigint,
+       CASE WHEN n.revision IS NULL THEN value_ ELSE n.value END,
+       CASE WHEN f.revision IS NULL THEN value_ ELSE f.value END,
+       coalesce(n.quality, quality_),
+       coalesce(n.tests, tests_),
+       coalesce(n.revision, 0::smallint),
+       coalesce(n.flags_version, 0::smallint),
+       (tests_ & 512) <> 0 AND f.revision IS NULL
+FROM (SELECT) AS one
+LEFT JOIN LATERAL (
+    SELECT r.value, r.quality, r.tests, r.revision, r.flags_version
+    FROM public.observation_revision AS r
+    WHERE r.datastream_id = id AND r.observed_at = at_
+    ORDER BY r.revision DESC, r.flags_version DESC LIMIT 1
+) AS n ON true
+LEFT JOIN LATERAL (
+    SELECT r.revision, r.value
+    FROM public.observation_revision AS r
+    WHERE r.datastream_id = id AND r.observed_at = at_ AND r.revision = 0 LIMIT 1
+) AS f ON n.revision IS NOT NULL
+$$;

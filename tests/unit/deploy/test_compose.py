@@ -2,6 +2,7 @@
 
 import copy
 import re
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -74,7 +75,9 @@ def test_asks_for_exactly_the_variables_of_the_example() -> None:
     assert asked - {"IMAGE"} == set(reading.example_environment())
 
 
-@pytest.mark.parametrize("name", sorted(set(reading.example_environment()) - {"PROJECT", "API_PORT", "MQTT_PORT"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(reading.example_environment()) - {"PROJECT", "API_PORT", "MQTT_PORT", "OUTSIDE_SUBNET"})
+)
 def test_does_not_start_without(name: str) -> None:
     environment = reading.example_environment()
     del environment[name]
@@ -175,6 +178,21 @@ def test_the_database_reaches_nobody_outside(compose: dict[str, Any]) -> None:
     assert compose["services"]["timescaledb"]["networks"] == ["data"]
     beyond = {name for name, service in compose["services"].items() if "outside" in service["networks"]}
     assert beyond == {"deliver", "api"}
+
+
+def test_the_proxy_in_front_is_believed_and_nobody_else(
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uvicorn.middleware.proxy_headers import _TrustedHosts
+
+    (network,) = compose["networks"]["outside"]["ipam"]["config"]
+    gateway = next(ip_network(network["subnet"]).hosts())
+    value = compose["services"]["api"]["environment"]["TOCSIN_API__TRUSTED_PROXIES"]
+    monkeypatch.setenv("TOCSIN_API__TRUSTED_PROXIES", value)
+    trusted = _TrustedHosts(load_settings().api.trusted_proxies)
+    assert str(gateway) in trusted
+    assert "127.0.0.1" not in trusted
+    assert "203.0.113.9" not in trusted
 
 
 def test_tocsin_runs_with_an_init_and_without_privileges(compose: dict[str, Any]) -> None:

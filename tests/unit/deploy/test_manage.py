@@ -64,7 +64,7 @@ def test_an_exercise_has_its_own_name_and_ports(folder: Path) -> None:
     code = run(
         folder,
         *("init", "--public-url", "http://localhost:8100", "--mode", "exercise", "--project", "tocsin-exercise"),
-        *("--api-port", "8100", "--mqtt-port", "1983"),
+        *("--api-port", "8100", "--mqtt-port", "1983", "--subnet", "172.30.78.0/24"),
     )
     assert code == 0
     loaded = reading.load(environment=_environment(folder))
@@ -72,6 +72,7 @@ def test_an_exercise_has_its_own_name_and_ports(folder: Path) -> None:
     assert loaded["services"]["watch"]["environment"]["TOCSIN_MODE"] == "exercise"
     assert loaded["services"]["api"]["ports"] == ["127.0.0.1:8100:8000"]
     assert loaded["services"]["mosquitto"]["ports"] == ["127.0.0.1:1983:1883"]
+    assert loaded["networks"]["outside"]["ipam"]["config"] == [{"subnet": "172.30.78.0/24"}]
 
 
 def test_only_their_owner_and_the_broker_read_the_secrets(ready: Path) -> None:
@@ -101,6 +102,13 @@ def test_a_second_init_keeps_the_secrets(ready: Path, capsys: pytest.CaptureFixt
 def test_init_refuses_an_address(folder: Path, address: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "init", "--public-url", address) == 2
     assert told in capsys.readouterr().err
+    assert not (folder / ".env").exists()
+
+
+@pytest.mark.parametrize("subnet", ["172.30.77.1/24", "8.8.8.0/24", "172.30.77.0/31", "outside"])
+def test_init_refuses_a_network(folder: Path, subnet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "init", "--public-url", "https://warn.example.org", "--subnet", subnet) == 2
+    assert "--subnet" in capsys.readouterr().err
     assert not (folder / ".env").exists()
 
 
@@ -156,9 +164,10 @@ def test_removing_takes_account_and_rules(ready: Path, capsys: pytest.CaptureFix
         ("demo", "+"),
         ("demo", "#"),
         ("demo", "a/b"),
-        ("demo", "a b"),
+        ("demo", "a\x07b"),
+        ("demo", "x" * 201),
         ("demo", "a:b"),
-        ("demo", "a\nuser tocsin-ingest"),
+        ("demo", "a\x00b"),
         ("demo", ""),
         ("de.mo", "G1"),
         ("+", "G1"),
@@ -169,6 +178,22 @@ def test_names_that_would_open_other_topics_are_refused(ready: Path, tenant: str
     before = (ready / "mosquitto" / "private" / "acl").read_bytes()
     assert run(ready, "device", "add", tenant, station) == 2
     assert (ready / "mosquitto" / "private" / "acl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "level"),
+    [
+        ("Nagalagam Street", "Nagalagam_Street"),
+        (" 宜昌 站\t2 ", "宜昌_站_2"),
+        ("Hanwella (new)", "Hanwella_(new)"),
+        ("a\nuser tocsin-ingest", "a_user_tocsin-ingest"),
+    ],
+)
+def test_a_station_is_named_as_in_its_topic(ready: Path, code: str, level: str) -> None:
+    assert run(ready, "device", "add", "demo", code) == 0
+    rules = (ready / "mosquitto" / "private" / "acl").read_text(encoding="utf-8")
+    assert f"\nuser demo.{level}\ntopic write tocsin/v1/demo/obs/{level}\n" in rules
+    assert rules.count("\nuser tocsin-ingest\n") == 1
 
 
 def test_devices_before_init_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

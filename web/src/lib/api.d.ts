@@ -4,6 +4,66 @@
  */
 
 export interface paths {
+    "/v1/ui-config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ui Config
+         * @description Settings of the pages.
+         */
+        get: operations["ui_config"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Health
+         * @description Answers as long as the process lives.
+         */
+        get: operations["health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ready
+         * @description Whether requests can be served now.
+         */
+        get: operations["ready"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/session": {
         parameters: {
             query?: never;
@@ -13,10 +73,16 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_session_post"];
-        /** F */
-        delete: operations["f_v1_session_delete"];
+        /**
+         * Sign In
+         * @description Opens a session and sets its cookie. Slows down, then locks for a while, after wrong passwords.
+         */
+        post: operations["sign_in"];
+        /**
+         * Sign Out
+         * @description Ends this session at once.
+         */
+        delete: operations["sign_out"];
         options?: never;
         head?: never;
         patch?: never;
@@ -29,42 +95,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_me_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/ui-config": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** F */
-        get: operations["f_v1_ui_config_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/overview": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** F */
-        get: operations["f_v1_overview_get"];
+        /**
+         * Me
+         * @description Who is signed in, and what they may do.
+         */
+        get: operations["me"];
         put?: never;
         post?: never;
         delete?: never;
@@ -80,8 +115,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_stations_get"];
+        /**
+         * Stations
+         * @description Every station with its state, its level and its newest readings.
+         */
+        get: operations["stations"];
         put?: never;
         post?: never;
         delete?: never;
@@ -97,8 +135,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_stations__station_id__observations_get"];
+        /**
+         * Observations
+         * @description The newest readings of one quantity between two times, oldest first.
+         */
+        get: operations["observations"];
         put?: never;
         post?: never;
         delete?: never;
@@ -114,8 +155,51 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_footprints_latest_get"];
+        /**
+         * Latest Footprints
+         * @description The newest footprint of every open hazard event.
+         */
+        get: operations["latest_footprints"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Overview
+         * @description The numbers of the console. Null is unknown, never zero.
+         */
+        get: operations["overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/assessments/latest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Latest Assessments
+         * @description What the newest footprint of every open hazard event exposes, portfolio by portfolio.
+         */
+        get: operations["latest_assessments"];
         put?: never;
         post?: never;
         delete?: never;
@@ -131,8 +215,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_exposure_cells_get"];
+        /**
+         * Cells
+         * @description Insured value by H3 cell at a resolution from 0 (continents) to 9 (city blocks).
+         */
+        get: operations["cells"];
         put?: never;
         post?: never;
         delete?: never;
@@ -148,8 +235,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_locations_get"];
+        /**
+         * Locations
+         * @description Insured locations inside a box, largest value first.
+         */
+        get: operations["locations"];
         put?: never;
         post?: never;
         delete?: never;
@@ -165,8 +255,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_evacuation_plans_latest_get"];
+        /**
+         * Latest Plan
+         * @description The newest plan; 404 while there is none.
+         */
+        get: operations["latest_plan"];
         put?: never;
         post?: never;
         delete?: never;
@@ -182,8 +275,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_evacuation_plans_latest_routes_get"];
+        /**
+         * Latest Routes
+         * @description Routes of the newest plan: those without a clear way first, then by leave-by.
+         */
+        get: operations["latest_routes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -199,8 +295,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_safe_zones_get"];
+        /**
+         * Safe Zones
+         * @description Places to go to, with how many the newest plan sends there.
+         */
+        get: operations["safe_zones"];
         put?: never;
         post?: never;
         delete?: never;
@@ -216,8 +315,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_warnings_get"];
+        /**
+         * Warnings
+         * @description The newest version of each warning, newest first.
+         */
+        get: operations["warnings"];
         put?: never;
         post?: never;
         delete?: never;
@@ -233,8 +335,31 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_warnings__warning_id__get"];
+        /**
+         * Warning
+         * @description One warning: every version, every decision with its reason, approvals and deliveries.
+         */
+        get: operations["warning"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/warnings/{warning_id}/{version}/cap.xml": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Cap
+         * @description The CAP 1.2 message of one version.
+         */
+        get: operations["cap"];
         put?: never;
         post?: never;
         delete?: never;
@@ -252,8 +377,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_warnings__warning_id___version__approve_post"];
+        /**
+         * Approve
+         * @description Approves exactly the content one has read; the last approval that is needed releases it.
+         */
+        post: operations["approve"];
         delete?: never;
         options?: never;
         head?: never;
@@ -269,8 +397,31 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_warnings__warning_id___version__reject_post"];
+        /**
+         * Reject
+         * @description Rejects a draft, with the reason that the log keeps.
+         */
+        post: operations["reject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sending": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sending
+         * @description What is stopped now; an empty list: nothing.
+         */
+        get: operations["sending"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -286,8 +437,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_sending_pause_post"];
+        /**
+         * Pause
+         * @description Stops sending at once; one person is enough.
+         */
+        post: operations["pause"];
         delete?: never;
         options?: never;
         head?: never;
@@ -303,8 +457,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_sending_resume_post"];
+        /**
+         * Resume
+         * @description Asks to send again; it takes a second person who asks too.
+         */
+        post: operations["resume"];
         delete?: never;
         options?: never;
         head?: never;
@@ -318,8 +475,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_answers_get"];
+        /**
+         * Answers
+         * @description Answers, newest first.
+         */
+        get: operations["answers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -337,8 +497,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_answers__answer_id__handled_post"];
+        /**
+         * Handled
+         * @description Marks an answer as taken care of; the first to do so stays named.
+         */
+        post: operations["handled"];
         delete?: never;
         options?: never;
         head?: never;
@@ -352,8 +515,75 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_quotes_get"];
+        /**
+         * Quotes
+         * @description Stored quotes, newest first.
+         */
+        get: operations["quotes"];
+        put?: never;
+        /**
+         * Issue
+         * @description Prices a submission and stores the quote; the same submission gives the stored quote again.
+         */
+        post: operations["issue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Quote
+         * @description One quote with its submission and its result.
+         */
+        get: operations["quote"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/observations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Post Observations
+         * @description Stores one payload of readings; answers after the commit. A payload sent twice changes nothing.
+         */
+        post: operations["post_observations"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stream
+         * @description One stream per page, for this tenant and role. Without a last id it starts with what happens next.
+         */
+        get: operations["stream"];
         put?: never;
         post?: never;
         delete?: never;
@@ -369,8 +599,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** F */
-        get: operations["f_v1_public_now_get"];
+        /**
+         * Public Now
+         * @description Warnings, the way out and safe zones of this household.
+         */
+        get: operations["public_now"];
         put?: never;
         post?: never;
         delete?: never;
@@ -388,8 +621,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_public_answers_post"];
+        /**
+         * Public Answer
+         * @description Keeps an answer; the same idempotency key gives the first answer again.
+         */
+        post: operations["public_answer"];
         delete?: never;
         options?: never;
         head?: never;
@@ -405,8 +641,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_public_receipts_post"];
+        /**
+         * Public Receipt
+         * @description Keeps that a message reached the phone or was shown; once each.
+         */
+        post: operations["public_receipt"];
         delete?: never;
         options?: never;
         head?: never;
@@ -422,8 +661,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** F */
-        post: operations["f_v1_public_push_subscription_post"];
+        /**
+         * Public Push Subscription
+         * @description Keeps where this phone can be pushed to. Only the push services that the installation allows.
+         */
+        post: operations["public_push_subscription"];
         delete?: never;
         options?: never;
         head?: never;
@@ -616,6 +858,86 @@ export interface components {
             released: boolean;
         };
         /**
+         * AssessmentOut
+         * @description A footprint laid over a portfolio.
+         */
+        AssessmentOut: {
+            /**
+             * Assessment Id
+             * Format: uuid
+             */
+            assessment_id: string;
+            /**
+             * Portfolio Id
+             * Format: uuid
+             */
+            portfolio_id: string;
+            /** Portfolio Name */
+            portfolio_name: string;
+            /**
+             * Footprint Id
+             * Format: uuid
+             */
+            footprint_id: string;
+            /** Footprint Version */
+            footprint_version: number;
+            /**
+             * Footprint Valid At
+             * Format: date-time
+             */
+            footprint_valid_at: string;
+            hazard_event: components["schemas"]["HazardEventOut"];
+            /** N Locations */
+            n_locations: number;
+            /** N Policies */
+            n_policies: number;
+            /** Exposed Tiv */
+            exposed_tiv: string;
+            /**
+             * N Unknown
+             * @description Locations that could not be placed: they may be inside as well.
+             */
+            n_unknown: number;
+            /** Unknown Tiv */
+            unknown_tiv: string;
+            /** Currency */
+            currency: string;
+            /**
+             * Computed At
+             * Format: date-time
+             */
+            computed_at: string;
+            /** Top */
+            top: components["schemas"]["TopLocation"][];
+        };
+        /**
+         * Assessments
+         * @description The assessments of the newest footprint of every open hazard event.
+         */
+        Assessments: {
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Items */
+            items: components["schemas"]["AssessmentOut"][];
+        };
+        /**
+         * Audience
+         * @description People a version is for, as an approval binds it. Channel `none`: inside the area, and no channel reaches them.
+         */
+        Audience: {
+            /** By Channel */
+            by_channel: {
+                [key: string]: number;
+            };
+            /** By Language */
+            by_language: {
+                [key: string]: number;
+            };
+        };
+        /**
          * Basemap
          * @description Which map lies under the data.
          */
@@ -759,6 +1081,20 @@ export interface components {
             n: number;
         };
         /**
+         * FieldProblem
+         * @description One field that is wrong, and why.
+         */
+        FieldProblem: {
+            /**
+             * Field
+             * @description Path of the field, dots between its parts.
+             * @example body.kind
+             */
+            field: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * FootprintCollection
          * @description The newest footprint of every open hazard event.
          */
@@ -829,11 +1165,6 @@ export interface components {
             zones: components["schemas"]["Zone"][];
             hazard_event: components["schemas"]["HazardEventOut"];
         };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
-        };
         /**
          * Handled
          * @description The answer is taken care of.
@@ -875,6 +1206,20 @@ export interface components {
             started_at: string;
             /** Ended At */
             ended_at: string | null;
+        };
+        /**
+         * Health
+         * @description The process lives.
+         */
+        Health: {
+            /**
+             * Status
+             * @default ok
+             * @constant
+             */
+            status: "ok";
+            /** Version */
+            version: string;
         };
         /** LineString */
         LineString: {
@@ -1038,6 +1383,11 @@ export interface components {
         NumberSource: {
             /** Hazard Event */
             hazard_event: string;
+            /**
+             * Ended At
+             * @description Of the hazard event: past where the numbers are history.
+             */
+            ended_at: string | null;
             /** Footprint Version */
             footprint_version: number;
             /**
@@ -1101,6 +1451,31 @@ export interface components {
             truncated: boolean;
         };
         /**
+         * ObservationsAccepted
+         * @description What was committed.
+         */
+        ObservationsAccepted: {
+            /**
+             * N Stored
+             * @description New readings.
+             */
+            n_stored: number;
+            /**
+             * N Duplicate
+             * @description Already known; nothing changed.
+             */
+            n_duplicate: number;
+            /**
+             * N Corrected
+             * @description Values that replaced an earlier one.
+             */
+            n_corrected: number;
+            /** N Quarantined */
+            n_quarantined: number;
+            /** Problems */
+            problems: components["schemas"]["PayloadProblem"][];
+        };
+        /**
          * Overview
          * @description The console's numbers. Null means unknown, never zero.
          */
@@ -1150,6 +1525,19 @@ export interface components {
             sending_paused: boolean;
         };
         /**
+         * PartState
+         * @description One thing that the process needs.
+         */
+        PartState: {
+            /** Ok */
+            ok: boolean;
+            /**
+             * Detail
+             * @default
+             */
+            detail: string;
+        };
+        /**
          * Pause
          * @description What to stop. `tenant` stops everything of one's own organisation.
          */
@@ -1159,6 +1547,21 @@ export interface components {
              * @description Only this warning; none: all of the tenant's.
              */
             warning_id?: string | null;
+        };
+        /**
+         * PayloadProblem
+         * @description A payload that was quarantined, and why.
+         */
+        PayloadProblem: {
+            /**
+             * Index
+             * @description Which payload of the request, from 0.
+             */
+            index: number;
+            /** Reason */
+            reason: string;
+            /** Detail */
+            detail: string;
         };
         /**
          * PlanOut
@@ -1226,6 +1629,38 @@ export interface components {
             coordinates: number[][][];
         };
         /**
+         * Problem
+         * @description What went wrong (RFC 9457).
+         */
+        Problem: {
+            /**
+             * Type
+             * @description Which kind of problem: a stable URN.
+             * @example urn:tocsin:problem:not-found
+             */
+            type: string;
+            /** Title */
+            title: string;
+            /** Status */
+            status: number;
+            /**
+             * Detail
+             * @description One plain sentence for a person.
+             */
+            detail: string;
+            /**
+             * Request Id
+             * @description Quote it to whoever runs the installation.
+             */
+            request_id: string;
+            /**
+             * Errors
+             * @description Fields to mend, for invalid input.
+             * @default []
+             */
+            errors: components["schemas"]["FieldProblem"][];
+        };
+        /**
          * PublicNow
          * @description All that the phone page shows.
          */
@@ -1244,9 +1679,10 @@ export interface components {
             state: "warning" | "all_clear" | "no_warning" | "cannot_tell";
             /**
              * State Reason
-             * @description Why, as a stable word: `silent_station`, `no_rule`, `paused`, or empty.
+             * @description Why we cannot tell. `silent_station`: a gauge is not heard. `not_watched`: no gauge watches this place. `no_place`: we do not know where the person lives. `not_checked`: nobody has looked lately. `being_checked`: a warning may be coming. `expired`: the last warning ran out without a word.
+             * @enum {string}
              */
-            state_reason: string;
+            state_reason: "" | "silent_station" | "not_watched" | "no_place" | "not_checked" | "being_checked" | "expired";
             /**
              * Checked At
              * Format: date-time
@@ -1268,12 +1704,10 @@ export interface components {
             /** Channels */
             channels: components["schemas"]["ChannelCheck"][];
             /**
-             * Emergency Numbers
-             * @default [
-             *       "112"
-             *     ]
+             * Sending Paused
+             * @description The operator has stopped sending: messages may be missing.
              */
-            emergency_numbers: string[];
+            sending_paused: boolean;
         };
         /**
          * PublicRoute
@@ -1410,6 +1844,56 @@ export interface components {
             expirationTime?: number | null;
         };
         /**
+         * QuoteOut
+         * @description A stored quote with all that it was made from.
+         */
+        QuoteOut: {
+            /**
+             * Quote Id
+             * Format: uuid
+             */
+            quote_id: string;
+            /** Premium */
+            premium: string;
+            /** Currency */
+            currency: string;
+            /**
+             * As Of
+             * Format: date
+             */
+            as_of: string;
+            /**
+             * Exposure From
+             * Format: date
+             */
+            exposure_from: string;
+            /**
+             * Exposure To
+             * Format: date
+             */
+            exposure_to: string;
+            /** Model Version */
+            model_version: string;
+            /** Inputs Sha256 */
+            inputs_sha256: string;
+            /**
+             * Issued At
+             * Format: date-time
+             */
+            issued_at: string;
+            /**
+             * Submission
+             * @description All inputs, so that it can be computed again.
+             */
+            submission: {
+                [key: string]: unknown;
+            };
+            /** Result */
+            result: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * QuotePage
          * @description Quotes, newest first.
          */
@@ -1418,6 +1902,29 @@ export interface components {
             items: components["schemas"]["QuoteSummary"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * QuoteRequest
+         * @description A submission: the fleet, its incidents, and the terms asked for.
+         */
+        QuoteRequest: {
+            /**
+             * Submission
+             * @description As `tocsin quote` reads it; docs/methods/itops.md lists its fields.
+             */
+            submission: {
+                [key: string]: unknown;
+            };
+            /**
+             * Fleet Csv
+             * @description The fleet table, CSV text.
+             */
+            fleet_csv: string;
+            /**
+             * Incidents Csv
+             * @description The incident table, CSV text.
+             */
+            incidents_csv: string;
         };
         /**
          * QuoteSummary
@@ -1487,6 +1994,18 @@ export interface components {
              * Format: date-time
              */
             received_at: string;
+        };
+        /**
+         * Ready
+         * @description Whether requests can be served. Status 503 where `ready` is false.
+         */
+        Ready: {
+            /** Ready */
+            ready: boolean;
+            /** Parts */
+            parts: {
+                [key: string]: components["schemas"]["PartState"];
+            };
         };
         /**
          * ReceiptIn
@@ -1806,7 +2325,7 @@ export interface components {
              * Phase
              * @description Where the rule's lifecycle stands; none: no rule watches this station.
              */
-            phase: ("normal" | "pending" | "active" | "stale" | "clearing") | null;
+            phase: ("normal" | "pending" | "active" | "stale" | "clearing" | "cleared" | "expired") | null;
             /**
              * Held
              * @description A warning stands because the station fell silent while it was up.
@@ -1843,6 +2362,26 @@ export interface components {
             name: string;
         };
         /**
+         * TopLocation
+         * @description A location among those with most value exposed.
+         */
+        TopLocation: {
+            /** Rank */
+            rank: number;
+            /** Location Id */
+            location_id: number;
+            /** Loc Number */
+            loc_number: string;
+            /** Acc Number */
+            acc_number: string;
+            /** Exposed Tiv */
+            exposed_tiv: string;
+            /** Lon */
+            lon: number | null;
+            /** Lat */
+            lat: number | null;
+        };
+        /**
          * UiConfig
          * @description Settings of the pages; public.
          */
@@ -1871,19 +2410,6 @@ export interface components {
              * @description Base64url, for pushManager.subscribe; none: web push is off.
              */
             vapid_public_key: string | null;
-        };
-        /** ValidationError */
-        ValidationError: {
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
         };
         /**
          * WarningOut
@@ -1989,6 +2515,18 @@ export interface components {
              * @description 0: released by the system, below the automatic ceiling.
              */
             n_approvals_needed: number;
+            /**
+             * N Unreachable
+             * @description Of the audience, people whom no channel reaches.
+             */
+            n_unreachable: number;
+            /**
+             * Held
+             * @description Why a draft cannot be released at all, such as a missing area; none: it can.
+             */
+            held: string | null;
+            /** Event */
+            event: string;
             /** Station Code */
             station_code: string | null;
             /** Station Name */
@@ -2093,6 +2631,18 @@ export interface components {
              * @description 0: released by the system, below the automatic ceiling.
              */
             n_approvals_needed: number;
+            /**
+             * N Unreachable
+             * @description Of the audience, people whom no channel reaches.
+             */
+            n_unreachable: number;
+            /**
+             * Held
+             * @description Why a draft cannot be released at all, such as a missing area; none: it can.
+             */
+            held: string | null;
+            /** Event */
+            event: string;
             /** Station Code */
             station_code: string | null;
             /** Station Name */
@@ -2125,15 +2675,12 @@ export interface components {
             content_sha256: string;
             /** References */
             references: string[];
-            /** Area */
-            area: components["schemas"]["Polygon"] | components["schemas"]["MultiPolygon"];
             /**
-             * Audience
-             * @description People by channel and by language, as counted now.
+             * Area
+             * @description None: nobody can be warned by it; see `held`.
              */
-            audience: {
-                [key: string]: unknown;
-            };
+            area: (components["schemas"]["Polygon"] | components["schemas"]["MultiPolygon"]) | null;
+            audience: components["schemas"]["Audience"];
             /** Approvals */
             approvals: components["schemas"]["ApprovalOut"][];
             /** Deliveries */
@@ -2174,7 +2721,94 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    f_v1_session_post: {
+    ui_config: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UiConfig"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    ready: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ready"];
+                };
+            };
+            /** @description A part does not work; `parts` says which. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ready"];
+                };
+            };
+        };
+    };
+    sign_in: {
         parameters: {
             query?: never;
             header?: never;
@@ -2196,18 +2830,72 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many tries; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_session_delete: {
+    sign_out: {
         parameters: {
             query?: never;
             header?: never;
@@ -2217,17 +2905,51 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Successful Response */
-            200: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No valid session, key or link. */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_me_get: {
+    me: {
         parameters: {
             query?: never;
             header?: never;
@@ -2245,49 +2967,45 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-        };
-    };
-    f_v1_ui_config_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
+            /** @description No valid session, key or link. */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UiConfig"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-        };
-    };
-    f_v1_overview_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
+            /** @description The role does not allow it. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Overview"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_stations_get: {
+    stations: {
         parameters: {
             query?: never;
             header?: never;
@@ -2305,15 +3023,51 @@ export interface operations {
                     "application/json": components["schemas"]["StationCollection"];
                 };
             };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    f_v1_stations__station_id__observations_get: {
+    observations: {
         parameters: {
             query?: {
-                quantity?: string | null;
+                quantity?: string;
                 from?: string | null;
                 to?: string | null;
-                limit?: number | null;
+                limit?: number;
             };
             header?: never;
             path: {
@@ -2332,18 +3086,54 @@ export interface operations {
                     "application/json": components["schemas"]["ObservationSeries"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_footprints_latest_get: {
+    latest_footprints: {
         parameters: {
             query?: never;
             header?: never;
@@ -2361,12 +3151,160 @@ export interface operations {
                     "application/json": components["schemas"]["FootprintCollection"];
                 };
             };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    f_v1_exposure_cells_get: {
+    overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    latest_assessments: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Assessments"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cells: {
         parameters: {
             query?: {
-                resolution?: number | null;
+                resolution?: number;
             };
             header?: never;
             path?: never;
@@ -2383,22 +3321,50 @@ export interface operations {
                     "application/json": components["schemas"]["CellCollection"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_locations_get: {
+    locations: {
         parameters: {
             query?: {
+                /** @description west,south,east,north in degrees */
                 bbox?: string | null;
-                limit?: number | null;
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -2415,18 +3381,45 @@ export interface operations {
                     "application/json": components["schemas"]["LocationCollection"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_evacuation_plans_latest_get: {
+    latest_plan: {
         parameters: {
             query?: never;
             header?: never;
@@ -2444,12 +3437,57 @@ export interface operations {
                     "application/json": components["schemas"]["PlanOut"];
                 };
             };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    f_v1_evacuation_plans_latest_routes_get: {
+    latest_routes: {
         parameters: {
             query?: {
-                limit?: number | null;
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -2466,18 +3504,45 @@ export interface operations {
                     "application/json": components["schemas"]["RouteCollection"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_safe_zones_get: {
+    safe_zones: {
         parameters: {
             query?: never;
             header?: never;
@@ -2495,11 +3560,52 @@ export interface operations {
                     "application/json": components["schemas"]["SafeZoneCollection"];
                 };
             };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    f_v1_warnings_get: {
+    warnings: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only warnings whose newest version is in this state. */
+                state?: ("draft" | "released" | "superseded" | "rejected" | "ended") | null;
+                cursor?: string | null;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2515,9 +3621,45 @@ export interface operations {
                     "application/json": components["schemas"]["WarningPage"];
                 };
             };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    f_v1_warnings__warning_id__get: {
+    warning: {
         parameters: {
             query?: never;
             header?: never;
@@ -2537,21 +3679,128 @@ export interface operations {
                     "application/json": components["schemas"]["WarningOut"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_warnings__warning_id___version__approve_post: {
+    cap: {
         parameters: {
             query?: never;
             header?: never;
+            path: {
+                warning_id: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A CAP 1.2 message. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/cap+xml": unknown;
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 warning_id: string;
                 version: number;
@@ -2573,21 +3822,87 @@ export interface operations {
                     "application/json": components["schemas"]["Approved"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_warnings__warning_id___version__reject_post: {
+    reject: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 warning_id: string;
                 version: number;
@@ -2609,21 +3924,143 @@ export interface operations {
                     "application/json": components["schemas"]["Rejected"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_sending_pause_post: {
+    sending: {
         parameters: {
             query?: never;
             header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SendingState"][];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pause: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2642,21 +4079,87 @@ export interface operations {
                     "application/json": components["schemas"]["SendingState"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_sending_resume_post: {
+    resume: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2675,20 +4178,89 @@ export interface operations {
                     "application/json": components["schemas"]["SendingState"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_answers_get: {
+    answers: {
         parameters: {
-            query?: never;
+            query?: {
+                kind?: ("safe" | "help" | "damage") | null;
+                /** @description Only those that nobody has handled. */
+                open_only?: boolean;
+                cursor?: string | null;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2704,12 +4276,51 @@ export interface operations {
                     "application/json": components["schemas"]["AnswerPage"];
                 };
             };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    f_v1_answers__answer_id__handled_post: {
+    handled: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 answer_id: string;
             };
@@ -2726,20 +4337,86 @@ export interface operations {
                     "application/json": components["schemas"]["Handled"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_quotes_get: {
+    quotes: {
         parameters: {
-            query?: never;
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2755,11 +4432,368 @@ export interface operations {
                     "application/json": components["schemas"]["QuotePage"];
                 };
             };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    f_v1_public_now_get: {
+    issue: {
         parameters: {
             query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuoteRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteOut"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quote: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteOut"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_observations: {
+        parameters: {
+            query: {
+                /** @description Code of the station that speaks. */
+                station: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": unknown;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ObservationsAccepted"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stream: {
+        parameters: {
+            query?: {
+                /** @description The same, for a first connection that cannot set the header. */
+                last_id?: number | null;
+            };
+            header?: {
+                /** @description Resume after this event. */
+                "last-event-id"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events `observations_stored`, `station_state_changed`, `footprint_published`, `assessment_made`, `plan_made`, `warning_changed`, `answer_given`, `quote_issued`: `id` is the number to resume after, `data` is {at, ...keys of the rows}. `reset`: events are missing, load everything anew. `bye`: the stream has reached its age, connect again. Lines that begin with a colon are heartbeats. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many tries; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    public_now: {
+        parameters: {
+            query?: {
+                /** @description Signed link token, instead of Bearer. */
+                t?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2775,11 +4809,41 @@ export interface operations {
                     "application/json": components["schemas"]["PublicNow"];
                 };
             };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    f_v1_public_answers_post: {
+    public_answer: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Signed link token, instead of Bearer. */
+                t?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2791,7 +4855,7 @@ export interface operations {
         };
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2799,20 +4863,77 @@ export interface operations {
                     "application/json": components["schemas"]["AnswerRecorded"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_public_receipts_post: {
+    public_receipt: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Signed link token, instead of Bearer. */
+                t?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2824,7 +4945,7 @@ export interface operations {
         };
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2832,20 +4953,77 @@ export interface operations {
                     "application/json": components["schemas"]["Recorded"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    f_v1_public_push_subscription_post: {
+    public_push_subscription: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Signed link token, instead of Bearer. */
+                t?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2857,7 +5035,7 @@ export interface operations {
         };
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2865,13 +5043,67 @@ export interface operations {
                     "application/json": components["schemas"]["Recorded"];
                 };
             };
-            /** @description Validation Error */
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

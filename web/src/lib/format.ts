@@ -5,9 +5,9 @@ export function count(value: number, language: string): string {
 }
 
 /** `1.24 bn`-style money with its currency code: a code is clear in every language, "$" is not. */
-export function money(value: number | string, currency: string | null, language: string): string {
+export function money(value: number | string, currency: string | null, language: string, digits = 4): string {
   const amount = typeof value === "string" ? Number(value) : value;
-  const short = new Intl.NumberFormat(language, { notation: "compact", maximumSignificantDigits: 4 }).format(amount);
+  const short = new Intl.NumberFormat(language, { notation: "compact", maximumSignificantDigits: digits }).format(amount);
   return currency === null ? short : `${currency} ${short}`;
 }
 

@@ -18,6 +18,9 @@ export interface Sketch {
   footprint: string;
   home: SketchPlace | null;
   safeZone: SketchPlace | null;
+  /** Whether a place's name stands above it: on the side away from the way. */
+  homeNameAbove: boolean;
+  safeZoneNameAbove: boolean;
   others: SketchPlace[];
   /** A round length for the scale bar: metres and pixels. */
   scale: { metres: number; pixels: number };
@@ -61,6 +64,9 @@ export function sketch(input: SketchInput): Sketch | null {
   const routeLines = lines(input.route);
   const metresPerPixel = METRES_PER_DEGREE / perDegree;
   const metres = roundLength(metresPerPixel * (input.width / 3));
+  const projected = routeLines.map((line) => line.map(project));
+  const first = projected[0] ?? [];
+  const last = projected[projected.length - 1] ?? [];
   return {
     width: input.width,
     height: input.height,
@@ -68,10 +74,16 @@ export function sketch(input: SketchInput): Sketch | null {
     footprint: rings(input.footprint).map((ring) => path(ring, true)).join(""),
     home: input.home && project(input.home),
     safeZone: input.safeZone && project(input.safeZone),
+    homeNameAbove: goesBelow(first[0], first[1]),
+    safeZoneNameAbove: goesBelow(last[last.length - 1], last[last.length - 2]),
     others: input.others.map(project).filter(inside),
     scale: { metres, pixels: round(metres / metresPerPixel) },
-    arrows: arrows(routeLines.map((line) => line.map(project)), 90),
+    arrows: arrows(projected, 90),
   };
+}
+
+function goesBelow(place: SketchPlace | undefined, next: SketchPlace | undefined): boolean {
+  return place !== undefined && next !== undefined && next.y > place.y;
 }
 
 function round(value: number): number {

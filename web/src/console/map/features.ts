@@ -114,7 +114,7 @@ export function safeZoneFeatures(collection: Schemas["SafeZoneCollection"] | nul
 }
 
 export function areaFeatures(warning: Schemas["WarningVersion"] | null): Features {
-  if (warning === null || warning.level === "none") return [];
+  if (warning === null || warning.level === "none" || warning.area === null) return [];
   return [{ type: "Feature", geometry: warning.area as GeoJSON.Geometry, properties: { level: warning.level } }];
 }
 

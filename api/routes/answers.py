@@ -1,0 +1,48 @@
+"""What people answered, and that it was taken care of."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query, Response
+from pydantic import BaseModel
+
+from api import repository
+from api.cursors import read_cursor, write_cursor
+from api.deps import Context, needs
+from api.routing import noun
+from api.schemas.answer import AnswerKind, AnswerOut, AnswerPage, Handled
+from api.schemas.responses import ACT, READ
+
+router = noun("answers")
+
+
+@router.get("/answers", responses=READ)
+async def answers(
+    ctx: Annotated[Context, needs("read", "answer")],
+    kind: Annotated[AnswerKind | None, Query()] = None,
+    open_only: Annotated[bool, Query(description="Only those that nobody has handled.")] = False,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> AnswerPage:
+    """Answers, newest first."""
+    before = read_cursor(cursor)
+    async with ctx.transaction() as conn:
+        now = await repository.now(conn)
+        rows = await repository.answers(conn, kind=kind, open_only=open_only, before=before, limit=limit + 1)
+    kept = rows[:limit]
+    last = kept[-1] if len(rows) > limit else None
+    return AnswerPage(
+        as_of=now,
+        items=[AnswerOut(**row) for row in kept],
+        next_cursor=write_cursor(last["answered_at"], last["answer_id"]) if last else None,
+    )
+
+
+@router.post("/answers/{answer_id}/handled", responses=ACT, response_model=Handled)
+async def handled(answer_id: UUID, ctx: Annotated[Context, needs("handle", "answer")]) -> Response:
+    """Marks an answer as taken care of; the first to do so stays named."""
+
+    async def act(conn: repository.Connection) -> BaseModel:
+        return Handled()
+
+    return await ctx.once(act)

@@ -1,0 +1,209 @@
+"""What a policyholder's phone reads and sends. The signed link of the message says who it is; nobody signs in."""
+
+import json
+from typing import Annotated
+
+import shapely
+from fastapi import Query
+
+from api import repository
+from api.deps import Context, needs
+from api.push import check_endpoint, check_keys
+from api.routing import noun
+from api.schemas.public import (
+    AnswerIn,
+    AnswerRecorded,
+    ChannelCheck,
+    PublicNow,
+    PublicRoute,
+    PublicSafeZone,
+    PublicWarning,
+    PushSubscriptionIn,
+    ReceiptIn,
+    Recorded,
+)
+from api.schemas.responses import problems
+from api.show import Watch, area_json, covers, hint, in_language, line_json, phone_state
+from core.errors import Conflict, InvalidInput, NotFound
+from core.ids import derived_id
+
+router = noun("phone")
+
+_ACT = problems(401, 404, 408, 409, 413)
+#: The signed link's token where no Authorization header can be set.
+Token = Annotated[str | None, Query(alias="t", max_length=2000, description="Signed link token, instead of Bearer.")]
+_MAX_DETAIL_BYTES = 8 * 1024
+_MAX_DEVICES = 20
+
+
+class TooMuchDetail(InvalidInput):
+    """detail: at most 8 KiB."""
+
+
+class TooManyDevices(InvalidInput):
+    """endpoint: 20 devices are registered for you; remove one first."""
+
+
+class EndpointTaken(Conflict):
+    """endpoint: this device is registered for somebody else."""
+
+
+@router.get("/public/now", responses=problems(401))
+async def public_now(ctx: Annotated[Context, needs("read", "own-situation")], t: Token = None) -> PublicNow:
+    """Warnings, the way out and safe zones of this household."""
+    async with ctx.transaction() as conn:
+        now = await repository.now(conn)
+        person = await repository.person(conn, ctx.policyholder_id)
+        warnings = await repository.person_warnings(conn, ctx.policyholder_id, now=now)
+        rules = await repository.person_rules(conn, now=now)
+        channels = await repository.person_channels(conn, ctx.policyholder_id)
+        paused = await repository.is_paused(conn)
+        route = zones = None
+        if person["household_id"] is not None:
+            route = await repository.person_route(conn, person["household_id"], now=now)
+        home = None if person["lon"] is None else (person["lon"], person["lat"])
+        if home is not None:
+            zones = await repository.nearest_safe_zones(conn, lon=home[0], lat=home[1])
+    place = None if home is None else shapely.Point(home)
+    mine = [row for row in warnings if row["mine"] or covers(row["area"], place)]
+    watches = [
+        Watch(
+            phase=row["phase"],
+            level=row["level"],
+            evaluated_until=row["evaluated_until"],
+            station_state=row["station_state"],
+            interval_s=row["interval_s"],
+        )
+        for row in rules
+        if covers(row["area"], place)
+    ]
+    n_all_clear = sum(row["all_clear"] for row in mine)
+    state, reason = phone_state(
+        n_warnings=len(mine) - n_all_clear,
+        n_all_clear=n_all_clear,
+        home_known=home is not None,
+        watches=watches,
+        now=now,
+    )
+    return PublicNow(
+        name=person["name"],
+        language=person["language"],
+        exercise=ctx.services.installation.exercise,
+        state=state,
+        state_reason=reason,
+        checked_at=now,
+        home=None if home is None else list(home),
+        warnings=[_warning(row, person["language"]) for row in mine],
+        route=None if route is None else _route(route),
+        safe_zones=[PublicSafeZone(**zone) for zone in zones or []],
+        channels=[
+            ChannelCheck(
+                channel=row["channel"],
+                address_hint=hint(row["channel"], row["address"]),
+                last_accepted_at=row["last_accepted_at"],
+            )
+            for row in channels
+        ],
+        sending_paused=paused,
+    )
+
+
+def _warning(row: repository.Row, language: str) -> PublicWarning:
+    spoken, text = in_language(row["texts"], language)
+    _, area_desc = in_language(row["area_desc"], language)
+    return PublicWarning(
+        warning_id=row["warning_id"],
+        version=row["version"],
+        level=row["level"],
+        all_clear=row["all_clear"],
+        headline=text["headline"],
+        description=text.get("description", ""),
+        instruction=text.get("instruction", ""),
+        area_desc=area_desc or "",
+        language=spoken,
+        sent_at=row["sent_at"],
+        expires_at=row["expires_at"],
+        sender=row["sender"],
+        delivery_id=row["delivery_id"],
+        answered=row["answered"],
+    )
+
+
+def _route(row: repository.Row) -> PublicRoute:
+    zone = None
+    if row["safe_zone_id"] is not None:
+        zone = PublicSafeZone(
+            safe_zone_id=row["safe_zone_id"],
+            names=row["names"],
+            lon=row["lon"],
+            lat=row["lat"],
+            opens_at=row["opens_at"],
+        )
+    return PublicRoute(
+        status=row["status"],
+        safe_zone=zone,
+        leave_by=row["leave_by"],
+        travel_s=row["travel_s"],
+        distance_m=row["distance_m"],
+        inside_m=row["inside_m"],
+        reason=row["reason"],
+        geometry=line_json(row["geometry"]),
+        checked_at=row["computed_at"],
+        footprint=area_json(row["footprint"]),
+    )
+
+
+@router.post("/public/answers", status_code=201, responses=_ACT)
+async def public_answer(
+    body: AnswerIn, ctx: Annotated[Context, needs("give", "own-answer")], t: Token = None
+) -> AnswerRecorded:
+    """Keeps an answer; the same idempotency key gives the first answer again."""
+    if len(json.dumps(body.detail).encode()) > _MAX_DETAIL_BYTES:
+        raise TooMuchDetail
+    return AnswerRecorded()
+
+
+@router.post("/public/receipts", status_code=201, responses=_ACT)
+async def public_receipt(
+    body: ReceiptIn, ctx: Annotated[Context, needs("give", "own-receipt")], t: Token = None
+) -> Recorded:
+    """Keeps that a message reached the phone or was shown; once each."""
+    async with ctx.transaction() as conn:
+        if not await repository.delivery_exists(
+            conn, delivery_id=body.delivery_id, policyholder_id=ctx.policyholder_id
+        ):
+            raise NotFound
+        await repository.insert_receipt(
+            conn,
+            delivery_id=body.delivery_id,
+            tenant_id=ctx.tenant_id,
+            kind=body.kind,
+            at=await repository.now(conn),
+        )
+    return Recorded()
+
+
+@router.post("/public/push-subscription", status_code=201, responses=_ACT)
+async def public_push_subscription(
+    body: PushSubscriptionIn, ctx: Annotated[Context, needs("give", "own-push-subscription")], t: Token = None
+) -> Recorded:
+    """Keeps where this phone can be pushed to. Only the push services that the installation allows."""
+    check_endpoint(body.endpoint, ctx.settings.deliver.webpush_hosts)
+    check_keys(body.keys.p256dh, body.keys.auth)
+    async with ctx.transaction() as conn:
+        known = await repository.push_endpoints(conn, policyholder_id=ctx.policyholder_id, endpoint=body.endpoint)
+        if known["taken"]:
+            raise EndpointTaken
+        if known["n_devices"] >= _MAX_DEVICES and not known["mine"]:
+            raise TooManyDevices
+        await repository.upsert_push(
+            conn,
+            contact_point_id=derived_id(
+                "web_push", ctx.tenant_id, ctx.policyholder_id, body.endpoint, body.keys.p256dh, body.keys.auth
+            ),
+            tenant_id=ctx.tenant_id,
+            policyholder_id=ctx.policyholder_id,
+            address={"endpoint": body.endpoint, "keys": {"p256dh": body.keys.p256dh, "auth": body.keys.auth}},
+            at=await repository.now(conn),
+        )
+    return Recorded()

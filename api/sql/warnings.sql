@@ -1,0 +1,123 @@
+-- Warnings, answers and quotes as people read them. Run as tocsin_app in a tenant's transaction.
+
+-- name: warnings
+-- The newest version of each warning (or the newest in one state), newest first.
+WITH chosen AS (
+    SELECT DISTINCT ON (w.warning_id) w.*
+    FROM warning AS w
+    WHERE %(state)s::text IS NULL OR w.state = %(state)s
+    ORDER BY w.warning_id, w.version DESC
+), paged AS (
+    SELECT * FROM chosen
+    WHERE %(before_at)s::timestamptz IS NULL OR (drafted_at, warning_id) < (%(before_at)s, %(before_id)s::uuid)
+    ORDER BY drafted_at DESC, warning_id DESC
+    LIMIT %(limit)s
+)
+SELECT p.warning_id, p.version, p.level, p.all_clear, p.state, p.status, p.msg_type, p.reason, p.identifier, p.sender,
+       p.area_desc, p.texts, p.n_people, p.sent_at, p.onset_at, p.expires_at, p.drafted_at, p.released_at, p.exercise,
+       (SELECT count(*) FROM approval AS a
+        WHERE a.warning_id = p.warning_id AND a.version = p.version AND a.content_sha256 = p.content_sha256)
+           AS n_approvals,
+       s.code AS station_code, s.name AS station_name
+FROM paged AS p
+LEFT JOIN LATERAL (
+    SELECT r.datastream_id FROM rule AS r WHERE r.rule_id = p.rule_id ORDER BY r.version DESC LIMIT 1
+) AS r ON true
+LEFT JOIN datastream AS d ON d.datastream_id = r.datastream_id
+LEFT JOIN station AS s ON s.station_id = d.station_id
+ORDER BY p.drafted_at DESC, p.warning_id DESC;
+
+-- name: warning_versions
+SELECT w.warning_id, w.version, w.level, w.all_clear, w.state, w.status, w.msg_type, w.reason, w.identifier, w.sender,
+       w.area_desc, w.texts, w.n_people, w.sent_at, w.onset_at, w.expires_at, w.drafted_at, w.released_at, w.exercise,
+       w.content_sha256, w.references_ AS references, w.area, s.code AS station_code, s.name AS station_name,
+       coalesce(a.approvals, '[]') AS approvals, coalesce(a.n, 0) AS n_approvals,
+       coalesce(d.deliveries, '[]') AS deliveries, coalesce(c.receipts, '{}') AS receipts,
+       jsonb_build_object('by_language', coalesce(g.languages, '{}'), 'by_channel', coalesce(k.channels, '{}')) AS audience
+FROM warning AS w
+LEFT JOIN LATERAL (
+    SELECT r.datastream_id FROM rule AS r WHERE r.rule_id = w.rule_id ORDER BY r.version DESC LIMIT 1
+) AS r ON true
+LEFT JOIN datastream AS ds ON ds.datastream_id = r.datastream_id
+LEFT JOIN station AS s ON s.station_id = ds.station_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('principal_id', a.principal_id, 'display_name', p.display_name,
+               'content_sha256', encode(a.content_sha256, 'hex'), 'approved_at', a.approved_at) ORDER BY a.approved_at)
+               AS approvals,
+           count(*) FILTER (WHERE a.content_sha256 = w.content_sha256) AS n
+    FROM approval AS a JOIN principal AS p ON p.principal_id = a.principal_id
+    WHERE a.warning_id = w.warning_id AND a.version = w.version
+) AS a ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('channel', channel, 'state', state, 'n', n) ORDER BY channel, state) AS deliveries
+    FROM (SELECT channel, state, count(*) AS n FROM delivery
+          WHERE warning_id = w.warning_id AND version = w.version GROUP BY channel, state) AS counted
+) AS d ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_object_agg(kind, n) AS receipts
+    FROM (SELECT c.kind, count(*) AS n FROM receipt AS c JOIN delivery AS x ON x.delivery_id = c.delivery_id
+          WHERE x.warning_id = w.warning_id AND x.version = w.version GROUP BY c.kind) AS counted
+) AS c ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_object_agg(language, n) AS languages
+    FROM (SELECT h.language, count(DISTINCT h.policyholder_id) AS n
+          FROM delivery AS x JOIN policyholder AS h ON h.policyholder_id = x.policyholder_id
+          WHERE x.warning_id = w.warning_id AND x.version = w.version GROUP BY h.language) AS counted
+) AS g ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_object_agg(channel, n) AS channels
+    FROM (SELECT channel, count(DISTINCT policyholder_id) AS n FROM delivery
+          WHERE warning_id = w.warning_id AND version = w.version GROUP BY channel) AS counted
+) AS k ON true
+WHERE w.warning_id = %(warning_id)s
+ORDER BY w.version DESC;
+
+-- name: warning_decisions
+-- Decisions about a warning, and those of its rule from the warning's start on that named no warning.
+SELECT at, reason, level_before, level_after, version, detail
+FROM decision
+WHERE warning_id = %(warning_id)s
+ORDER BY at DESC, decision_id DESC
+LIMIT 500;
+
+-- name: pauses
+SELECT scope, true AS paused, paused_at, resume_asked_by, resume_asked_by IS NOT NULL AS needs_second_person
+FROM sending_pause ORDER BY scope;
+
+-- name: answers
+SELECT a.answer_id, a.policyholder_id, h.name, h.language, a.warning_id, a.kind, a.detail, a.answered_at, a.handled_at,
+       coalesce(p.display_name, CASE WHEN a.handled_by IS NOT NULL THEN '?' END) AS handled_by,
+       coalesce(x.lon, l.lon) AS lon, coalesce(x.lat, l.lat) AS lat
+FROM answer AS a
+JOIN policyholder AS h ON h.policyholder_id = a.policyholder_id
+LEFT JOIN household AS x ON x.policyholder_id = a.policyholder_id
+LEFT JOIN location AS l ON l.location_id = h.location_id
+LEFT JOIN principal AS p ON p.principal_id = a.handled_by
+WHERE (%(kind)s::text IS NULL OR a.kind = %(kind)s)
+  AND (NOT %(open_only)s OR a.handled_at IS NULL)
+  AND (%(before_at)s::timestamptz IS NULL OR (a.answered_at, a.answer_id) < (%(before_at)s, %(before_id)s::uuid))
+ORDER BY a.answered_at DESC, a.answer_id DESC
+LIMIT %(limit)s;
+
+-- name: handle_answer
+-- The first to handle it stays named.
+WITH handled AS (
+    UPDATE answer SET handled_at = coalesce(handled_at, %(now)s), handled_by = coalesce(handled_by, %(principal_id)s)
+    WHERE answer_id = %(answer_id)s
+    RETURNING answer_id, handled_at, handled_by
+)
+SELECT h.answer_id, h.handled_at, p.display_name AS handled_by
+FROM handled AS h JOIN principal AS p ON p.principal_id = h.handled_by;
+
+-- name: quotes
+SELECT quote_id, premium, currency, as_of, exposure_from, exposure_to, model_version,
+       encode(inputs_sha256, 'hex') AS inputs_sha256, issued_at
+FROM quote
+WHERE %(before_at)s::timestamptz IS NULL OR (issued_at, quote_id) < (%(before_at)s, %(before_id)s::uuid)
+ORDER BY issued_at DESC, quote_id DESC
+LIMIT %(limit)s;
+
+-- name: find_quote
+SELECT quote_id, premium, currency, as_of, exposure_from, exposure_to, model_version,
+       encode(inputs_sha256, 'hex') AS inputs_sha256, issued_at, submission, result
+FROM quote WHERE quote_id = %(quote_id)s;

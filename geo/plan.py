@@ -1,0 +1,173 @@
+"""One footprint to every household's way out, and who of them must be told because it changed."""
+
+import asyncio
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import shapely
+
+from core.errors import InvalidInput
+from core.events import FootprintPublished, PlanMade
+from core.log import get_logger
+from geo import network as roads
+from geo import repository
+from geo.evacuation import Households, Margins, Plan, Route, SafeZones, plan_routes
+from geo.repository import Footprint, RouteRow, Told
+from store import outbox
+from store.clock import read_clock
+from store.outbox import Handler, Work
+from store.pool import AsyncConnection
+
+log = get_logger("plan")
+
+#: Above this many households lines are not stored: a route is then made on request from the same inputs.
+MAX_STORED_LINES = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushThresholds:
+    """How far a route must move from what the household was last told before it is told again."""
+
+    leave_by: timedelta = timedelta(minutes=10)
+    travel_s: float = 120.0
+    travel_share: float = 0.15
+
+
+#: What plans in the running system are made with: a quarter more time than free flow.
+MARGINS = Margins(travel=1.25)
+THRESHOLDS = PushThresholds()
+
+
+def has_changed(told: Told | None, route: RouteRow, thresholds: PushThresholds = THRESHOLDS) -> bool:
+    """Whether a household must be told: status or safe zone differ, or leave-by or travel time moved far enough.
+
+    It is compared with what the household was last told, not with the last plan, so that many small steps add up.
+    """
+    if told is None or told.status != route.route.status.value or told.safe_zone_id != route.safe_zone_id:
+        return True
+    if (told.leave_by is None) != (route.leave_by is None):
+        return True
+    if (
+        told.leave_by is not None
+        and route.leave_by is not None
+        and route.route.leave_by_s > 0.0
+        and abs(told.leave_by - route.leave_by) >= thresholds.leave_by
+    ):
+        return True
+    before, after = told.travel_s, route.route.travel_s
+    if before is None or not np.isfinite(after):
+        return before is not None or bool(np.isfinite(after))
+    return abs(after - before) > max(thresholds.travel_s, thresholds.travel_share * before)
+
+
+async def plan_footprint(
+    conn: AsyncConnection, footprint_id: UUID, *, home: Path, now: datetime, margins: Margins = MARGINS
+) -> list[UUID]:
+    """Makes the plans of a footprint: one for each tenant that it concerns and that has households.
+
+    `home` is TOCSIN_HOME, where road networks lie in `roads/`. Returns the ids of the plans it made.
+    """
+    made: list[UUID] = []
+    async with repository.transaction(conn):
+        footprint = await repository.footprint(conn, footprint_id)
+        for tenant_id in await repository.tenants_with_households(conn, footprint.tenant_id):
+            plan_id = await _plan_tenant(conn, footprint, tenant_id, home=home, now=now, margins=margins)
+            if plan_id is not None:
+                made.append(plan_id)
+                await outbox.publish(
+                    conn, PlanMade(evacuation_plan_id=plan_id), ordering_key=f"plan:{tenant_id}", tenant_id=tenant_id
+                )
+    return made
+
+
+async def _plan_tenant(
+    conn: AsyncConnection, footprint: Footprint, tenant_id: UUID, *, home: Path, now: datetime, margins: Margins
+) -> UUID | None:
+    found = await repository.network_for(conn, tenant_id)
+    zones = await repository.safe_zones_for(conn, tenant_id)
+    if found is None or not zones:
+        lacking = "road network" if found is None else "safe zone"
+        log.error("no plan can be made", tenant=str(tenant_id), reason=f"there is no {lacking}: import one")
+        return None
+    network_id, file, sha256 = found
+    network = roads.load(home / "roads" / file, sha256)
+    people = await repository.households_of(conn, tenant_id)
+    households = Households(
+        np.array([p[1] for p in people], dtype=float),
+        np.array([p[2] for p in people], dtype=float),
+        np.array([p[3] == "foot" for p in people], dtype=bool),
+    )
+    now_s = max((now - footprint.valid_at).total_seconds(), 0.0)
+    plan = await asyncio.to_thread(
+        plan_routes,
+        network,
+        footprint.hazard,
+        SafeZones(np.array([z[1] for z in zones]), np.array([z[2] for z in zones])),
+        households,
+        now_s=now_s,
+        margins=margins,
+        with_points=len(people) <= MAX_STORED_LINES,
+    )
+    told = await repository.told_routes(conn, tenant_id, footprint.hazard_event_id, footprint.version)
+    rows = [
+        _row(household[0], route, zones, now, told.get(household[0]))
+        for household, route in zip(people, plan.routes, strict=True)
+    ]
+    counts = plan.counts() | {"changed": sum(row.changed for row in rows)}
+    log.info(
+        "planned",
+        tenant=str(tenant_id),
+        version=footprint.version,
+        **{k.replace("-", "_"): v for k, v in counts.items()},
+    )
+    return await repository.save_plan(
+        conn,
+        footprint_id=footprint.footprint_id,
+        road_network_id=network_id,
+        tenant_id=tenant_id,
+        counts=counts,
+        margins=dataclasses.asdict(margins),
+        closed_edges=_closed_lines(network, plan),
+        now=now,
+        routes=rows,
+    )
+
+
+def _row(
+    household_id: UUID, route: Route, zones: list[tuple[UUID, float, float]], now: datetime, told: Told | None
+) -> RouteRow:
+    row = RouteRow(
+        household_id=household_id,
+        safe_zone_id=zones[route.zone][0] if route.zone >= 0 else None,
+        leave_by=_moment(now, route.leave_by_s) if route.zone >= 0 else None,
+        last_way_out=_moment(now, route.last_way_out_s) if route.zone >= 0 else None,
+        changed=True,
+        route=route,
+    )
+    return dataclasses.replace(row, changed=has_changed(told, row))
+
+
+def _moment(now: datetime, seconds: float) -> datetime | None:
+    """Whole seconds, rounded down: a leave-by is never later than it may be."""
+    return None if not np.isfinite(seconds) else now + timedelta(seconds=int(seconds // 1))
+
+
+def _closed_lines(network: roads.RoadNetwork, plan: Plan) -> shapely.MultiLineString:
+    return shapely.MultiLineString(network.lines[plan.closures.closed(plan.now_s)].tolist())
+
+
+def handler(home: Path) -> Handler:
+    """Handler of the outbox consumer `plan`."""
+
+    async def handle(conn: AsyncConnection, work: Work) -> None:
+        event = outbox.decode(work)
+        if not isinstance(event, FootprintPublished):
+            raise InvalidInput("The plan consumer takes footprints only.", kind=work.kind)
+        clock = await read_clock(conn)
+        await plan_footprint(conn, event.footprint_id, home=home, now=clock.now())
+
+    return handle

@@ -1,0 +1,499 @@
+"""Rows of exposure, hazard and evacuation to nouns and back: the only caller of geo/sql."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import psycopg
+import shapely
+from psycopg.types.json import Jsonb
+from shapely.geometry.base import BaseGeometry
+
+from core.errors import Conflict, NotFound
+from core.ids import derived_id, new_id
+from geo.evacuation import Route
+from geo.exposure import Book, Exposed, cents_text
+from geo.hazard import ArrivalZone, Hazard, check_zones
+from geo.oed import LocationRow, PolicyRow, extra_json
+from store import queries
+from store.pool import AsyncConnection
+
+_SQL = queries.load("geo")
+_H3_RESOLUTION = 9
+
+
+class NoTenant(NotFound):
+    """There is no tenant of this slug."""
+
+
+class NoFootprint(NotFound):
+    """There is no such footprint."""
+
+
+class NoHazardEvent(NotFound):
+    """There is no such hazard event."""
+
+
+class StillNeeded(Conflict):
+    """The new file leaves out locations or policies that policyholders hang on."""
+
+
+# -------------------------------------------------------------------- tenants, portfolios, books
+async def tenant_of(conn: AsyncConnection, slug: str) -> UUID:
+    """The tenant's id; raises NoTenant."""
+    row = await (await conn.execute(_SQL["tenant_of_slug"], {"slug": slug})).fetchone()
+    if row is None:
+        raise NoTenant(slug=slug)
+    found: UUID = row[0]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """A book's row."""
+
+    portfolio_id: UUID
+    tenant_id: UUID
+    name: str
+    currency: str
+    source_sha256: bytes
+    imported_at: datetime
+
+
+async def portfolios(conn: AsyncConnection, tenant_id: UUID | None) -> list[Portfolio]:
+    """Portfolios of a tenant, or of all tenants."""
+    rows = await (await conn.execute(_SQL["portfolios"], {"tenant_id": tenant_id})).fetchall()
+    return [Portfolio(*row) for row in rows]
+
+
+class LocationImport:
+    """The locations of one file on their way into a book, inside one transaction."""
+
+    def __init__(self, conn: AsyncConnection, tenant_id: UUID, name: str) -> None:
+        self.conn, self.tenant_id, self.name = conn, tenant_id, name
+
+    async def begin(self) -> tuple[UUID, bytes | None]:
+        """Makes room; the portfolio's id, and the hash of the file it was made from if it is there already."""
+        await self.conn.execute(_SQL["make_location_import"])
+        await self.conn.execute(_SQL["make_policy_import"])
+        found = await self.conn.execute(_SQL["lock_portfolio"], {"tenant_id": self.tenant_id, "name": self.name})
+        row = await found.fetchone()
+        return (row[0], bytes(row[1])) if row else (derived_id("portfolio", self.tenant_id, self.name), None)
+
+    async def add(self, rows: Iterable[LocationRow]) -> None:
+        """Stages good rows."""
+        from h3.api.basic_int import latlng_to_cell
+
+        async with self.conn.cursor().copy(_SQL["copy_location_import"]) as copy:
+            for r in rows:
+                cell = None if r.lon is None or r.lat is None else latlng_to_cell(r.lat, r.lon, _H3_RESOLUTION)
+                await copy.write_row(
+                    (
+                        r.acc_number, r.loc_number, r.lon, r.lat, cell, r.country_code, r.occupancy_code,
+                        r.construction_code, cents_text(r.building_cents), cents_text(r.other_cents),
+                        cents_text(r.contents_cents), cents_text(r.bi_cents), r.currency, r.perils, extra_json(r.extra),
+                    )
+                )  # fmt: skip
+
+    async def finish(
+        self, portfolio_id: UUID, policies: Sequence[PolicyRow] | None, currency: str | None, sha256: bytes
+    ) -> dict[str, Any]:
+        """Moves the staged rows into the book in place of what it held; raises StillNeeded.
+
+        Without an account file each account is one policy that carries the account's number.
+        """
+        conn = self.conn
+        await conn.execute(_SQL["analyze_location_import"])
+        if currency is None:
+            row = await (await conn.execute(_SQL["commonest_currency"])).fetchone()
+            currency = str(row[0]) if row else "XXX"
+        if policies is None:
+            accounts = await (await conn.execute(_SQL["imported_accounts"])).fetchall()
+            policies = [PolicyRow(acc, acc, "", None, None) for (acc,) in accounts]
+        async with conn.cursor().copy(_SQL["copy_policy_import"]) as copy:
+            for p in policies:
+                policy_id = derived_id("policy", portfolio_id, p.acc_number, p.pol_number)
+                await copy.write_row((policy_id, p.acc_number, p.pol_number, p.perils, p.inception, p.expiry))
+        names = {"tenant_id": self.tenant_id, "portfolio_id": portfolio_id}
+        await conn.execute(
+            _SQL["save_portfolio"], {**names, "name": self.name, "currency": currency, "source_sha256": sha256}
+        )
+        try:
+            removed = (await conn.execute(_SQL["remove_absent_locations"], names)).rowcount
+            await conn.execute(_SQL["save_locations"], names)
+            await conn.execute(_SQL["remove_absent_policies"], names)
+            await conn.execute(_SQL["save_policies"], names)
+        except psycopg.errors.ForeignKeyViolation as error:
+            raise StillNeeded(portfolio=self.name) from error
+        stored = await (await conn.execute(_SQL["stored_tiv"], names)).fetchall()
+        return {"currency": currency, "n_policies": len(policies), "n_removed": removed, "stored": stored}
+
+
+async def load_book(conn: AsyncConnection, portfolio_id: UUID) -> Book:
+    """A portfolio's locations as columns."""
+    names = {"portfolio_id": portfolio_id}
+    accounts = await (await conn.execute(_SQL["book_accounts"], names)).fetchall()
+    currencies: dict[str, int] = {}
+    chunks: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+    whole: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+    async with conn.cursor(name="book", binary=True) as cursor:
+        await cursor.execute(_SQL["book_rows"], names)
+        while rows := await cursor.fetchmany(50_000):
+            place = [(np.nan if r[1] is None else r[1], np.nan if r[2] is None else r[2]) for r in rows]
+            chunks.append(np.array(place, dtype=np.float64))
+            whole.append(
+                np.array(
+                    [(r[0], r[3], currencies.setdefault(r[4], len(currencies)), *r[5:]) for r in rows], dtype=np.int64
+                )
+            )
+    place_ = np.concatenate(chunks) if chunks else np.zeros((0, 2))
+    numbers = np.concatenate(whole) if whole else np.zeros((0, 7), dtype=np.int64)
+    return Book.from_columns(
+        {
+            "location_id": numbers[:, 0], "lon": place_[:, 0], "lat": place_[:, 1], "account": numbers[:, 1],
+            "currency": numbers[:, 2], "building_cents": numbers[:, 3], "other_cents": numbers[:, 4],
+            "contents_cents": numbers[:, 5], "bi_cents": numbers[:, 6],
+        },
+        accounts=tuple(a for a, _ in accounts),
+        currencies=tuple(currencies),
+        policies_of_account=[n for _, n in accounts],
+    )  # fmt: skip
+
+
+# -------------------------------------------------------------------- hazard events and footprints
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """A footprint's row, read back."""
+
+    footprint_id: UUID
+    hazard_event_id: UUID
+    tenant_id: UUID | None
+    version: int
+    valid_at: datetime
+    hazard: Hazard
+
+
+@dataclass(frozen=True, slots=True)
+class EventState:
+    """Where an event's footprints stand."""
+
+    tenant_id: UUID | None
+    peril: str
+    ended_at: datetime | None
+    version: int  #: of the newest footprint; 0: none yet
+    valid_at: datetime | None  #: of the newest footprint
+
+
+async def save_hazard_event(
+    conn: AsyncConnection, *, tenant_id: UUID | None, code: str, peril: str, name: str, started_at: datetime
+) -> UUID:
+    """The id of the event of this code, made if it is not there."""
+    row = await (
+        await conn.execute(
+            _SQL["save_hazard_event"],
+            {
+                "hazard_event_id": new_id(), "tenant_id": tenant_id, "code": code, "peril": peril, "name": name,
+                "started_at": started_at,
+            },
+        )
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    found: UUID = row[0]
+    return found
+
+
+async def event_of_code(conn: AsyncConnection, code: str, tenant_id: UUID | None) -> UUID:
+    """The event's id; raises NoHazardEvent."""
+    row = await (await conn.execute(_SQL["event_of_code"], {"code": code, "tenant_id": tenant_id})).fetchone()
+    if row is None:
+        raise NoHazardEvent(code=code)
+    found: UUID = row[0]
+    return found
+
+
+async def lock_event(conn: AsyncConnection, hazard_event_id: UUID) -> EventState:
+    """Holds the event until the transaction ends; raises NoHazardEvent."""
+    row = await (await conn.execute(_SQL["lock_hazard_event"], {"hazard_event_id": hazard_event_id})).fetchone()
+    if row is None:
+        raise NoHazardEvent(hazard_event_id=str(hazard_event_id))
+    return EventState(*row)
+
+
+async def end_event(conn: AsyncConnection, hazard_event_id: UUID, ended_at: datetime) -> None:
+    """Marks the event as over."""
+    await conn.execute(_SQL["end_hazard_event"], {"hazard_event_id": hazard_event_id, "ended_at": ended_at})
+
+
+async def known_places(conn: AsyncConnection, tenant_id: UUID | None) -> tuple[float, float, float, float] | None:
+    """(west, south, east, north) of what an event can concern, or None where nothing is known."""
+    row = await (await conn.execute(_SQL["known_places"], {"tenant_id": tenant_id})).fetchone()
+    if row is None or row[0] is None or row[1] is None:
+        return None
+    west, south, east, north = row
+    return west, south, east, north
+
+
+async def save_footprint(
+    conn: AsyncConnection,
+    *,
+    hazard_event_id: UUID,
+    tenant_id: UUID | None,
+    version: int,
+    valid_at: datetime,
+    made_how: str,
+    geometry: BaseGeometry,
+    zones: Sequence[ArrivalZone],
+) -> UUID:
+    """Stores one version; returns its id."""
+    footprint_id = new_id()
+    await conn.execute(
+        _SQL["save_footprint"],
+        {
+            "footprint_id": footprint_id, "hazard_event_id": hazard_event_id, "tenant_id": tenant_id,
+            "version": version, "valid_at": valid_at, "made_how": made_how, "geometry": shapely.to_wkb(geometry),
+            "zones": Jsonb([zone.as_json() for zone in zones]),
+        },
+    )  # fmt: skip
+    return footprint_id
+
+
+async def footprint(conn: AsyncConnection, footprint_id: UUID) -> Footprint:
+    """One footprint version; raises NoFootprint."""
+    row = await (await conn.execute(_SQL["footprint"], {"footprint_id": footprint_id})).fetchone()
+    if row is None:
+        raise NoFootprint(footprint_id=str(footprint_id))
+    found_id, event_id, tenant_id, version, valid_at, geometry, zones, peril = row
+    hazard = Hazard(geometry=shapely.from_wkb(bytes(geometry)), zones=check_zones(zones), peril=peril)
+    return Footprint(found_id, event_id, tenant_id, version, valid_at, hazard)
+
+
+async def save_assessment(
+    conn: AsyncConnection, portfolio: Portfolio, footprint_id: UUID, exposed: Exposed, *, n_top: int, now: datetime
+) -> UUID | None:
+    """Stores an assessment with its top locations; None where this pair was assessed before."""
+    told: dict[str, dict[str, Any]] = {}
+    for currency in sorted(exposed.tiv_cents.keys() | exposed.unknown_tiv_cents.keys()):
+        told[currency] = {
+            "exposed_tiv": cents_text(exposed.tiv_cents.get(currency, 0)),
+            "unknown_tiv": cents_text(exposed.unknown_tiv_cents.get(currency, 0)),
+        }
+    row = await (
+        await conn.execute(
+            _SQL["save_assessment"],
+            {
+                "assessment_id": new_id(), "tenant_id": portfolio.tenant_id, "portfolio_id": portfolio.portfolio_id,
+                "footprint_id": footprint_id, "n_locations": len(exposed.rows), "n_policies": exposed.n_policies,
+                "exposed_tiv": Decimal(exposed.tiv_cents.get(portfolio.currency, 0)).scaleb(-2),
+                "n_unknown": exposed.n_unknown,
+                "unknown_tiv": Decimal(exposed.unknown_tiv_cents.get(portfolio.currency, 0)).scaleb(-2),
+                "currency": portfolio.currency, "by_currency": Jsonb(told), "computed_at": now,
+            },
+        )
+    ).fetchone()  # fmt: skip
+    if row is None:
+        return None
+    assessment_id: UUID = row[0]
+    top = exposed.top(n_top)
+    await conn.execute(
+        _SQL["save_assessment_locations"],
+        {
+            "assessment_id": assessment_id,
+            "tenant_id": portfolio.tenant_id,
+            "location_ids": top["location_id"].tolist(),
+            "cents": top["tiv_cents"].tolist(),
+        },
+    )
+    return assessment_id
+
+
+# -------------------------------------------------------------------- roads, safe zones, people
+async def save_network(
+    conn: AsyncConnection,
+    *,
+    tenant_id: UUID | None,
+    code: str,
+    sha256: bytes,
+    file: str,
+    n_nodes: int,
+    n_edges: int,
+    extract_date: date | None,
+) -> tuple[UUID, int, bool]:
+    """(id, version, whether it is new): the same file under the same code stays the version it was."""
+    names = {"code": code, "tenant_id": tenant_id}
+    row = await (await conn.execute(_SQL["newest_network_of_code"], names)).fetchone()
+    if row is not None and bytes(row[2]) == sha256:
+        return row[0], row[1], False
+    row = await (
+        await conn.execute(
+            _SQL["save_road_network"],
+            {
+                **names, "road_network_id": new_id(), "sha256": sha256, "file": file, "extract_date": extract_date,
+                "n_nodes": n_nodes, "n_edges": n_edges,
+            },
+        )
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return row[0], row[1], True
+
+
+async def network_for(conn: AsyncConnection, tenant_id: UUID) -> tuple[UUID, str, bytes] | None:
+    """(id, file name, SHA-256) of the network that a tenant's plans use."""
+    row = await (await conn.execute(_SQL["network_for_tenant"], {"tenant_id": tenant_id})).fetchone()
+    return (row[0], row[1], bytes(row[2])) if row else None
+
+
+async def save_safe_zones(conn: AsyncConnection, tenant_id: UUID | None, zones: Sequence[dict[str, Any]]) -> None:
+    """Saves zones given as code, names, lon, lat, seats, accessible_seats; a known code is renewed."""
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            _SQL["save_safe_zone"],
+            [
+                {**zone, "names": Jsonb(zone["names"]), "safe_zone_id": new_id(), "tenant_id": tenant_id}
+                for zone in zones
+            ],
+        )
+
+
+async def safe_zones_for(conn: AsyncConnection, tenant_id: UUID) -> list[tuple[UUID, float, float]]:
+    """(id, lon, lat) of the tenant's and the public safe zones."""
+    rows = await (await conn.execute(_SQL["safe_zones_for_tenant"], {"tenant_id": tenant_id})).fetchall()
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def save_policyholders(conn: AsyncConnection, people: Sequence[dict[str, Any]]) -> None:
+    """Saves people with their household and contact points (keys: the columns' names; `contacts` a list)."""
+    async with conn.cursor() as cursor:
+        await cursor.executemany(_SQL["save_policyholder"], people)
+        await cursor.executemany(_SQL["save_household"], people)
+        await cursor.executemany(
+            _SQL["save_contact_point"],
+            [
+                {**contact, "address": Jsonb(contact["address"]), **{k: p[k] for k in ("tenant_id", "policyholder_id")}}
+                for p in people
+                for contact in p["contacts"]
+            ],
+        )
+
+
+async def location_ids(
+    conn: AsyncConnection, portfolio_id: UUID, accounts: Sequence[str]
+) -> dict[tuple[str, str], int]:
+    """(account, location number) -> location_id."""
+    found = await conn.execute(
+        _SQL["locations_of_accounts"], {"portfolio_id": portfolio_id, "accounts": list(accounts)}
+    )
+    return {(acc, loc): location_id for acc, loc, location_id in await found.fetchall()}
+
+
+async def policy_ids(conn: AsyncConnection, portfolio_id: UUID, accounts: Sequence[str]) -> dict[str, UUID]:
+    """Account -> its first policy."""
+    found = await conn.execute(_SQL["policies_of_accounts"], {"portfolio_id": portfolio_id, "accounts": list(accounts)})
+    return dict(await found.fetchall())
+
+
+async def tenants_with_households(conn: AsyncConnection, tenant_id: UUID | None) -> list[UUID]:
+    """The tenant, or every tenant, that has households."""
+    rows = await (await conn.execute(_SQL["tenants_with_households"], {"tenant_id": tenant_id})).fetchall()
+    return [row[0] for row in rows]
+
+
+async def households_of(conn: AsyncConnection, tenant_id: UUID) -> list[tuple[UUID, float, float, str]]:
+    """(id, lon, lat, mode) of a tenant's households."""
+    rows = await (await conn.execute(_SQL["households_of_tenant"], {"tenant_id": tenant_id})).fetchall()
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+# -------------------------------------------------------------------- plans
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a household was last told."""
+
+    status: str
+    safe_zone_id: UUID | None
+    travel_s: float | None
+    leave_by: datetime | None
+
+
+async def told_routes(conn: AsyncConnection, tenant_id: UUID, hazard_event_id: UUID, version: int) -> dict[UUID, Told]:
+    """Household -> what it was last told about this event before this footprint version."""
+    found = await conn.execute(
+        _SQL["told_routes"], {"tenant_id": tenant_id, "hazard_event_id": hazard_event_id, "version": version}
+    )
+    return {row[0]: Told(*row[1:]) for row in await found.fetchall()}
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRow:
+    """One household's route, ready to be stored."""
+
+    household_id: UUID
+    safe_zone_id: UUID | None
+    leave_by: datetime | None
+    last_way_out: datetime | None
+    changed: bool
+    route: Route
+
+
+async def save_plan(
+    conn: AsyncConnection,
+    *,
+    footprint_id: UUID,
+    road_network_id: UUID,
+    tenant_id: UUID,
+    counts: dict[str, int],
+    margins: dict[str, float],
+    closed_edges: BaseGeometry,
+    now: datetime,
+    routes: Sequence[RouteRow],
+) -> UUID | None:
+    """Stores a plan with every household's route; None where this plan was made before."""
+    row = await (
+        await conn.execute(
+            _SQL["save_plan"],
+            {
+                "evacuation_plan_id": new_id(), "footprint_id": footprint_id, "road_network_id": road_network_id,
+                "tenant_id": tenant_id, "counts": Jsonb(counts), "margins": Jsonb(margins),
+                "closed_edges": shapely.to_wkb(closed_edges), "computed_at": now,
+            },
+        )
+    ).fetchone()  # fmt: skip
+    if row is None:
+        return None
+    plan_id: UUID = row[0]
+    await conn.execute(
+        _SQL["save_routes"],
+        {
+            "evacuation_plan_id": plan_id,
+            "tenant_id": tenant_id,
+            "household_id": [r.household_id for r in routes],
+            "status": [r.route.status.value for r in routes],
+            "safe_zone_id": [r.safe_zone_id for r in routes],
+            "travel_s": [_number(r.route.travel_s) for r in routes],
+            "distance_m": [_number(r.route.distance_m) for r in routes],
+            "leave_by": [r.leave_by for r in routes],
+            "last_way_out": [r.last_way_out for r in routes],
+            "inside_m": [r.route.inside_m for r in routes],
+            "reason": [r.route.reason for r in routes],
+            "geometry": [
+                None if r.route.points is None else shapely.to_wkb(shapely.LineString(r.route.points)) for r in routes
+            ],
+            "changed": [r.changed for r in routes],
+        },
+    )
+    return plan_id
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+@asynccontextmanager
+async def transaction(conn: AsyncConnection) -> AsyncIterator[None]:
+    """One transaction, or a savepoint within the caller's."""
+    async with conn.transaction():
+        yield

@@ -1,0 +1,78 @@
+-- name: save_road_network
+INSERT INTO road_network (road_network_id, tenant_id, code, version, sha256, file, extract_date, n_nodes, n_edges)
+SELECT %(road_network_id)s, %(tenant_id)s, %(code)s, coalesce(max(version), 0) + 1, %(sha256)s, %(file)s, %(extract_date)s,
+    %(n_nodes)s, %(n_edges)s
+FROM road_network WHERE code = %(code)s AND tenant_id IS NOT DISTINCT FROM %(tenant_id)s
+RETURNING road_network_id, version;
+
+-- name: newest_network_of_code
+SELECT road_network_id, version, sha256 FROM road_network
+WHERE code = %(code)s AND tenant_id IS NOT DISTINCT FROM %(tenant_id)s ORDER BY version DESC LIMIT 1;
+
+-- name: network_for_tenant
+-- The tenant's own newest network, else the newest public one.
+SELECT road_network_id, file, sha256 FROM road_network WHERE tenant_id = %(tenant_id)s OR tenant_id IS NULL
+ORDER BY tenant_id IS NULL, created_at DESC, version DESC LIMIT 1;
+
+-- name: save_safe_zone
+INSERT INTO safe_zone (safe_zone_id, tenant_id, code, names, lon, lat, seats, accessible_seats)
+VALUES (%(safe_zone_id)s, %(tenant_id)s, %(code)s, %(names)s, %(lon)s, %(lat)s, %(seats)s, %(accessible_seats)s)
+ON CONFLICT (tenant_id, code) DO UPDATE SET names = excluded.names, lon = excluded.lon, lat = excluded.lat,
+    seats = excluded.seats, accessible_seats = excluded.accessible_seats;
+
+-- name: safe_zones_for_tenant
+SELECT safe_zone_id, lon, lat FROM safe_zone WHERE tenant_id = %(tenant_id)s OR tenant_id IS NULL ORDER BY code, safe_zone_id;
+
+-- name: save_household
+INSERT INTO household (household_id, tenant_id, policyholder_id, lon, lat, people, mode, needs)
+VALUES (%(household_id)s, %(tenant_id)s, %(policyholder_id)s, %(lon)s, %(lat)s, %(people)s, %(mode)s, %(needs)s)
+ON CONFLICT (policyholder_id) DO UPDATE SET lon = excluded.lon, lat = excluded.lat, people = excluded.people,
+    mode = excluded.mode, needs = excluded.needs;
+
+-- name: save_policyholder
+INSERT INTO policyholder (policyholder_id, tenant_id, policy_id, location_id, name, language)
+VALUES (%(policyholder_id)s, %(tenant_id)s, %(policy_id)s, %(location_id)s, %(name)s, %(language)s)
+ON CONFLICT (policyholder_id) DO UPDATE SET policy_id = excluded.policy_id, location_id = excluded.location_id,
+    name = excluded.name, language = excluded.language;
+
+-- name: save_contact_point
+INSERT INTO contact_point (contact_point_id, tenant_id, policyholder_id, channel, address, rank, consent_at)
+VALUES (%(contact_point_id)s, %(tenant_id)s, %(policyholder_id)s, %(channel)s, %(address)s, %(rank)s, %(consent_at)s)
+ON CONFLICT (policyholder_id, channel, address) DO NOTHING;
+
+-- name: locations_of_accounts
+SELECT acc_number, loc_number, location_id FROM location WHERE portfolio_id = %(portfolio_id)s AND acc_number = ANY(%(accounts)s);
+
+-- name: policies_of_accounts
+SELECT DISTINCT ON (acc_number) acc_number, policy_id FROM policy
+WHERE portfolio_id = %(portfolio_id)s AND acc_number = ANY(%(accounts)s) ORDER BY acc_number, pol_number;
+
+-- name: tenants_with_households
+SELECT DISTINCT tenant_id FROM household WHERE %(tenant_id)s::uuid IS NULL OR tenant_id = %(tenant_id)s ORDER BY tenant_id;
+
+-- name: households_of_tenant
+SELECT household_id, lon, lat, mode FROM household WHERE tenant_id = %(tenant_id)s ORDER BY household_id;
+
+-- name: told_routes
+-- What each household was last told about this event: the newest of its routes that was marked as changed.
+SELECT DISTINCT ON (r.household_id) r.household_id, r.status, r.safe_zone_id, r.travel_s, r.leave_by
+FROM household_route AS r
+JOIN evacuation_plan AS p USING (evacuation_plan_id)
+JOIN footprint AS f USING (footprint_id)
+WHERE p.tenant_id = %(tenant_id)s AND f.hazard_event_id = %(hazard_event_id)s AND f.version < %(version)s AND r.changed
+ORDER BY r.household_id, f.version DESC;
+
+-- name: save_plan
+INSERT INTO evacuation_plan (evacuation_plan_id, footprint_id, road_network_id, tenant_id, counts, margins, closed_edges, computed_at)
+VALUES (%(evacuation_plan_id)s, %(footprint_id)s, %(road_network_id)s, %(tenant_id)s, %(counts)s, %(margins)s, %(closed_edges)s,
+    %(computed_at)s)
+ON CONFLICT (tenant_id, footprint_id, road_network_id) DO NOTHING RETURNING evacuation_plan_id;
+
+-- name: save_routes
+-- One array for each column: COPY cannot write a table with row-level security.
+INSERT INTO household_route (evacuation_plan_id, tenant_id, household_id, status, safe_zone_id, travel_s, distance_m, leave_by,
+    last_way_out, inside_m, reason, geometry, changed)
+SELECT %(evacuation_plan_id)s, %(tenant_id)s, route.*
+FROM unnest(%(household_id)s::uuid[], %(status)s::text[], %(safe_zone_id)s::uuid[], %(travel_s)s::float8[],
+    %(distance_m)s::float8[], %(leave_by)s::timestamptz[], %(last_way_out)s::timestamptz[], %(inside_m)s::float8[],
+    %(reason)s::text[], %(geometry)s::bytea[], %(changed)s::boolean[]) AS route;

@@ -1,0 +1,280 @@
+"""`tocsin import oed | roads | safe-zones | households | footprint`."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import typer
+
+from core.errors import InvalidInput
+from core.settings import Settings, load_settings
+from tocsin.commands.groups import group
+
+T = TypeVar("T")
+
+Tenant = Annotated[str, typer.Option(help="Slug of the tenant.")]
+OwnerOrPublic = Annotated[str | None, typer.Option(help="Slug of the tenant; without it the data are public.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Mounts this room's commands."""
+    imports = group(app, "import")
+    imports.command("oed")(oed)
+    imports.command("roads")(roads)
+    imports.command("safe-zones")(safe_zones)
+    imports.command("households")(households)
+    imports.command("footprint")(footprint)
+
+
+def _with_database(work: Callable[[Any, Settings], Awaitable[T]]) -> T:
+    from store.pool import connect_worker_async, worker_url
+
+    settings = load_settings()
+
+    async def run() -> T:
+        conn = await connect_worker_async(worker_url(settings))
+        try:
+            return await work(conn, settings)
+        finally:
+            await conn.close()
+
+    return asyncio.run(run())
+
+
+def _tell(as_json: bool, document: dict[str, Any], line: str) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=2) if as_json else line)
+
+
+def oed(
+    file: File,
+    portfolio: Annotated[str, typer.Option(help="Name of the book.")],
+    tenant: Tenant,
+    accounts: Annotated[Path | None, typer.Option(help="OED account file with the policies.")] = None,
+    currency: Annotated[str | None, typer.Option(help="The book's currency; else the commonest in the file.")] = None,
+    epsg: Annotated[int, typer.Option(help="Coordinate system of Longitude and Latitude.")] = 4326,
+    encoding: Annotated[str, typer.Option(help="Text encoding of a CSV file, for example gb18030.")] = "utf-8-sig",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the good rows although others are bad.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Import a book from an OED location file (CSV or Parquet), in place of what that book held before.
+
+    One bad row refuses the file, and each is told with line, field and reason. Ends with a reconciliation: TIV in =
+    mapped + refused + unknown, by currency, to the cent.
+    """
+    from geo import imports, repository
+
+    async def work(conn: Any, _settings: Settings) -> imports.ImportReport:
+        tenant_id = await repository.tenant_of(conn, tenant)
+        with _progress(f"Reading {file.name}") as tick:
+            return await imports.import_oed(
+                conn,
+                file,
+                tenant_id=tenant_id,
+                portfolio=portfolio,
+                accounts=accounts,
+                currency=currency,
+                epsg=epsg,
+                encoding=encoding,
+                skip_bad=skip_bad,
+                progress=tick,
+            )
+
+    report = _with_database(work)
+    for row in report.refused:
+        print(f"refused: {row}", file=sys.stderr)
+    told = report.as_json()
+    sums = told["reconciliation"]
+    lines = [
+        f"{told['n_locations']:,} locations and {told['n_policies']:,} policies in {portfolio!r}"
+        + (" (the same file as before)" if report.unchanged else ""),
+        *(
+            f"  {currency}: TIV in {amount} = mapped {sums['mapped']['tiv'].get(currency, '0.00')}"
+            f" + refused {sums['refused']['tiv'].get(currency, '0.00')}"
+            f" + unknown {sums['unknown']['tiv'].get(currency, '0.00')}; difference {sums['difference'][currency]}"
+            for currency, amount in sums["tiv_in"].items()
+        ),
+    ]
+    if sums["unknown"]["n"]:
+        lines.append(f"  {sums['unknown']['n']:,} locations have no coordinates: what they hold is reported as unknown")
+    if sums["refused"]["n_amount_unreadable"]:
+        lines.append(f"  {sums['refused']['n_amount_unreadable']:,} refused rows have no readable amount: in no sum")
+    _tell(as_json, told, "\n".join(lines))
+
+
+class _progress:
+    """A line on standard error that counts rows; silent where nobody looks."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def __enter__(self) -> Callable[[int], None]:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}: {task.completed:,} rows"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self.bar.start()
+        task = self.bar.add_task(self.title, total=None)
+        return lambda n: self.bar.update(task, completed=n)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+async def _owner(conn: Any, slug: str | None) -> UUID | None:
+    from geo import repository
+
+    return await repository.tenant_of(conn, slug) if slug else None
+
+
+def roads(
+    file: File,
+    code: Annotated[str, typer.Option(help="Name under which versions of this network follow each other.")] = "roads",
+    tenant: OwnerOrPublic = None,
+    extract_date: Annotated[str | None, typer.Option(help="Day of the map data, 2026-01-31.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import a road network: GeoJSON lines (highway, maxspeed or speed_kmh, bridge, oneway, name) or our own .npz."""
+    from geo import imports
+
+    day = None
+    if extract_date is not None:
+        try:
+            day = date.fromisoformat(extract_date)
+        except ValueError:
+            raise InvalidInput(f"--extract-date: {extract_date!r} is not a date as 2026-01-31") from None
+    network = imports.read_roads(file)
+
+    async def work(conn: Any, settings: Settings) -> tuple[UUID, int, bool]:
+        owner = await _owner(conn, tenant)
+        return await imports.import_roads(
+            conn, network, home=settings.home, code=code, tenant_id=owner, extract_date=day
+        )
+
+    network_id, version, new = _with_database(work)
+    document = {
+        "road_network_id": str(network_id), "code": code, "version": version, "new": new, "n_nodes": network.n_nodes,
+        "n_roads": network.n_roads, "n_edges": network.n_edges, "n_bridges": int(network.road_bridge.sum()),
+    }  # fmt: skip
+    told = f"{code} version {version}: {network.n_roads:,} roads, {network.n_edges:,} directed edges"
+    _tell(as_json, document, told + ("" if new else " (as before)"))
+
+
+def safe_zones(file: File, tenant: OwnerOrPublic = None, as_json: AsJson = False) -> None:
+    """Import safe zones: GeoJSON points with id, seats, and optionally name, name:zh, accessible_seats."""
+    from geo import imports, repository
+
+    zones = imports.read_safe_zones(file)
+
+    async def work(conn: Any, _settings: Settings) -> None:
+        owner = await _owner(conn, tenant)
+        async with repository.transaction(conn):
+            await repository.save_safe_zones(conn, owner, zones)
+
+    _with_database(work)
+    seats = sum(zone["seats"] for zone in zones)
+    _tell(as_json, {"n_safe_zones": len(zones), "seats": seats}, f"{len(zones)} safe zones with {seats:,} seats")
+
+
+def households(
+    file: File,
+    tenant: Tenant,
+    portfolio: Annotated[str | None, typer.Option(help="Book that the account and location columns refer to.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the good rows although others are bad.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Import policyholders and their households: CSV with id, lon, lat and optionally people, mode, name, language,
+    account, location, needs, channel, address."""
+    from geo import imports, repository
+    from geo.oed import BadRow
+
+    refused: list[BadRow] = []
+    people = imports.read_households(file, refused)
+    if refused and not skip_bad:
+        raise imports.RowsRefused(file.name, refused)
+
+    async def work(conn: Any, _settings: Settings) -> list[UUID]:
+        tenant_id = await repository.tenant_of(conn, tenant)
+        book = None
+        if portfolio is not None:
+            book = next((p for p in await repository.portfolios(conn, tenant_id) if p.name == portfolio), None)
+            if book is None:
+                raise InvalidInput(f"--portfolio: this tenant has no book {portfolio!r}")
+        return await imports.import_people(
+            conn, people, tenant_id=tenant_id, portfolio_id=book.portfolio_id if book else None
+        )
+
+    ids = _with_database(work)
+    for row in refused:
+        print(f"refused: {row}", file=sys.stderr)
+    _tell(as_json, {"n_households": len(ids), "n_refused": len(refused)}, f"{len(ids):,} households")
+
+
+def footprint(
+    file: File,
+    event: Annotated[str, typer.Option(help="Code of the hazard event; made if it is not there.")],
+    tenant: OwnerOrPublic = None,
+    peril: Annotated[str, typer.Option(help="flood, wildfire, earthquake, ... (for a new event).")] = "flood",
+    valid_at: Annotated[str | None, typer.Option(help="When it is true, ISO 8601 with offset; else now.")] = None,
+    made_how: Annotated[str | None, typer.Option(help="Method and inputs; else the file's name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the next footprint version of an event: GeoJSON whose features have arrival_min (0: inside now)."""
+    import shapely
+
+    from geo import assess, hazard, imports, repository
+    from store.clock import read_clock
+
+    document = imports.read_json(file)
+    features = document.get("features") if isinstance(document, dict) else None
+    if features is None:
+        features = [{"geometry": document, "properties": {}}]
+    present, zones = [], []
+    for number, feature in enumerate(features):
+        given = feature.get("properties") or {}
+        geometry = hazard.from_geojson(feature.get("geometry"), field=f"features[{number}].geometry")
+        try:
+            arrival = float(given.get("arrival_min") or 0)
+        except (TypeError, ValueError):
+            raise hazard.BadFootprint(
+                f"features[{number}].arrival_min: {given['arrival_min']!r} is not a number"
+            ) from None
+        if arrival > 0:
+            zones.append(hazard.ArrivalZone(arrival_min=arrival, geometry=geometry))
+        else:
+            present.append(hazard.check_polygon(geometry, field=f"features[{number}].geometry"))
+    if not present:
+        raise hazard.BadFootprint(f"{file.name}: no feature is inside the hazard now (arrival_min 0 or none)")
+    try:
+        when = datetime.fromisoformat(valid_at) if valid_at else None
+    except ValueError:
+        raise InvalidInput(f"--valid-at: {valid_at!r} is not a time as 2026-01-31T12:00:00Z") from None
+    if when is not None and when.tzinfo is None:
+        raise InvalidInput("--valid-at: it has no offset from UTC")
+
+    async def work(conn: Any, _settings: Settings) -> tuple[UUID, int]:
+        owner = await _owner(conn, tenant)
+        moment = when or (await read_clock(conn)).now()
+        async with repository.transaction(conn):
+            event_id = await repository.save_hazard_event(
+                conn, tenant_id=owner, code=event, peril=peril, name=event, started_at=moment.astimezone(UTC)
+            )
+            return await assess.publish_footprint(
+                conn, event_id, shapely.union_all(present), zones, valid_at=moment, made_how=made_how or file.name
+            )
+
+    footprint_id, version = _with_database(work)
+    _tell(as_json, {"footprint_id": str(footprint_id), "version": version}, f"{event} footprint version {version}")

@@ -1,0 +1,15 @@
+"""Command groups that several rooms add to, such as `tocsin import`."""
+
+import typer
+
+_HELP = {"import": "Bring files into the database: all of a file, or nothing of it."}
+
+
+def group(app: typer.Typer, name: str) -> typer.Typer:
+    """The group of this name, made when the first room asks for it."""
+    for registered in app.registered_groups:
+        if registered.name == name and registered.typer_instance is not None:
+            return registered.typer_instance
+    made = typer.Typer(no_args_is_help=True, help=_HELP.get(name))
+    app.add_typer(made, name=name)
+    return made

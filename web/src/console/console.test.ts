@@ -1,0 +1,85 @@
+import { describe, expect, it } from "vitest";
+import type { Schemas } from "../lib/client";
+import { makeTranslate } from "../lib/i18n";
+import en from "./catalogue/en.json";
+import { plotData, thresholdLines, yRange } from "./hydrograph";
+import { areaFeatures, cellFeatures, classBreaks, closedFeatures, stationFeatures, stationWord } from "./map/features";
+
+const t = makeTranslate("en", en, en);
+const station = (more: Partial<Schemas["StationProperties"]>): Schemas["StationProperties"] => ({
+  station_id: "s", code: "S", name: "Millbridge", river: null, state: "online", state_since: null, level: "none", held_level: null, phase: "normal", held: false,
+  latest: [], thresholds: {}, threshold_quantity: null, ...more,
+});
+
+describe("stations on the map", () => {
+  it("shows a silent or held station as unknown, never at its last level", () => {
+    expect(stationWord(station({ state: "silent", level: "orange" }), t)).toEqual({ level: "unknown", word: "silent: unknown" });
+    expect(stationWord(station({ state: "silent", level: "unknown", held: true, held_level: "red" }), t)).toEqual({ level: "unknown", word: "unknown, held at: Leave or shelter now" });
+    expect(stationWord(station({ state: "unknown", level: "unknown" }), t).word).toBe("not heard yet");
+    expect(stationWord(station({ level: "yellow" }), t)).toEqual({ level: "yellow", word: "Prepare" });
+  });
+
+  it("leaves out what has no place and puts the held one on top", () => {
+    const collection = {
+      type: "FeatureCollection", as_of: "", truncated: false,
+      features: [
+        { type: "Feature", id: "1", geometry: null, properties: station({}) },
+        { type: "Feature", id: "2", geometry: { type: "Point", coordinates: [80, 7] }, properties: station({ held: true, held_level: "red", state: "silent", level: "unknown" }) },
+        { type: "Feature", id: "3", geometry: { type: "Point", coordinates: [80, 7] }, properties: station({ level: "red", station_id: "r" }) },
+      ],
+    } as Schemas["StationCollection"];
+    const features = stationFeatures(collection, "r", t, false);
+    expect(features.map((one) => one.properties?.icon)).toEqual(["held-red", "station-red"]);
+    expect((features[0]?.properties?.sort as number) > (features[1]?.properties?.sort as number)).toBe(true);
+    expect(features.map((one) => one.properties?.selected)).toEqual([false, true]);
+  });
+});
+
+describe("exposure classes", () => {
+  it("hold about equal numbers of cells and end at the largest value", () => {
+    const values = Array.from({ length: 100 }, (_, i) => (i + 1) ** 3);
+    expect(classBreaks(values)).toEqual([20 ** 3, 40 ** 3, 60 ** 3, 80 ** 3, 100 ** 3]);
+    expect(classBreaks([5, 5, 5])).toEqual([5]);
+    expect(classBreaks([])).toEqual([]);
+  });
+
+  it("give the largest value the darkest colour and leave out cells without a value", () => {
+    const cell = (tiv: number | null): Schemas["CellFeature"] => ({
+      type: "Feature", id: String(tiv), geometry: { type: "Polygon", coordinates: [[[0, 0], [1, 0], [1, 1], [0, 0]]] },
+      properties: { cell: "x", n_locations: 1, tiv, currency: tiv === null ? null : "LKR", tiv_by_currency: {} },
+    });
+    const collection = { type: "FeatureCollection", as_of: "", truncated: false, resolution: 8, n_unmapped: 0, unmapped_tiv_by_currency: {}, features: [cell(1), cell(9), cell(null)] } as Schemas["CellCollection"];
+    const { features, breaks, currency } = cellFeatures(collection);
+    expect(features.map((one) => one.properties?.class)).toEqual([3, 4]);
+    expect(breaks).toEqual([1, 9]);
+    expect(currency).toBe("LKR");
+  });
+});
+
+describe("other layers", () => {
+  it("marks each closed road at its middle and draws no area where there is none", () => {
+    const plan = { closed_roads: { type: "MultiLineString", coordinates: [[[0, 0], [2, 0]], []] } } as unknown as Schemas["PlanOut"];
+    expect(closedFeatures(plan).map((one) => one.geometry.type)).toEqual(["LineString", "Point"]);
+    expect((closedFeatures(plan)[1]?.geometry as GeoJSON.Point).coordinates).toEqual([1, 0]);
+    expect(areaFeatures({ level: "red", area: null } as unknown as Schemas["WarningVersion"])).toEqual([]);
+  });
+});
+
+describe("the hydrograph", () => {
+  it("breaks its line at missing and doubtful readings and keeps the doubtful apart", () => {
+    const item = (value: number | null, quality: number) => ({ observed_at: "2026-06-14T09:00:00Z", received_at: "", value, quality });
+    const [times, good, doubtful] = plotData([item(1, 1), item(9, 4), item(null, 9), item(2, 2)]);
+    expect(times[0]).toBe(Date.parse("2026-06-14T09:00:00Z") / 1000);
+    expect(good).toEqual([1, null, null, 2]);
+    expect(doubtful).toEqual([null, 9, null, null]);
+  });
+
+  it("has room for every threshold, and orders them", () => {
+    const lines = thresholdLines({ red: 5, blue: 2, odd: 1 }, false);
+    expect(lines.map((line) => line.level)).toEqual(["blue", "red"]);
+    const [low, high] = yRange(0.5, 1.2, lines.map((line) => line.value));
+    expect(low).toBeLessThan(0.5);
+    expect(high).toBeGreaterThan(5);
+    expect(yRange(null, null, [])).toEqual([0, 1]);
+  });
+});
