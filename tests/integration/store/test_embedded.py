@@ -158,6 +158,9 @@ def test_owner_without_superuser_rights_builds_the_schema_and_people_are_served(
                 ):
                     worker.execute(statement)
             with psycopg.connect(server.url(mode, "app")) as app:  # type: ignore[arg-type]
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    app.execute("SET ROLE tocsin_worker")
+                app.rollback()
                 app.execute("SELECT set_config('app.tenant', '00000000-0000-0000-0000-00000000000a', true)")
                 # The view's owner must see stations under forced row-level security although the schema's owner cannot.
                 assert app.execute("SELECT value FROM tenant_observation").fetchone() == (1.5,)
