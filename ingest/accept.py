@@ -330,9 +330,6 @@ class Acceptor:
         the batch must then be given again, and what was stored of it has no second effect.
         """
         async with errors_as_kinds():
-            if self._stale:
-                self.memory.forget_known(self._stale)
-                self._stale.clear()
             accepted = Accepted(n_messages=len(messages))
             rows = await self._rows(conn, messages, accepted)
             await self._ensure_partitions(conn, rows)
@@ -370,6 +367,9 @@ class Acceptor:
         active = np.arange(len(rows.ds))
         if staged and rows.ids:
             active = await self._keep_ledger_staged(conn, rows, messages, accepted)
+        if self._stale:  # told by what other writers notified until this transaction began
+            self.memory.forget_known(self._stale)
+            self._stale.clear()
         result = await self._check(conn, rows, active)
         if rows.ids and not staged:
             await repository.copy_rows(conn, "copy_ledger", self._ledger_rows(rows))
