@@ -60,10 +60,14 @@ class Services:
         """Starts Tocsin's own processes, and the guardian that ends everything should we be killed."""
         self.supervisor.start("guardian", ["guardian"], self.env)
         for name in names:
-            self.supervisor.start(name, [name], self.env)
+            # Only the jobs process gets the owner's login: it makes partitions and drops old ones.
+            owner = {"TOCSIN_DATABASE_URL": self.urls.owner} if name == "jobs" else {}
+            self.supervisor.start(name, [name], self.env | owner)
 
     def check(self) -> list[str]:
         """Restarts what ended; raises ProcessKeepsEnding where that has not helped five times."""
+        if self.server is not None and self.server.restart_if_dead():
+            log.warning("the database had ended; it was started again")
         if self.broker is not None and not self.broker.is_running():
             log.warning("the message broker ended; starting it again", broker=self.broker.kind)
             self.broker = _start_broker(self.home, self.broker.port)
@@ -102,8 +106,11 @@ def _start_broker(home: Path, port: int | None) -> brokers.Broker:
 
 
 @contextmanager
-def running(settings: Settings, mode: Mode, say: Callable[[str], None]) -> Iterator[Services]:
-    """Database and broker, started or found, migrated, and ended on the way out with every process started since."""
+def running(settings: Settings, mode: Mode, say: Callable[[str], None], *, fresh: bool = False) -> Iterator[Services]:
+    """Database and broker, started or found, migrated, and ended on the way out with every process started since.
+
+    `fresh` throws away what the embedded database of this mode holds.
+    """
     home = settings.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     supervisor = _own(home)
@@ -114,6 +121,8 @@ def running(settings: Settings, mode: Mode, say: Callable[[str], None]) -> Itera
         if settings.database_url is None:
             say("starting the embedded PostgreSQL")
             server = embedded.start(home)
+            if fresh:
+                server.recreate(mode)
             urls = Urls(owner=server.url(mode, "owner"), worker=server.url(mode, "worker"), app=server.url(mode, "app"))
         else:
             owner = settings.database_url.get_secret_value()
@@ -177,8 +186,7 @@ def clean_up_after_kill(home: Path) -> None:
         return  # a new run has begun and deals with it
     try:
         supervisor.end_leftovers(but=os.getpid())
-        if (home / "database.json").exists():
-            embedded.start(home).stop()
+        embedded.stop_left_behind(home)
     finally:
         supervisor.close()
 
