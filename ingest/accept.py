@@ -80,6 +80,7 @@ class Accepted:
     rejected: list[Rejected] = field(default_factory=list)
     received_until_us: int = 0
     step_ends: bool = False  #: a replay's step ended with this batch
+    marks: list[str] = field(default_factory=list)  #: a replay waits to hear that these were committed
     staged: bool = False
 
 
@@ -164,9 +165,10 @@ class Acceptor:
                         raise Refused("replay_outside_exercise", "A replay envelope is taken in an exercise only.")
                     opened = payload.open_envelope(body)
                     assert opened is not None
-                    arrival_s, step_ends, body = opened
-                    received_us = round(arrival_s * MICROSECOND)
-                    accepted.step_ends |= step_ends
+                    body, received_us = opened.payload, round(opened.arrival_s * MICROSECOND)
+                    accepted.step_ends |= opened.end
+                    if opened.mark is not None:
+                        accepted.marks.append(opened.mark)
                 readings = payload.decode(topic, body, received_us / MICROSECOND, max_bytes=self._max_bytes)
             except Refused as refused:
                 accepted.rejected.append(
@@ -383,6 +385,8 @@ class Acceptor:
         await self._tell(conn, rows, result)
         if self._exercise and accepted.received_until_us:
             await repository.execute(conn, "move_clock", {"at": moment(accepted.received_until_us)})
+            for mark in accepted.marks:
+                await repository.execute(conn, "tell_replay", {"mark": mark})
         return result
 
     @staticmethod
