@@ -2,7 +2,10 @@
 
 import typer
 
-_HELP = {"import": "Bring files into the database: all of a file, or nothing of it."}
+_HELP = {
+    "import": "Bring files into the database: all of a file, or nothing of it.",
+    "export": "Write what is stored to files.",
+}
 
 
 def group(app: typer.Typer, name: str) -> typer.Typer:
