@@ -47,6 +47,8 @@ _PACE_KNOWN_S = 2.5
 #: At these speeds a quarter of a second is minutes of the scenario: batches are kept short.
 BATCH_MS = 40
 
+LEVELS = ("blue", "yellow", "orange", "red")
+
 #: The two people of the demo who release what the rule alone may not.
 ACCOUNTS = (("ann", "Ann Arden"), ("ben", "Ben Bosley"))
 
@@ -245,30 +247,35 @@ def pace_of(world: World, *, once: bool, speed: float | None) -> Pace:
 
 
 def lead_rows(world: World, warnings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each warning, and each level it reached: when it went out, and how long before the first home was wet."""
+    """For each warning: when it first went out and at which level, its highest level, its end, and its lead.
+
+    `lead_min` is from the first release to the moment at which water first stood at an insured household of its area.
+    """
     audience = Audience(world)
     rows = []
     for warning in warnings:
-        best: dict[str, dict[str, Any]] = {}
-        for version in sorted(warning["versions"], key=lambda v: int(v["version"])):
-            if version["all_clear"] or version["released_at"] is None:
-                continue
-            best.setdefault(version["level"], version)
-        code = warning["versions"][0]["station_code"]
+        out = [v for v in sorted(warning["versions"], key=lambda v: int(v["version"])) if v["released_at"] is not None]
+        if not out or out[0]["all_clear"]:
+            continue
+        said = [v for v in out if not v["all_clear"]]
+        highest = max(said, key=lambda v: LEVELS.index(v["level"]))
+        code = out[0]["station_code"]
         wet = audience.first_wet(code) if code else None
-        for level, version in best.items():
-            out = datetime.fromisoformat(version["released_at"])
-            rows.append(
-                {
-                    "station": warning["versions"][0]["station_name"],
-                    "level": level,
-                    "released_at": version["released_at"],
-                    "first_home_wet_at": wet.isoformat() if wet else None,
-                    "lead_min": round((wet - out).total_seconds() / 60) if wet else None,
-                    "n_people": version["n_people"],
-                    "approvals": len(version["approvals"]),
-                }
-            )
+        first = datetime.fromisoformat(out[0]["released_at"])
+        rows.append(
+            {
+                "station": out[0]["station_name"],
+                "first_level": out[0]["level"],
+                "released_at": out[0]["released_at"],
+                "highest_level": highest["level"],
+                "highest_released_at": highest["released_at"],
+                "highest_released_by": [one["display_name"] for one in highest["approvals"]],
+                "all_clear_at": out[-1]["released_at"] if out[-1]["all_clear"] else None,
+                "n_people": max(v["n_people"] for v in said),
+                "first_home_wet_at": wet.isoformat() if wet else None,
+                "lead_min": round((wet - first).total_seconds() / 60) if wet else None,
+            }
+        )
     return sorted(rows, key=lambda row: str(row["released_at"]))
 
 
