@@ -49,6 +49,8 @@ BATCH_MS = 40
 
 LEVELS = ("blue", "yellow", "orange", "red")
 
+LEVELS = ("blue", "yellow", "orange", "red")
+
 #: The two people of the demo who release what the rule alone may not.
 ACCOUNTS = (("ann", "Ann Arden"), ("ben", "Ben Bosley"))
 
@@ -191,6 +193,14 @@ class Desk:
         answer.raise_for_status()
         return answer.json()
 
+    def get_or_none(self, path: str) -> Any:
+        """None where there is no such thing yet."""
+        answer = self.http.get(path)
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        return answer.json()
+
     def waiting(self) -> list[dict[str, Any]]:
         """Drafts that people could release, with all that an approver reads."""
         found = []
@@ -306,7 +316,7 @@ async def prepare(services: Services, world: World) -> tuple[Loaded, dict[str, A
     """Loads the world, prices the fleet, makes the two accounts; gives keys, the quote and passwords."""
     conn = await connect_worker_async(services.urls.worker)
     try:
-        # The scenario's time holds from the first moment on: a process that met the wall's would think it all long past.
+        # The scenario's time holds from the first moment: to a process that met the wall's, all would be long past.
         await start_scenario(conn, at=world.starts_at, speed=1.0)
         loaded = await load(conn, world, home=services.home)
         quote = await _quote(conn, world, loaded)
