@@ -16,7 +16,7 @@ app = typer.Typer(
 )
 
 #: Rooms that bring commands: tocsin/commands/<room>.py with `register(app)`.
-ROOMS = ("run", "itops")
+ROOMS = ("run", "itops", "alerts")
 
 #: What a shell script can act on.
 EXIT_CODES: dict[type[TocsinError], int] = {InvalidInput: 2, NotFound: 3, NotPermitted: 4, Conflict: 5, Unavailable: 6}

@@ -2,7 +2,11 @@
 
 import typer
 
-_HELP = {"import": "Bring files into the database: all of a file, or nothing of it."}
+_HELP = {
+    "import": "Bring files into the database: all of a file, or nothing of it.",
+    "cap": "Common Alerting Protocol messages.",
+    "warnings": "Warnings as they stand.",
+}
 
 
 def group(app: typer.Typer, name: str) -> typer.Typer:
