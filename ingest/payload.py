@@ -7,6 +7,7 @@ pack, because a half-read pack cannot be told from a whole one later.
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +52,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class _Arrival(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     arrival: float
     end: bool = False
+    mark: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -146,11 +148,20 @@ def _names_at_most(body: bytes, n_names: int) -> bool:
     )
 
 
-def open_envelope(body: bytes) -> tuple[float, bool, bytes] | None:
-    """(arrival in seconds since 1970, whether a step of the replay ends here, payload), or none: it is no envelope.
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a replay wraps each payload in."""
 
-    A replay wraps each payload as {"replay": {"arrival": s, "end": bool}, "payload": ...}. Only an exercise database
-    takes it; the caller refuses it elsewhere. Raises Refused for a broken one.
+    arrival_s: float  #: the recorded arrival in seconds since 1970
+    end: bool  #: a step of the replay ends here
+    mark: str | None  #: said on the channel tocsin_replay once this message is committed
+    payload: bytes
+
+
+def open_envelope(body: bytes) -> Envelope | None:
+    """The envelope of {"replay": {"arrival": s, "end": bool, "mark": text}, "payload": ...}; none: it is no envelope.
+
+    Only an exercise database takes one; the caller refuses it elsewhere. Raises Refused for a broken one.
     """
     if not body.startswith(b'{"replay"'):
         return None
@@ -161,7 +172,8 @@ def open_envelope(body: bytes) -> tuple[float, bool, bytes] | None:
         raise Refused("bad_envelope", f"The replay envelope cannot be read: {error}.") from None
     if not _EARLIEST_S <= found.replay.arrival <= _LATEST_S:
         raise Refused("bad_envelope", "The replay envelope's arrival is out of range.")
-    return found.replay.arrival, found.replay.end, bytes(found.payload)
+    mark = None if found.replay.mark is msgspec.UNSET else found.replay.mark[:100]
+    return Envelope(found.replay.arrival, found.replay.end, mark, bytes(found.payload))
 
 
 def _time_us(seconds: float) -> tuple[int, int]:

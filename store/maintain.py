@@ -1,9 +1,11 @@
 """The database's own housekeeping: partitions ahead, rollups, retention, and what an operator should know.
 
 Reads the one clock: in an exercise database "today" is the scenario's, and nothing is dropped there. Runs as the owner,
-one at a time (an advisory lock), and as often as you like: `tocsin jobs` does so every half minute.
+one at a time (an advisory lock), and as often as you like: process `tocsin jobs` calls `run`.
 """
 
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -81,6 +83,34 @@ def maintain(url: str, *, retention: timedelta = RETENTION) -> Maintained:
             rows_pruned=pruned,
             dropped=drop_old_readings(conn, dialect, clock, retention=retention),
         )
+
+
+def run(url: str, stop: threading.Event, *, rollup_every_s: float = 5.0, all_every_s: float = 300.0) -> None:
+    """Housekeeping until `stop` is set: rollups often, everything else now and then, as the owner at `url`.
+
+    While the database is away, or another housekeeper is at it, waits and tries again; says so once.
+    """
+    told: str | None = None
+    all_at = time.monotonic()
+    while not stop.is_set():
+        try:
+            if time.monotonic() >= all_at:
+                maintain(url)
+                all_at = time.monotonic() + all_every_s
+            else:
+                with psycopg.connect(url, autocommit=True) as conn:
+                    run_rollup(conn)
+            if told is not None:
+                log.info("housekeeping goes on")
+                told = None
+        except (psycopg.OperationalError, AlreadyMaintained, RetentionBlocked) as error:
+            reason = type(error).__name__
+            if reason != told:
+                log.warning("housekeeping waits", reason=reason, error=str(error).strip().splitlines()[:1])
+                told = reason
+            if isinstance(error, RetentionBlocked):
+                all_at = time.monotonic() + all_every_s  # all but the last step was done
+        stop.wait(rollup_every_s)
 
 
 def make_partitions(conn: psycopg.Connection[Any], dialect: StoreDialect, clock: Clock) -> int:
@@ -204,5 +234,6 @@ __all__ = [
     "maintain",
     "make_partitions",
     "prune",
+    "run",
     "sizes_and_health",
 ]

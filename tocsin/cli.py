@@ -1,11 +1,13 @@
 """The `tocsin` command: mounts each room's commands, and maps errors to one clear line and an exit code."""
 
 import importlib
+import pkgutil
 import sys
 
 import typer
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted, TocsinError, Unavailable
+from tocsin import commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,9 +16,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-#: Rooms that bring commands: tocsin/commands/<room>.py with `register(app)`.
-ROOMS = ("run", "itops", "alerts")
 
 #: What a shell script can act on.
 EXIT_CODES: dict[type[TocsinError], int] = {InvalidInput: 2, NotFound: 3, NotPermitted: 4, Conflict: 5, Unavailable: 6}
@@ -27,8 +26,11 @@ def exit_code(error: TocsinError) -> int:
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
 
 
-for _room in ROOMS:
-    importlib.import_module(f"tocsin.commands.{_room}").register(app)
+# Each room's commands are in tocsin/commands/<room>.py, with `register(app)`.
+for _room in pkgutil.iter_modules(commands.__path__):
+    _module = importlib.import_module(f"{commands.__name__}.{_room.name}")
+    if hasattr(_module, "register"):
+        _module.register(app)
 
 
 def main() -> None:

@@ -173,7 +173,7 @@ CREATE TABLE latest_observation (
 
 -- What brings readings in, and whether it does: one row and one alarm when all of it goes, not one a station.
 CREATE TABLE feed_state (
-    feed       text PRIMARY KEY,          -- 'broker', or 'stations:<tenant slug or public>'
+    feed       text PRIMARY KEY,          -- 'broker', or 'stations:<tenant_id or public>'
     tenant_id  uuid REFERENCES tenant,
     state      text NOT NULL CHECK (state IN ('up', 'down')),
     since      timestamptz NOT NULL,

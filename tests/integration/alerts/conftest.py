@@ -16,7 +16,7 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from alerts import repository
-from alerts.level import level
+from alerts.level import Level, level
 from alerts.lifecycle import Decision
 from alerts.rule import LevelRule, level_rule
 from alerts.watch import tick, watch_batch
@@ -49,6 +49,10 @@ class Valley:
     @staticmethod
     def at(minute: float) -> datetime:
         return at(minute)
+
+    @staticmethod
+    def level(word: str) -> Level:
+        return level(word)
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         with self.conn.cursor(row_factory=dict_row) as cursor:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Two people release, one stops, and nothing goes round them."""
 
 import asyncio

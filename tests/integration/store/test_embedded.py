@@ -203,6 +203,19 @@ def test_server_outlives_a_killed_owner_and_the_next_one_takes_it_over(home: Pat
     wait_gone(pid)
 
 
+def test_what_a_killed_owner_left_is_stopped_without_starting_anything(home: Path) -> None:
+    server = start(home)
+    pid = server.pid
+    with pytest.raises(AlreadyStarted):
+        embedded.stop_left_behind(home)
+    os.close(server._lock)  # type: ignore[arg-type]  # as the kernel does for an owner that is killed
+    server._lock = -1
+    assert embedded.stop_left_behind(home)
+    wait_gone(pid)
+    assert not embedded.stop_left_behind(home)
+    assert not embedded.stop_left_behind(home / "never")
+
+
 def test_killed_postmaster_recovers_on_the_same_port(home: Path) -> None:
     with start(home) as server:
         port, url = server.port, server.url("live", "owner")

@@ -233,6 +233,25 @@ def test_without_a_tenant_everything_fails_closed(
         assert app.execute(query).fetchall() == []
 
 
+@pytest.mark.parametrize("view", sorted(VIEWS))
+def test_without_a_tenant_not_even_public_readings(
+    app: Connection, worker: Connection, two_tenants: tuple[UUID, UUID], view: str
+) -> None:
+    """A row of a tenant would raise by itself; with public rows alone it is the view's own guard that must."""
+    worker.execute(
+        "DELETE FROM latest_observation AS l USING datastream AS d"
+        " WHERE d.datastream_id = l.datastream_id AND d.tenant_id IS NOT NULL"
+    )
+    worker.execute("DELETE FROM datastream WHERE tenant_id IS NOT NULL")
+    worker.execute("DELETE FROM station WHERE tenant_id IS NOT NULL")
+    with pytest.raises(psycopg.errors.UndefinedObject, match=r"app\.tenant"):
+        app.execute(f"SELECT * FROM {view}")
+    as_tenant(app, two_tenants[0])
+    assert len(app.execute(f"SELECT * FROM {view}").fetchall()) == 1
+    app.commit()
+    assert app.execute(f"SELECT * FROM {view}").fetchall() == []  # the setting is an empty text now
+
+
 def test_a_tenant_writes_for_itself_only(app: Connection, two_tenants: tuple[UUID, UUID]) -> None:
     mine, theirs = two_tenants
     insert = (

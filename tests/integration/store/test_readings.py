@@ -1,5 +1,7 @@
 """Readings, rollups and housekeeping come out the same on both engines."""
 
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -311,6 +313,31 @@ def test_one_housekeeper_at_a_time(owner: Connection, postgres_url: str) -> None
     owner.execute("SELECT pg_advisory_lock(7463, 3)")
     with pytest.raises(AlreadyMaintained):
         maintain.maintain(postgres_url)
+
+
+def test_the_loop_rolls_up_and_outlives_the_loss_of_its_database(worker: Connection, postgres_url: str) -> None:
+    stop = threading.Event()
+    loop = threading.Thread(target=maintain.run, args=(postgres_url, stop), kwargs={"rollup_every_s": 0.05})
+    loop.start()
+    try:
+        for i in range(3):
+            store(worker, [(1, T0 + timedelta(hours=i), float(i), 1)])
+            worker_pid = worker.info.backend_pid
+            with psycopg.connect(postgres_url, autocommit=True) as admin:
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)",
+                    [worker_pid],
+                )
+            for _ in range(200):
+                if len(rollup(worker)) == i + 1:
+                    break
+                time.sleep(0.05)
+            assert len(rollup(worker)) == i + 1
+    finally:
+        stop.set()
+        loop.join(timeout=10)
+    assert not loop.is_alive()
 
 
 def test_what_passed_through_is_pruned(owner: Connection, worker: Connection) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.observation import Check
-from ingest.payload import Refused, check_structure, decode, open_envelope
+from ingest.payload import Envelope, Refused, check_structure, decode, open_envelope
 from ingest.station import BadStation, BadTopic, Station, Topic, segment, stations_from_rows
 
 LEVEL = Topic("lk", "Nagalagam_Street", "level")
@@ -208,9 +208,10 @@ def test_structure_is_checked_in_linear_time() -> None:
 
 def test_an_envelope_carries_the_recorded_arrival() -> None:
     assert open_envelope(b'{"v":1}') is None
-    assert open_envelope(b'{"replay":{"arrival":1763875880,"end":true},"payload":{"v":1}}') == (
+    assert open_envelope(b'{"replay":{"arrival":1763875880,"end":true},"payload":{"v":1}}') == Envelope(
         1763875880.0,
         True,
+        None,
         b'{"v":1}',
     )
     with pytest.raises(Refused) as caught:
