@@ -63,7 +63,10 @@ class StoreDialect(Protocol):
         ...
 
     def make_pieces(self, conn: psycopg.Connection[Any], days: Sequence[date]) -> int:
-        """Makes the pieces of these days in every table of readings; returns how many were made."""
+        """Makes the pieces of these days in every table of readings; returns how many were made.
+
+        Stops early, without an error, when readers hold the default partition: until the next call its days fall there.
+        """
         ...
 
     def drop_older(self, conn: psycopg.Connection[Any], before: datetime) -> list[str]:
@@ -74,8 +77,10 @@ class StoreDialect(Protocol):
         """Brings the engine's own rollup of these hours up to date, where it has one."""
         ...
 
-    def default_days(self, conn: psycopg.Connection[Any], limit: int) -> list[date]:
-        """Days whose rows lie in a default partition, oldest first."""
+    def default_days(
+        self, conn: psycopg.Connection[Any], *, since: date | None, until: date | None, limit: int
+    ) -> list[date]:
+        """Days, both ends included, whose rows lie in a default partition; oldest first."""
         ...
 
     def reading_tables(self, conn: psycopg.Connection[Any]) -> list[ReadingTable]:
@@ -128,16 +133,21 @@ class PlainDialect:
     def refresh_rollup(self, conn: psycopg.Connection[Any], hours: Sequence[datetime]) -> None:
         return
 
-    def default_days(self, conn: psycopg.Connection[Any], limit: int) -> list[date]:
+    def default_days(
+        self, conn: psycopg.Connection[Any], *, since: date | None, until: date | None, limit: int
+    ) -> list[date]:
         days: set[date] = set()
         for table in READING_TABLES:
             days.update(
                 row[0]
                 for row in conn.execute(
                     sql.SQL(
-                        "SELECT DISTINCT (observed_at AT TIME ZONE 'UTC')::date AS day FROM {} ORDER BY day LIMIT %s"
+                        "SELECT DISTINCT day FROM"
+                        " (SELECT (observed_at AT TIME ZONE 'UTC')::date AS day FROM {}) AS stray"
+                        " WHERE day BETWEEN coalesce(%s, '-infinity'::date) AND coalesce(%s, 'infinity'::date)"
+                        " ORDER BY day LIMIT %s"
                     ).format(sql.Identifier(f"{table}_default")),
-                    [limit],
+                    [since, until, limit],
                 )
             )
         return sorted(days)[:limit]
@@ -154,7 +164,7 @@ class PlainDialect:
                 ).fetchone()
                 # A default partition should hold nothing; counting stops early so that a full one stays cheap to watch.
                 n_default = cursor.execute(
-                    sql.SQL("SELECT count(*) AS n FROM (SELECT FROM {} LIMIT 1000000) AS some").format(
+                    sql.SQL("SELECT count(*) AS n FROM (SELECT FROM {} LIMIT 1000000) AS few").format(
                         sql.Identifier(f"{table}_default")
                     )
                 ).fetchone()
@@ -225,7 +235,9 @@ class TimescaleDialect:
         for start, end in _runs(hours):
             conn.execute("CALL refresh_continuous_aggregate('observation_rollup_raw', %s, %s)", [start, end])
 
-    def default_days(self, conn: psycopg.Connection[Any], limit: int) -> list[date]:
+    def default_days(
+        self, conn: psycopg.Connection[Any], *, since: date | None, until: date | None, limit: int
+    ) -> list[date]:
         return []
 
     def reading_tables(self, conn: psycopg.Connection[Any]) -> list[ReadingTable]:

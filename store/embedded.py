@@ -208,6 +208,26 @@ def attach(home: Path) -> EmbeddedServer:
     return EmbeddedServer(cluster, credentials, None, {})
 
 
+def stop_left_behind(home: Path) -> bool:
+    """Stops the server of this home if it runs and its owner is gone; says whether it did. Raises AlreadyStarted."""
+    home = home.resolve()
+    with _disk_errors():
+        if not (home / "location").exists():
+            return False
+        place, account = _place(home)
+        if not (place / "postgres" / "data").exists():
+            return False
+        lock = _lock(place / "postgres")
+        try:
+            cluster = Cluster(place / "postgres", _binaries(place, account), account)
+            if cluster.postmaster() is None:
+                return False
+            cluster.stop()
+            return True
+        finally:
+            os.close(lock)
+
+
 # ---------------------------------------------------------------- where, and whose
 
 

@@ -5,6 +5,7 @@ A file `NAME.sql` is the same on both engines; where they differ there are `NAME
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ def _migrate_locked(conn: psycopg.Connection[Any], url: str, *, exercise: bool, 
         _upgrade(url, dialect, exercise=exercise, name=name)
     _check_installation(conn, exercise=exercise)
     dialect.apply_policies(conn, exercise=exercise)
+    today = datetime.now(UTC).date()
+    dialect.make_pieces(conn, [today + timedelta(days=i) for i in range(-1, 3)])  # housekeeping makes the rest
     return Migrated(engine=dialect.engine, before=before, after=known[0])
 
 

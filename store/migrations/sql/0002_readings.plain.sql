@@ -6,11 +6,13 @@ CREATE TABLE observation_revision (LIKE observation_revision_shape INCLUDING ALL
 DROP TABLE observation_shape, observation_revision_shape;
 CREATE TABLE observation_default PARTITION OF observation DEFAULT;
 CREATE TABLE observation_revision_default PARTITION OF observation_revision DEFAULT;
+GRANT SELECT ON observation_default, observation_revision_default TO tocsin_worker;  -- to watch them
 
 -- Makes the partitions of these days where they are missing and moves what the default partition holds of them there.
--- Attaching an own table takes a weak lock on the parent, so writers of other days go on.
+-- Attaching an own table takes a weak lock on the parent, so writers of other days go on. It takes a strong one on the
+-- default partition: where a long read holds that, this gives up after a second and answers how many it made so far.
 CREATE FUNCTION ensure_reading_partitions(days date[]) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '5s' SET timezone = 'UTC'
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '1s' SET timezone = 'UTC'
 AS $$
 DECLARE
     parent text;
@@ -30,12 +32,16 @@ BEGIN
             CONTINUE WHEN to_regclass('public.' || piece) IS NOT NULL;
             from_ := day::timestamp AT TIME ZONE 'UTC';
             until := from_ + interval '1 day';
-            EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', piece, parent);
-            EXECUTE format('LOCK TABLE public.%I IN ACCESS EXCLUSIVE MODE', parent || '_default');
-            EXECUTE format('WITH moved AS (DELETE FROM public.%I WHERE observed_at >= %L AND observed_at < %L RETURNING *)'
-                           ' INSERT INTO public.%I SELECT * FROM moved', parent || '_default', from_, until, piece);
-            EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
-                           parent, piece, from_, until);
+            BEGIN
+                EXECUTE format('LOCK TABLE public.%I IN ACCESS EXCLUSIVE MODE', parent || '_default');
+                EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', piece, parent);
+                EXECUTE format('WITH moved AS (DELETE FROM public.%I WHERE observed_at >= %L AND observed_at < %L RETURNING *)'
+                               ' INSERT INTO public.%I SELECT * FROM moved', parent || '_default', from_, until, piece);
+                EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+                               parent, piece, from_, until);
+            EXCEPTION WHEN lock_not_available THEN
+                RETURN n_made;
+            END;
             n_made := n_made + 1;
         END LOOP;
     END LOOP;

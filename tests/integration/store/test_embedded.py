@@ -158,6 +158,9 @@ def test_owner_without_superuser_rights_builds_the_schema_and_people_are_served(
                 ):
                     worker.execute(statement)
             with psycopg.connect(server.url(mode, "app")) as app:  # type: ignore[arg-type]
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    app.execute("SET ROLE tocsin_worker")
+                app.rollback()
                 app.execute("SELECT set_config('app.tenant', '00000000-0000-0000-0000-00000000000a', true)")
                 # The view's owner must see stations under forced row-level security although the schema's owner cannot.
                 assert app.execute("SELECT value FROM tenant_observation").fetchone() == (1.5,)
@@ -198,6 +201,19 @@ def test_server_outlives_a_killed_owner_and_the_next_one_takes_it_over(home: Pat
         assert server.pid == pid
         assert_kept(server)
     wait_gone(pid)
+
+
+def test_what_a_killed_owner_left_is_stopped_without_starting_anything(home: Path) -> None:
+    server = start(home)
+    pid = server.pid
+    with pytest.raises(AlreadyStarted):
+        embedded.stop_left_behind(home)
+    os.close(server._lock)  # type: ignore[arg-type]  # as the kernel does for an owner that is killed
+    server._lock = -1
+    assert embedded.stop_left_behind(home)
+    wait_gone(pid)
+    assert not embedded.stop_left_behind(home)
+    assert not embedded.stop_left_behind(home / "never")
 
 
 def test_killed_postmaster_recovers_on_the_same_port(home: Path) -> None:
