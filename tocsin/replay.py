@@ -17,9 +17,9 @@ from uuid import UUID
 
 import paho.mqtt.client as paho
 import shapely
-from alerts.repository import first_warnings, save_rule
 from paho.mqtt.enums import CallbackAPIVersion
 
+from alerts.repository import first_warnings, save_rule
 from alerts.rule import level_rule
 from core.clock import ScenarioClock
 from core.errors import Unavailable
