@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 from scipy.special import log_ndtr, ndtr
 
 from core.errors import InvalidInput
@@ -224,6 +223,8 @@ def fit_spliced(record: RepairTimes, threshold_h: float) -> Spliced:
 
 def _least(cost: Callable[[FloatArray], float], start: FloatArray) -> list[float]:
     """Where a smooth cost of two or three parameters is least; the simplex is started again until it rests."""
+    from scipy import optimize  # heavy, and no quote needs it
+
     at, value = start, np.inf
     for _ in range(20):
         found = optimize.minimize(
