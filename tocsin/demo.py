@@ -4,14 +4,15 @@ Nothing here looks into the database to tell what happened: like a browser, it s
 """
 
 import asyncio
+import csv
 import heapq
-import json
+import io
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -20,14 +21,27 @@ import paho.mqtt.client as mqtt
 import shapely
 from paho.mqtt.enums import CallbackAPIVersion
 
+from alerts.links import Link, page_url, secret_key, sign_link
+from api.auth import Passwords, create_account
 from core.errors import Unavailable
 from core.log import get_logger
+from core.settings import Settings
+from itops import underwrite
 from store.clock import start_scenario
-from store.pool import connect_worker, connect_worker_async
+from store.pool import AsyncConnection, connect_worker, connect_worker_async, role_pool
+from tocsin.drill.hydrology import DYING_GAUGE
+from tocsin.drill.load import Loaded, load
 from tocsin.drill.play import PlayedFootprint, footprints, messages
-from tocsin.drill.world import World
+from tocsin.drill.sensors import died_at_h
+from tocsin.drill.world import TENANT, World
+from tocsin.services import Services
 
 log = get_logger("demo")
+
+#: With `--once`: thirty hours in a minute and a half.
+ONCE_SPEED = 1200.0
+#: The hours before the peak, which the show hurries through.
+HURRIED_SPEED = 1200.0
 
 #: The two people of the demo who release what the rule alone may not.
 ACCOUNTS = (("ann", "Ann Arden"), ("ben", "Ben Bosley"))
@@ -171,6 +185,14 @@ class Desk:
         answer.raise_for_status()
         return answer.json()
 
+    def waiting(self) -> list[dict[str, Any]]:
+        """Drafts that people could release, with all that an approver reads."""
+        found = []
+        for item in self.get("/v1/warnings", state="draft", limit=200)["items"]:
+            if item["held"] is None:
+                found.append(self.get(f"/v1/warnings/{item['warning_id']}")["versions"][0])
+        return [version for version in found if version["state"] == "draft"]
+
     def approve(self, warning_id: str, version: int, content_sha256: str) -> bool:
         """Approves a draft; False where it changed meanwhile or was approved by this person before."""
         answer = self.http.post(
@@ -181,23 +203,6 @@ class Desk:
         if answer.status_code >= 500:
             answer.raise_for_status()
         return answer.status_code < 300
-
-
-@dataclass(slots=True)
-class Story:
-    """What has happened so far, as the API tells it."""
-
-    overview: dict[str, Any] = field(default_factory=dict)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    plan: dict[str, Any] | None = None
-    quote: dict[str, Any] | None = None
-
-    def as_json(self) -> str:
-        return json.dumps(
-            {"overview": self.overview, "warnings": self.warnings, "plan": self.plan, "quote": self.quote},
-            ensure_ascii=False,
-            indent=2,
-        )
 
 
 class Audience:
@@ -223,3 +228,103 @@ class Audience:
             if shapely.intersects(footprint.geometry, inside).any():
                 return self._world.at(footprint.at_h)
         return None
+
+
+def pace_of(world: World, *, once: bool, speed: float | None) -> Pace:
+    """To the end at one speed with `once`; else the hours before the peak in a hurry, and 60x from there on."""
+    if once:
+        steady = speed or ONCE_SPEED
+        return Pace(speed=steady, hurried=steady, until=world.starts_at)
+    # The gauge that dies is told of as silent after three of its intervals; a few minutes more, and all is on the map.
+    peak = world.at(died_at_h(world.scenario)) + timedelta(minutes=50)
+    return Pace(speed=speed or 60.0, hurried=max(HURRIED_SPEED, speed or 0.0), until=peak)
+
+
+def lead_rows(world: World, warnings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each warning, and each level it reached: when it went out, and how long before the first home was wet."""
+    audience = Audience(world)
+    rows = []
+    for warning in warnings:
+        best: dict[str, dict[str, Any]] = {}
+        for version in sorted(warning["versions"], key=lambda v: int(v["version"])):
+            if version["all_clear"] or version["released_at"] is None:
+                continue
+            best.setdefault(version["level"], version)
+        code = warning["versions"][0]["station_code"]
+        wet = audience.first_wet(code) if code else None
+        for level, version in best.items():
+            out = datetime.fromisoformat(version["released_at"])
+            rows.append(
+                {
+                    "station": warning["versions"][0]["station_name"],
+                    "level": level,
+                    "released_at": version["released_at"],
+                    "first_home_wet_at": wet.isoformat() if wet else None,
+                    "lead_min": round((wet - out).total_seconds() / 60) if wet else None,
+                    "n_people": version["n_people"],
+                    "approvals": len(version["approvals"]),
+                }
+            )
+    return sorted(rows, key=lambda row: str(row["released_at"]))
+
+
+def link_of(settings: Settings, loaded: Loaded, person: str, base_url: str) -> str:
+    """The phone page of one policyholder."""
+    link = Link(
+        tenant_id=loaded.tenant_id,
+        policyholder_id=loaded.policyholders[person],
+        warning_id=None,
+        expires_at=datetime.now(UTC) + timedelta(days=1),
+    )
+    return page_url(base_url, sign_link(link, key=secret_key(settings)))
+
+
+def someone_near(world: World) -> str:
+    """A policyholder who reads English and lives where the gauge that dies warns."""
+    area = next(s.reach for s in world.sensors if s.gauge == DYING_GAUGE and s.reach is not None)
+    wettest = max(world.scenario.footprints, key=lambda f: f.area_km2).geometry
+    for holder in world.policyholders:
+        home = world.locations[holder.location]
+        point = shapely.Point(home.lon, home.lat)
+        if holder.language == "en" and area.intersects(point) and wettest.intersects(point):
+            return holder.code
+    return world.policyholders[0].code
+
+
+async def prepare(services: Services, world: World) -> tuple[Loaded, dict[str, Any], dict[str, str]]:
+    """Loads the world, prices the fleet, makes the two accounts; gives keys, the quote and passwords."""
+    conn = await connect_worker_async(services.urls.worker)
+    try:
+        loaded = await load(conn, world, home=services.home)
+        quote = await _quote(conn, world, loaded)
+    finally:
+        await conn.close()
+    passwords = {}
+    async with role_pool(services.urls.worker, "tocsin_worker", size=2) as pool:
+        for login, name in ACCOUNTS:
+            passwords[login] = await create_account(
+                pool,
+                Passwords(),
+                login=login,
+                tenant=TENANT,
+                roles=["insurer", "approver", "underwriter", "operator"],
+                display_name=name,
+            )
+    return loaded, quote, passwords
+
+
+async def _quote(conn: AsyncConnection, world: World, loaded: Loaded) -> dict[str, Any]:
+    fleet = world.fleet
+    priced = await asyncio.to_thread(
+        underwrite.price_request, fleet.submission, _csv(fleet.devices), _csv(fleet.incidents)
+    )
+    stored = await underwrite.issue_quote(conn, priced, tenant_id=loaded.tenant_id, now=world.starts_at)
+    return {"quote_id": str(stored.quote_id), **priced.result()}
+
+
+def _csv(rows: Sequence[Mapping[str, str]]) -> str:
+    out = io.StringIO()
+    table = csv.DictWriter(out, list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
+    return out.getvalue()

@@ -1,7 +1,6 @@
 """The product as a set of processes: database, broker, and Tocsin's own, started together and ended together."""
 
 import os
-import secrets
 import signal
 import threading
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from alerts.links import secret_key
 from core.errors import Unavailable
 from core.log import get_logger
 from core.settings import Settings
@@ -82,18 +82,6 @@ class Services:
         return down
 
 
-def secret_key(home: Path) -> str:
-    """The key that signs links, made once and kept with mode 0600."""
-    file = home / "secret.key"
-    try:
-        return file.read_text().strip()
-    except FileNotFoundError:
-        key = secrets.token_urlsafe(32)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(key)
-        return key
-
-
 def _start_broker(home: Path, port: int | None) -> brokers.Broker:
     account = None
     state = home / "broker"
@@ -139,7 +127,7 @@ def running(settings: Settings, mode: Mode, say: Callable[[str], None], *, fresh
             "TOCSIN_MODE": mode,
             "TOCSIN_DATABASE_WORKER_URL": urls.worker,
             "TOCSIN_DATABASE_APP_URL": urls.app,
-            "TOCSIN_SECRET_KEY": settings.secret_key.get_secret_value() if settings.secret_key else secret_key(home),
+            "TOCSIN_SECRET_KEY": secret_key(settings).decode(),
         }
         services = Services(settings, mode, home, supervisor, urls, env, server=server)
         if settings.mqtt.host is None:
