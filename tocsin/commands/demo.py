@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tocsin.drill.world import World
     from tocsin.services import Services
 
-#: Scenario time after the storm in which the last warnings are lifted.
-_TAIL = timedelta(hours=3)
+#: Scenario time after the last reading, for what is under way; shorter than what makes a station silent.
+_TAIL = timedelta(minutes=15)
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Play the whole storm, print a summary, and end.")] = False,
     speed: Annotated[
-        float | None, typer.Option(min=1, max=5000, help="Scenario seconds per second; default 60, with --once 1200.")
+        float | None, typer.Option(min=1, max=5000, help="Scenario seconds per second; default 60, with --once 1000.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another storm in another valley.")] = 1,
     as_json: Annotated[
@@ -69,6 +69,8 @@ class _Show:
         self.world: World
         self.player: Player
         self.desks: list[Desk] = []
+        self.restarts: dict[str, int] = {}
+        self.most_exposed: dict[str, Any] | None = None
 
     def play(self, running: "Services") -> dict[str, Any] | None:
         """Plays; gives the summary, or none where somebody stopped it."""
@@ -84,6 +86,7 @@ class _Show:
         self.say("loading it, pricing the fleet of 2,000 devices, making two accounts")
         loaded, quote, passwords = asyncio.run(stage.prepare(running, self.world))
         fake = free_port()
+        running.env["TOCSIN_INGEST__BATCH_MS"] = str(stage.BATCH_MS)
         running.env["TOCSIN_DELIVER__FAKE_URL"] = f"http://127.0.0.1:{fake}"
         running.supervisor.start("fake-provider", ["fake-provider", "--port", str(fake)], running.env)
         running.start_processes()
@@ -133,6 +136,7 @@ class _Show:
 
     def _watch(self, running: "Services") -> None:
         running.check()
+        self.restarts = {c.name: c.n_starts - 1 for c in running.supervisor.children if c.n_starts > 1}
 
     def _announce(self, pace: Any, base_url: str, passwords: dict[str, str], link: str) -> None:
         total = pace.wall_seconds(self.world) + _TAIL.total_seconds() / pace.speed
@@ -163,6 +167,7 @@ class _Show:
                 self._watch(running)
                 self._approve()
                 overview = self.desks[0].get("/v1/overview")
+                self._note_exposure(overview)
                 live.update(_live_table(self.player.now(), overview))
                 if not console.is_terminal and time.monotonic() - last_told > 10:
                     last_told = time.monotonic()
@@ -236,6 +241,7 @@ class _Show:
             )
         if not warnings:
             problems.append("no warning was raised")
+        problems += [f"the process {name} ended and was started again {n} times" for name, n in self.restarts.items()]
         return {
             "exercise": True,
             "seed": self.seed,
@@ -245,7 +251,7 @@ class _Show:
             "readings_stored": overview["messages_stored"],
             "peak_flooded_km2": round(peak.area_km2, 1),
             "overview": overview,
-            "largest_exposure": self.largest_exposure(),
+            "largest_exposure": self.most_exposed,
             "warnings": lead_rows(self.world, warnings),
             "n_warnings": len(warnings),
             "n_all_clear": len(cleared),
@@ -260,10 +266,13 @@ class _Show:
             "problems": problems,
         }
 
-    def largest_exposure(self) -> dict[str, Any] | None:
-        """The assessment of the newest footprint; the largest one is what the console showed at the peak."""
-        items = self.desks[0].get("/v1/assessments/latest")["items"]
-        return max(items, key=lambda item: float(item["exposed_tiv"])) if items else None
+    def _note_exposure(self, overview: dict[str, Any]) -> None:
+        """Keeps the largest exposure that the console has shown."""
+        if overview["exposed_tiv"] is None:
+            return
+        if self.most_exposed is None or float(overview["exposed_tiv"]) > float(self.most_exposed["exposed_tiv"]):
+            names = ("exposed_tiv", "currency", "n_locations", "n_policies", "n_unknown", "unknown_tiv", "as_of")
+            self.most_exposed = {name: overview[name] for name in names}
 
 
 def _one_line(now: datetime, overview: dict[str, Any]) -> str:
@@ -311,7 +320,7 @@ def _print_summary(told: dict[str, Any]) -> None:
     if exposure is not None:
         lines.append(
             (
-                "insured value in the water, last footprint",
+                "insured value in the water, at most",
                 f"{float(exposure['exposed_tiv']):,.0f} {exposure['currency']}, {exposure['n_locations']:,} locations;"
                 f" place unknown: {exposure['n_unknown']} locations, {float(exposure['unknown_tiv']):,.0f}",
             )

@@ -34,10 +34,16 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 # ---------------------------------------------------------------- water
-def test_effective_rain_equals_the_handbook_example() -> None:
-    # NEH 630 ch. 10, figure 10-2: CN 82, 4 inches of rain give 2.2 inches of runoff (S = 2.195 in)
-    rain = np.full(24, 4 * 25.4 / 24)
-    assert effective_rain(rain).sum() / 25.4 == pytest.approx(2.20, abs=0.02)
+@pytest.mark.parametrize(("number", "runoff_in"), [(70, 1.33), (80, 2.04), (85, 2.46), (90, 2.92)])
+def test_effective_rain_equals_the_published_table(
+    number: float, runoff_in: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # USDA SCS, Technical Release 55 (1986), table 2-1: runoff in inches from 4 inches of rain
+    monkeypatch.setattr(hydrology, "CURVE_NUMBER", number)
+    assert effective_rain(np.full(24, 4 * 25.4 / 24)).sum() / 25.4 == pytest.approx(runoff_in, abs=0.005)
+
+
+def test_light_rain_gives_no_runoff() -> None:
     assert effective_rain(np.array([5.0, 5.0])).sum() == 0.0  # less than 0.2 S
 
 
