@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -75,7 +75,7 @@ class Alert:
 
 def reference(sender: str, identifier: str, sent_at: datetime) -> str:
     """How CAP refers to a message: `sender,identifier,sent`."""
-    return f"{sender},{identifier},{sent_at.isoformat(timespec='seconds')}"
+    return f"{sender},{identifier},{sent_at.astimezone(UTC).isoformat(timespec='seconds')}"
 
 
 def content_sha256(alert: Alert, recipients: Iterable[Recipient]) -> bytes:
@@ -87,7 +87,7 @@ def content_sha256(alert: Alert, recipients: Iterable[Recipient]) -> bytes:
     told = {
         "warning": [str(alert.warning_id), alert.version],
         "kind": [alert.status, alert.msg_type, alert.level.word, alert.all_clear],
-        "expires": alert.expires_at.isoformat(),
+        "expires": alert.expires_at.astimezone(UTC).isoformat(),
         "references": list(alert.references),
         "area": shapely.normalize(alert.area).wkb_hex if alert.area is not None else None,
         "area_desc": dict(alert.area_desc),

@@ -330,24 +330,28 @@ def advance(
     decisions: list[Decision] = []
     done = state.evaluated_until
     arrivals = {one.received_at for one in readings if one.received_at <= until}
-    moments = sorted(at for at in arrivals if done is None or at > done)
+    # In a replay the moment already done is done again, for readings of that very arrival that another batch brought.
+    moments = sorted(at for at in arrivals if done is None or at > done or (at == done and now is None))
     moments.append(max(until, done) if done is not None else until)
     for moment in moments:
-        if now is None:
-            due = next_due(rule, state)
-            while due is not None and due < moment and (state.evaluated_until is None or due > state.evaluated_until):
-                state, made = settle(state, evaluate(rule, readings, due), due)
-                decisions.extend(made)
-                if made and made[-1].message is not None:
-                    return state, decisions, False
-                state = replace(state, evaluated_until=due)
-                due = next_due(rule, state)
+        while (
+            now is None and (due := next_due(rule, state)) is not None and _between(state.evaluated_until, due, moment)
+        ):
+            state, made = settle(state, evaluate(rule, readings, due), due)
+            state = replace(state, evaluated_until=due)
+            decisions.extend(made)
+            if made and made[-1].message is not None:
+                return state, decisions, False
         state, made = settle(state, evaluate(rule, readings, moment), now or moment)
+        state = replace(state, evaluated_until=moment)
         decisions.extend(made)
         if made and made[-1].message is not None:
             return state, decisions, False
-        state = replace(state, evaluated_until=moment)
     return state, decisions, True
+
+
+def _between(start: datetime | None, at: datetime, end: datetime) -> bool:
+    return at < end and (start is None or at > start)
 
 
 def next_due(rule: LevelRule, state: LifecycleState) -> datetime | None:

@@ -95,10 +95,10 @@ def secret_key(settings: Settings) -> bytes:
     """
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value().encode()
-    file = settings.home / "secret_key"
+    file = settings.home / "secret.key"
     settings.home.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        made = file.with_name(f"secret_key.{os.getpid()}.{secrets.token_hex(4)}")
+        made = file.with_name(f"secret.key.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(descriptor, secrets.token_urlsafe(48).encode())

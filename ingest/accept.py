@@ -80,6 +80,7 @@ class Accepted:
     rejected: list[Rejected] = field(default_factory=list)
     received_until_us: int = 0
     step_ends: bool = False  #: a replay's step ended with this batch
+    marks: list[str] = field(default_factory=list)  #: a replay waits to hear that these were committed
     staged: bool = False
 
 
@@ -164,9 +165,12 @@ class Acceptor:
                         raise Refused("replay_outside_exercise", "A replay envelope is taken in an exercise only.")
                     opened = payload.open_envelope(body)
                     assert opened is not None
-                    arrival_s, step_ends, body = opened
-                    received_us = round(arrival_s * MICROSECOND)
-                    accepted.step_ends |= step_ends
+                    body, received_us = opened.payload, round(opened.arrival_s * MICROSECOND)
+                    accepted.step_ends |= opened.end
+                    if opened.mark is not None:
+                        accepted.marks.append(opened.mark)
+                        if body == b"null":
+                            continue  # a question whether anybody listens
                 readings = payload.decode(topic, body, received_us / MICROSECOND, max_bytes=self._max_bytes)
             except Refused as refused:
                 accepted.rejected.append(
@@ -330,9 +334,6 @@ class Acceptor:
         the batch must then be given again, and what was stored of it has no second effect.
         """
         async with errors_as_kinds():
-            if self._stale:
-                self.memory.forget_known(self._stale)
-                self._stale.clear()
             accepted = Accepted(n_messages=len(messages))
             rows = await self._rows(conn, messages, accepted)
             await self._ensure_partitions(conn, rows)
@@ -370,6 +371,9 @@ class Acceptor:
         active = np.arange(len(rows.ds))
         if staged and rows.ids:
             active = await self._keep_ledger_staged(conn, rows, messages, accepted)
+        if self._stale:  # told by what other writers notified until this transaction began
+            self.memory.forget_known(self._stale)
+            self._stale.clear()
         result = await self._check(conn, rows, active)
         if rows.ids and not staged:
             await repository.copy_rows(conn, "copy_ledger", self._ledger_rows(rows))
@@ -383,6 +387,8 @@ class Acceptor:
         await self._tell(conn, rows, result)
         if self._exercise and accepted.received_until_us:
             await repository.execute(conn, "move_clock", {"at": moment(accepted.received_until_us)})
+        for mark in accepted.marks:
+            await repository.execute(conn, "tell_replay", {"mark": mark})
         return result
 
     @staticmethod

@@ -7,18 +7,23 @@ pack, because a half-read pack cannot be told from a whole one later.
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from core.errors import InvalidInput
-from core.units import UnknownQuantity, UnknownUnit, conversion
+from core.units import QUANTITIES, UnknownQuantity, UnknownUnit, conversion
 from ingest.observation import MICROSECOND, Check, Reading
 from ingest.senml import BadPack, resolve
 from ingest.station import MIXED, Topic, segment
 
 MAX_DEPTH = 16
+
+#: Numbers that instruments and services send for "no value" (USGS: -999999). They are no measurement in any unit;
+#: -999 may be one in millimetres, so it counts only where the quantity cannot be so low.
+_NO_DATA = frozenset({-9999.0, -99999.0, -999999.0, -9999999.0})
 
 #: Seconds at and above which a time is taken for milliseconds: 1e11 s is the year 5138, 1e11 ms is March 1973.
 _MILLISECONDS_FROM = 1e11
@@ -51,6 +56,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class _Arrival(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     arrival: float
     end: bool = False
+    mark: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -146,11 +152,22 @@ def _names_at_most(body: bytes, n_names: int) -> bool:
     )
 
 
-def open_envelope(body: bytes) -> tuple[float, bool, bytes] | None:
-    """(arrival in seconds since 1970, whether a step of the replay ends here, payload), or none: it is no envelope.
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a replay wraps each payload in."""
 
-    A replay wraps each payload as {"replay": {"arrival": s, "end": bool}, "payload": ...}. Only an exercise database
-    takes it; the caller refuses it elsewhere. Raises Refused for a broken one.
+    arrival_s: float  #: the recorded arrival in seconds since 1970
+    end: bool  #: a step of the replay ends here
+    mark: str | None  #: said on the channel tocsin_replay once this message is committed
+    payload: bytes
+
+
+def open_envelope(body: bytes) -> Envelope | None:
+    """The envelope of {"replay": {"arrival": s, "end": bool, "mark": text}, "payload": ...}; none: it is no envelope.
+
+    With a mark the payload may be null: then nothing is stored, and the mark says that somebody listens.
+
+    Only an exercise database takes one; the caller refuses it elsewhere. Raises Refused for a broken one.
     """
     if not body.startswith(b'{"replay"'):
         return None
@@ -161,7 +178,8 @@ def open_envelope(body: bytes) -> tuple[float, bool, bytes] | None:
         raise Refused("bad_envelope", f"The replay envelope cannot be read: {error}.") from None
     if not _EARLIEST_S <= found.replay.arrival <= _LATEST_S:
         raise Refused("bad_envelope", "The replay envelope's arrival is out of range.")
-    return found.replay.arrival, found.replay.end, bytes(found.payload)
+    mark = None if found.replay.mark is msgspec.UNSET else found.replay.mark[:100]
+    return Envelope(found.replay.arrival, found.replay.end, mark, bytes(found.payload))
 
 
 def _time_us(seconds: float) -> tuple[int, int]:
@@ -242,9 +260,11 @@ def _stored(quantity: str, value: float | None, unit: str | None) -> float:
         raise Refused("unknown_unit", str(error)) from None
     except UnknownQuantity as error:
         raise Refused("unknown_quantity", str(error)) from None
-    if value is None:
+    if value is None or value in _NO_DATA:
         return math.nan
     stored = value * factor + offset
+    if value == -999 and stored < QUANTITIES[quantity].lowest:
+        return math.nan
     if not math.isfinite(stored):
         raise Refused("not_finite", "The value overflows in the stored unit.")
     return stored

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from core.errors import InvalidInput
 from itops.severity import FloatArray
@@ -177,9 +176,9 @@ def _compound_on(groups: Sequence[LossGroup], *, step: float, regime_cv: float, 
     psi = np.zeros(n // 2 + 1, dtype=np.complex128)
     for group in groups:
         if group.expected_count > 0:
-            psi += _log_transform(group, np.asarray(fft.rfft(group.probability, n), dtype=np.complex128))
+            psi += _log_transform(group, np.asarray(np.fft.rfft(group.probability, n), dtype=np.complex128))
     transform = np.exp(_mixed(psi, regime_cv**2))
-    probability = np.maximum(fft.irfft(transform, n), 0.0)
+    probability = np.maximum(np.fft.irfft(transform, n), 0.0)
     return LossLaw(loss=np.arange(n, dtype=np.float64) * step, probability=probability / np.sum(probability))
 
 

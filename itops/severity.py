@@ -1,11 +1,12 @@
 """How long outages last: a spliced prior law, and its update by repair times of which some are still running."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from core.errors import InvalidInput
 from itops.incident import RepairTimes
@@ -168,6 +169,71 @@ class PriorPart:
 
     def limited_mean(self, hours: FloatArray) -> FloatArray:
         return self._updated.limited_mean_parts(hours)[0]
+
+
+def fit_spliced(record: RepairTimes, threshold_h: float) -> Spliced:
+    """The spliced law of greatest likelihood, open tickets counting as right-censored.
+
+    With F log-normal, p = P(D > u) and G the generalised Pareto survival of the excess: a repair t <= u contributes
+    (1 - p) f(t) / F(u), one above p g(t - u), a ticket open at c <= u contributes 1 - (1 - p) F(c) / F(u), one open
+    above p G(c - u). Body and p, and the tail, are fitted apart: they share no parameter. Raises BadRepairLaw where a
+    repair has no positive duration, or fewer than 10 repairs lie on either side of the threshold.
+    """
+    hours, restored = record.hours, record.restored
+    if not threshold_h > 0 or np.any(~np.isfinite(hours)) or np.any(hours < 0) or np.any(hours[restored] <= 0):
+        raise BadRepairLaw("Repairs need a positive duration to be fitted by a log-normal", threshold_h=threshold_h)
+    low = hours <= threshold_h
+    body, tail = hours[restored & low], hours[restored & ~low] - threshold_h
+    open_low, open_tail = hours[~restored & low], hours[~restored & ~low] - threshold_h
+    if len(body) < 10 or len(tail) < 10:
+        raise BadRepairLaw(
+            "Too few repairs on one side of the threshold", below=len(body), above=len(tail), threshold_h=threshold_h
+        )
+    logs, log_u = np.log(body), np.log(threshold_h)
+    open_low = open_low[open_low > 0]
+    n_above = len(tail) + len(open_tail)
+
+    def body_cost(p: FloatArray) -> float:
+        mu, sigma, odds = p[0], np.exp(p[1]), p[2]
+        log_p, log_q = -np.logaddexp(0.0, -odds), -np.logaddexp(0.0, odds)
+        z = (logs - mu) / sigma
+        inside = log_ndtr((log_u - mu) / sigma)
+        told = np.sum(-0.5 * z * z) - len(z) * (p[1] + inside - log_q) + n_above * log_p
+        if len(open_low):
+            told += np.sum(np.log1p(-np.exp(log_q + log_ndtr((np.log(open_low) - mu) / sigma) - inside)))
+        return float(-told)
+
+    def tail_cost(p: FloatArray) -> float:
+        xi, beta = np.exp(p[0]), np.exp(p[1])
+        closed, still_open = np.log1p(xi * tail / beta), np.log1p(xi * open_tail / beta)
+        return float(len(tail) * p[1] + (1.0 + 1.0 / xi) * np.sum(closed) + np.sum(still_open) / xi)
+
+    start = np.array([np.mean(logs), np.log(max(float(np.std(logs)), 0.1)), np.log(n_above / len(body))])
+    mu, log_sigma, odds = _least(body_cost, start)
+    log_xi, log_beta = _least(tail_cost, np.array([np.log(0.5), np.log(np.mean(np.minimum(tail, 10 * threshold_h)))]))
+    return Spliced(
+        body_mu=mu,
+        body_sigma=float(np.exp(log_sigma)),
+        threshold_h=threshold_h,
+        probability_above=float(1.0 / (1.0 + np.exp(-odds))),
+        tail_shape=float(np.exp(log_xi)),
+        tail_scale_h=float(np.exp(log_beta)),
+    )
+
+
+def _least(cost: Callable[[FloatArray], float], start: FloatArray) -> list[float]:
+    """Where a smooth cost of two or three parameters is least; the simplex is started again until it rests."""
+    from scipy import optimize  # heavy, and no quote needs it
+
+    at, value = start, np.inf
+    for _ in range(20):
+        found = optimize.minimize(
+            cost, at, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-9, "maxiter": 4000}
+        )
+        at, settled, value = found.x, value - found.fun < 1e-9, found.fun
+        if settled:
+            return [float(each) for each in at]
+    raise BadRepairLaw("The likelihood of the repair times has no inner maximum")
 
 
 def kaplan_meier(record: RepairTimes) -> tuple[FloatArray, FloatArray]:

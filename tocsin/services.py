@@ -1,7 +1,6 @@
 """The product as a set of processes: database, broker, and Tocsin's own, started together and ended together."""
 
 import os
-import secrets
 import signal
 import threading
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from alerts.links import secret_key
 from core.errors import Unavailable
 from core.log import get_logger
 from core.settings import Settings
@@ -60,10 +60,14 @@ class Services:
         """Starts Tocsin's own processes, and the guardian that ends everything should we be killed."""
         self.supervisor.start("guardian", ["guardian"], self.env)
         for name in names:
-            self.supervisor.start(name, [name], self.env)
+            # Only the jobs process gets the owner's login: it makes partitions and drops old ones.
+            owner = {"TOCSIN_DATABASE_URL": self.urls.owner} if name == "jobs" else {}
+            self.supervisor.start(name, [name], self.env | owner)
 
     def check(self) -> list[str]:
         """Restarts what ended; raises ProcessKeepsEnding where that has not helped five times."""
+        if self.server is not None and self.server.restart_if_dead():
+            log.warning("the database had ended; it was started again")
         if self.broker is not None and not self.broker.is_running():
             log.warning("the message broker ended; starting it again", broker=self.broker.kind)
             self.broker = _start_broker(self.home, self.broker.port)
@@ -78,18 +82,6 @@ class Services:
         return down
 
 
-def secret_key(home: Path) -> str:
-    """The key that signs links, made once and kept with mode 0600."""
-    file = home / "secret.key"
-    try:
-        return file.read_text().strip()
-    except FileNotFoundError:
-        key = secrets.token_urlsafe(32)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(key)
-        return key
-
-
 def _start_broker(home: Path, port: int | None) -> brokers.Broker:
     account = None
     state = home / "broker"
@@ -102,8 +94,11 @@ def _start_broker(home: Path, port: int | None) -> brokers.Broker:
 
 
 @contextmanager
-def running(settings: Settings, mode: Mode, say: Callable[[str], None]) -> Iterator[Services]:
-    """Database and broker, started or found, migrated, and ended on the way out with every process started since."""
+def running(settings: Settings, mode: Mode, say: Callable[[str], None], *, fresh: bool = False) -> Iterator[Services]:
+    """Database and broker, started or found, migrated, and ended on the way out with every process started since.
+
+    `fresh` throws away what the embedded database of this mode holds.
+    """
     home = settings.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     supervisor = _own(home)
@@ -114,6 +109,8 @@ def running(settings: Settings, mode: Mode, say: Callable[[str], None]) -> Itera
         if settings.database_url is None:
             say("starting the embedded PostgreSQL")
             server = embedded.start(home)
+            if fresh:
+                server.recreate(mode)
             urls = Urls(owner=server.url(mode, "owner"), worker=server.url(mode, "worker"), app=server.url(mode, "app"))
         else:
             owner = settings.database_url.get_secret_value()
@@ -130,7 +127,7 @@ def running(settings: Settings, mode: Mode, say: Callable[[str], None]) -> Itera
             "TOCSIN_MODE": mode,
             "TOCSIN_DATABASE_WORKER_URL": urls.worker,
             "TOCSIN_DATABASE_APP_URL": urls.app,
-            "TOCSIN_SECRET_KEY": settings.secret_key.get_secret_value() if settings.secret_key else secret_key(home),
+            "TOCSIN_SECRET_KEY": secret_key(settings).decode(),
         }
         services = Services(settings, mode, home, supervisor, urls, env, server=server)
         if settings.mqtt.host is None:
@@ -177,8 +174,7 @@ def clean_up_after_kill(home: Path) -> None:
         return  # a new run has begun and deals with it
     try:
         supervisor.end_leftovers(but=os.getpid())
-        if (home / "database.json").exists():
-            embedded.start(home).stop()
+        embedded.stop_left_behind(home)
     finally:
         supervisor.close()
 

@@ -142,3 +142,21 @@ LISTEN tocsin_readings;
 
 -- name: mark_dirty
 INSERT INTO rollup_dirty (datastream_ids, hours) VALUES (%(ids)s::bigint[], %(hours)s::timestamptz[]);
+
+-- name: tell_replay
+SELECT pg_notify('tocsin_replay', %(mark)s);
+
+-- name: listen_replay
+LISTEN tocsin_replay;
+
+-- name: waiting_work
+-- Work that a consumer has still to do.
+SELECT count(*) FROM outbox WHERE consumer = %(consumer)s AND dead_at IS NULL;
+
+-- name: counts
+-- What is stored, for a summary.
+SELECT (SELECT count(*) FROM observation), (SELECT count(*) FROM observation_revision WHERE revision > 0 AND flags_version = 0),
+       (SELECT coalesce(sum(n_seen), 0)::bigint FROM quarantine), (SELECT count(*) FROM quarantine);
+
+-- name: has_observations
+SELECT EXISTS (SELECT FROM observation);

@@ -5,16 +5,21 @@ KPW: Klugman, Panjer & Willmot, Loss Models. Bahnemann: Distributions for Actuar
 """
 
 import math
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
 from itops.aggregate import LossGroup, LossLaw, compound, discretise, moments, panjer
+from itops.credibility import shrink, structure
 from itops.frequency import FrequencyPrior, update
 from itops.payment import PaymentLaw, PaymentSchedule, Piece
 from itops.pricing import proportional_hazard_mean, wang_mean
+from itops.reliability import Weibull, availability, erlang_c, k_of_n, n_open_probability
 from itops.severity import FloatArray, Spliced
+from itops.sla import WorkingCalendar, around_the_clock, due_at
 
 
 class Lognormal:
@@ -195,3 +200,96 @@ def test_gamma_poisson_credibility() -> None:
     posterior = update(FrequencyPrior(rate_per_year=0.06, weight_years=50.0), 7, 80.0)
     assert posterior.rate_per_year == pytest.approx(0.0769231, abs=5e-8)
     assert posterior.prior_share == pytest.approx(50 / 130)
+
+
+#: Hachemeister (1975), private passenger bodily injury: average claim and number of claims, 5 states x 12 quarters;
+#: as printed in Goovaerts & Hoogstad, Credibility Theory, and shipped with the R package actuar.
+HACHEMEISTER_VALUE = np.array(
+    [
+        [1738, 1642, 1794, 2051, 2079, 2234, 2032, 2035, 2115, 2262, 2267, 2517],
+        [1364, 1408, 1597, 1444, 1342, 1675, 1470, 1448, 1464, 1831, 1612, 1471],
+        [1759, 1685, 1479, 1763, 1674, 2103, 1502, 1622, 1828, 2155, 2233, 2059],
+        [1223, 1146, 1010, 1257, 1426, 1532, 1953, 1123, 1343, 1243, 1762, 1306],
+        [1456, 1499, 1609, 1741, 1482, 1572, 1606, 1735, 1607, 1573, 1613, 1690],
+    ],
+    dtype=float,
+)
+HACHEMEISTER_WEIGHT = np.array(
+    [
+        [7861, 9251, 8706, 8575, 7917, 8263, 9456, 8003, 7365, 7832, 7849, 9077],
+        [1622, 1742, 1523, 1515, 1622, 1602, 1964, 1515, 1527, 1748, 1654, 1861],
+        [1147, 1357, 1329, 1204, 998, 1077, 1277, 1218, 896, 1003, 1108, 1121],
+        [407, 396, 348, 341, 315, 328, 352, 331, 287, 384, 321, 342],
+        [2902, 3172, 3046, 3068, 2693, 2910, 3275, 2697, 2663, 3017, 3242, 3425],
+    ],
+    dtype=float,
+)
+
+
+def test_buhlmann_and_straub_on_hachemeister() -> None:
+    """Hachemeister (1975), all 60 cells: structure parameters, credibility factors, collective and premiums."""
+    weight = np.sum(HACHEMEISTER_WEIGHT, axis=1)
+    mean = np.sum(HACHEMEISTER_WEIGHT * HACHEMEISTER_VALUE, axis=1) / weight
+    assert weight == pytest.approx([100155, 19895, 13735, 4152, 36110], abs=0)
+    assert mean == pytest.approx([2060.92, 1511.22, 1805.84, 1352.98, 1599.83], abs=0.005)
+    parameters = structure(HACHEMEISTER_WEIGHT, HACHEMEISTER_VALUE)
+    assert parameters.within == pytest.approx(139_120_026, abs=0.5)
+    assert parameters.between == pytest.approx(89_638.73, abs=0.005)
+    assert parameters.k == pytest.approx(1552.01, abs=0.005)
+    found = shrink(weight, mean, parameters)
+    assert found.z == pytest.approx([0.9847, 0.9276, 0.8985, 0.7279, 0.9588], abs=5e-5)
+    assert found.collective == pytest.approx(1683.713, abs=5e-4)
+    assert found.mean == pytest.approx([2055.17, 1523.71, 1793.44, 1442.97, 1603.29], abs=0.005)
+
+
+def test_weibull_lives() -> None:
+    early, worn = Weibull(shape=0.7, scale=1000.0), Weibull(shape=1.5, scale=1000.0)
+    assert early.mean == pytest.approx(1265.8235, abs=5e-5)
+    assert early.life(0.1) == pytest.approx(40.16295, abs=5e-6)
+    assert worn.mean == pytest.approx(902.7453, abs=5e-5)
+    assert worn.life(0.1) == pytest.approx(223.0755, abs=5e-5)
+    for law in (early, worn):
+        assert law.survival(1000.0) == pytest.approx(0.367879, abs=5e-7)
+    assert early.failure_probability(8760.0, 8760.0) == pytest.approx(0.942324, abs=5e-7)
+
+
+def test_erlang_c() -> None:
+    """Mitan's call-centre example: 360 calls in 30 minutes of 240 s each, 55 agents."""
+    queue = erlang_c(360 / 1800, 240.0, 55)
+    assert queue.load == pytest.approx(48.0)
+    assert queue.occupancy == pytest.approx(0.872727, abs=5e-7)
+    assert queue.wait_probability == pytest.approx(0.238701, abs=5e-7)
+    assert queue.mean_wait == pytest.approx(8.1840, abs=5e-5)
+    assert queue.within(15.0) == pytest.approx(0.845883, abs=5e-7)
+
+
+def test_availability_redundancy_and_open_incidents() -> None:
+    a = availability(8760.0, 4.0)
+    assert a == pytest.approx(0.999543587, abs=5e-10)
+    assert k_of_n(1, 2, a) == pytest.approx(0.99999979169, abs=5e-12)
+    assert n_open_probability(0.02, 6.0, 0) == pytest.approx(0.886920, abs=5e-7)
+
+
+def local(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Asia/Shanghai"))
+
+
+@pytest.mark.parametrize(
+    ("pause", "due"),
+    [
+        (None, "2023-03-06 12:30"),
+        (("2023-03-06 10:00", "2023-03-06 11:15"), "2023-03-06 13:45"),
+        (("2023-03-03 16:45", "2023-03-06 09:30"), "2023-03-06 13:15"),
+    ],
+)
+def test_a_business_clock_of_four_hours(pause: tuple[str, str] | None, due: str) -> None:
+    """Mon-Fri 09:00-17:00 in Shanghai, opened on a Friday at 16:30."""
+    calendar = WorkingCalendar(
+        version="1", zone=ZoneInfo("Asia/Shanghai"), week={day: ((time(9), time(17)),) for day in range(5)}
+    )
+    pauses = [] if pause is None else [(local(pause[0]), local(pause[1]))]
+    assert due_at(local("2023-03-03 16:30"), timedelta(hours=4), calendar, pauses) == local(due)
+
+
+def test_a_clock_that_never_stands() -> None:
+    assert due_at(local("2023-03-03 16:30"), timedelta(hours=4), around_the_clock()) == local("2023-03-03 20:30")

@@ -2,7 +2,13 @@
 
 import typer
 
-_HELP = {"import": "Bring files into the database: all of a file, or nothing of it."}
+_HELP = {
+    "drill": "The small made-up world in which a storm can be rehearsed.",
+    "import": "Bring files into the database: all of a file, or nothing of it.",
+    "cap": "Common Alerting Protocol messages.",
+    "warnings": "Warnings as they stand.",
+    "export": "Write what is stored to files.",
+}
 
 
 def group(app: typer.Typer, name: str) -> typer.Typer:

@@ -1,4 +1,4 @@
-"""`tocsin migrate`, and the process `tocsin jobs` that keeps the database's house."""
+"""`tocsin migrate`, and the process `tocsin jobs` for slow work."""
 
 import json
 from typing import Annotated
@@ -33,18 +33,13 @@ def migrate(
 
 
 def jobs() -> None:
-    """Keeps the database's house: partitions ahead, hourly rollups, retention. One process of the deployment."""
-    import signal
-    import threading
-
-    from store import maintain
+    """Lays footprints over books, plans routes, and keeps the database's house: partitions, rollups, retention."""
+    from tocsin import jobs as slow_work
     from tocsin import process
 
     settings = process.begin("jobs")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    maintain.run(owner_url(settings), stop)
+    owner = owner_url(settings)
+    process.run_until_stopped(lambda stop: slow_work.run(settings, owner, stop))
 
 
 def owner_url(settings: Settings) -> str:

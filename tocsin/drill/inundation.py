@@ -57,14 +57,14 @@ class StageAlong:
         parts = filled(self.depth(stages), SHALLOW_M)
         for number, river in enumerate(self.terrain.channels):
             over = self.along(stages, number, river.s) - river.bank > SHALLOW_M
+            # a point further at both ends, so that the flooded ends lie inside and not on the edge
             parts += [
                 shapely.LineString(np.column_stack([river.x[a:b], river.y[a:b]]))
                 .simplify(1.5)
-                .buffer(float(river.width[a:b].max()) / 2 + 4, cap_style="flat", quad_segs=2)
-                for a, b in runs(over)
-                if b - a >= 8
+                .buffer(float(river.width[a:b].max()) / 2 + 4, cap_style="square", quad_segs=2)
+                for a, b in ((max(first - 1, 0), last + 1) for first, last in runs(over))
             ]
-        return multipolygon(shapely.union_all(parts)) if parts else shapely.MultiPolygon()
+        return multipolygon(shapely.union_all(parts), 100.0) if parts else shapely.MultiPolygon()
 
 
 def runs(flags: Sequence[bool] | np.ndarray) -> list[tuple[int, int]]:

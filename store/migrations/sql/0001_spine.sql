@@ -54,6 +54,14 @@ CREATE TABLE session (
 );
 CREATE INDEX session_age ON session (expires_at);
 
+-- Tries to sign in, by account and by address (hashed): see api/auth.py. The worker's own; tocsin_app has no right on it.
+CREATE TABLE login_throttle (
+    subject_sha256 bytea PRIMARY KEY,
+    n_tries        integer NOT NULL,
+    last_try_at    timestamptz NOT NULL,
+    blocked_until  timestamptz
+);
+
 CREATE TABLE api_key (
     api_key_id   uuid PRIMARY KEY,
     tenant_id    uuid NOT NULL REFERENCES tenant,
@@ -173,7 +181,7 @@ CREATE TABLE latest_observation (
 
 -- What brings readings in, and whether it does: one row and one alarm when all of it goes, not one a station.
 CREATE TABLE feed_state (
-    feed       text PRIMARY KEY,          -- 'broker', or 'stations:<tenant slug or public>'
+    feed       text PRIMARY KEY,          -- 'broker', or 'stations:<tenant_id or public>'
     tenant_id  uuid REFERENCES tenant,
     state      text NOT NULL CHECK (state IN ('up', 'down')),
     since      timestamptz NOT NULL,
@@ -476,19 +484,45 @@ CREATE TABLE warning (
     onset_at      timestamptz,
     expires_at    timestamptz NOT NULL,
     references_   text[] NOT NULL DEFAULT '{}',    -- CAP references: sender,identifier,sent of every earlier live message
-    area          bytea NOT NULL,                  -- polygon that is warned
+    area          bytea,                           -- polygon that is warned; none: nobody can be, and the draft is held
     area_desc     jsonb NOT NULL,
     texts         jsonb NOT NULL,                  -- {"en": {"headline", "description", "instruction"}, "zh": ...}
+    event         text NOT NULL DEFAULT 'flood',
     n_people      integer NOT NULL CHECK (n_people >= 0),  -- audience when it was drafted
+    n_unreachable integer NOT NULL DEFAULT 0 CHECK (n_unreachable BETWEEN 0 AND n_people),  -- of them without any channel
     content_sha256 bytea NOT NULL,                 -- what an approval binds: text + area + people + channels
+    approvals_needed smallint NOT NULL CHECK (approvals_needed BETWEEN 0 AND 2),
+    held          text,                            -- why it is held back: a reason of alerts/lifecycle.py
+    drafted_by    uuid,                            -- a person; none: the rule. Nobody approves what they drafted
     drafted_at    timestamptz NOT NULL,
     released_at   timestamptz,
     PRIMARY KEY (warning_id, version),
     UNIQUE (tenant_id, warning_id, version),
     CHECK (exercise = (status <> 'Actual')),
-    CHECK ((msg_type = 'Alert') = (version = 1))
+    -- The first that goes out is an Alert, whichever version it is; a later one refers to all that went out before.
+    CHECK ((msg_type = 'Alert') = (references_ = '{}')),
+    CHECK (version > 1 OR msg_type = 'Alert'),
+    CHECK (released_at IS NULL OR area IS NOT NULL),
+    CHECK (state <> 'released' OR released_at IS NOT NULL)
 );
 CREATE INDEX warning_open ON warning (tenant_id, state);
+
+-- Who a version is for: drafted with it, bound by an approval, and exactly what is delivered.
+CREATE TABLE warning_recipient (
+    tenant_id        uuid NOT NULL,
+    warning_id       uuid NOT NULL,
+    version          integer NOT NULL,
+    policyholder_id  uuid NOT NULL,
+    channel          text NOT NULL,                -- 'none': inside the area, and no channel reaches them
+    contact_point_id uuid,
+    language         text NOT NULL,                -- that they are told in
+    priority         integer NOT NULL,             -- lower goes first
+    PRIMARY KEY (warning_id, version, policyholder_id, channel),
+    FOREIGN KEY (tenant_id, warning_id, version) REFERENCES warning (tenant_id, warning_id, version),
+    FOREIGN KEY (tenant_id, policyholder_id) REFERENCES policyholder (tenant_id, policyholder_id),
+    FOREIGN KEY (tenant_id, contact_point_id) REFERENCES contact_point (tenant_id, contact_point_id),
+    CHECK ((channel = 'none') = (contact_point_id IS NULL))
+);
 
 CREATE TABLE approval (
     tenant_id      uuid NOT NULL,
@@ -501,6 +535,41 @@ CREATE TABLE approval (
     FOREIGN KEY (tenant_id, warning_id, version) REFERENCES warning (tenant_id, warning_id, version),
     FOREIGN KEY (tenant_id, principal_id) REFERENCES principal (tenant_id, principal_id)
 );
+
+-- The last guard of release, whatever code asks: a version's content never changes, its state only moves forward, and
+-- it goes out only with the approvals it needs, of different people, none of them its author, for exactly its content.
+CREATE FUNCTION guard_warning() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    n_approvals integer;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF to_jsonb(NEW) - '{state,released_at}'::text[] <> to_jsonb(OLD) - '{state,released_at}'::text[] THEN
+            RAISE EXCEPTION 'a version of a warning never changes' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        IF OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (('draft', 'released'), ('draft', 'superseded'),
+                ('draft', 'rejected'), ('draft', 'ended'), ('released', 'superseded'), ('released', 'ended')) THEN
+            RAISE EXCEPTION 'a warning does not go from % to %', OLD.state, NEW.state USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        IF OLD.released_at IS NOT NULL AND NEW.released_at IS DISTINCT FROM OLD.released_at THEN
+            RAISE EXCEPTION 'when a warning was released never changes' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+    ELSIF NEW.state NOT IN ('draft', 'released') THEN
+        RAISE EXCEPTION 'a warning begins as a draft or released' USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF current_user = 'tocsin_app' AND (NEW.state <> 'draft' OR NEW.approvals_needed < 1 OR NEW.drafted_by IS NULL) THEN
+        RAISE EXCEPTION 'what a person drafts needs another person' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF NEW.state = 'released' AND (TG_OP = 'INSERT' OR OLD.state <> 'released') AND NEW.approvals_needed > 0 THEN
+        SELECT count(DISTINCT a.principal_id) INTO n_approvals FROM public.approval AS a
+        WHERE a.warning_id = NEW.warning_id AND a.version = NEW.version AND a.content_sha256 = NEW.content_sha256
+          AND a.principal_id IS DISTINCT FROM NEW.drafted_by;
+        IF n_approvals < NEW.approvals_needed THEN
+            RAISE EXCEPTION 'this warning needs % approvals and has %', NEW.approvals_needed, n_approvals
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER guard_warning BEFORE INSERT OR UPDATE ON warning FOR EACH ROW EXECUTE FUNCTION guard_warning();
 
 CREATE TABLE sending_pause (
     scope       text PRIMARY KEY,                  -- 'all', 'tenant:<id>' or 'warning:<id>'
@@ -595,7 +664,7 @@ DECLARE
     -- rows of one tenant
     owned text[] := ARRAY['principal', 'session', 'api_key', 'idempotency', 'audit', 'portfolio', 'location', 'policy', 'policyholder',
         'contact_point', 'household', 'assessment', 'assessment_location', 'evacuation_plan', 'household_route', 'rule', 'rule_state',
-        'decision', 'warning', 'approval', 'delivery', 'receipt', 'answer', 'quote'];
+        'decision', 'warning', 'warning_recipient', 'approval', 'delivery', 'receipt', 'answer', 'quote'];
     -- rows of one tenant or, without one, public
     public_or_owned text[] := ARRAY['station', 'datastream', 'hazard_event', 'footprint', 'road_network', 'safe_zone', 'stream_event',
         'sending_pause', 'feed_state'];
@@ -643,14 +712,15 @@ CREATE POLICY own_tenant_publishes ON outbox FOR INSERT TO tocsin_app WITH CHECK
 GRANT SELECT (principal_id, tenant_id, login, display_name, roles, disabled_at, created_at) ON principal TO tocsin_app;
 GRANT SELECT ON tenant, session, api_key, idempotency, audit, stream_event, station, datastream, portfolio, location, policy,
     policyholder, contact_point, household, hazard_event, footprint, assessment, assessment_location, road_network, safe_zone,
-    evacuation_plan, household_route, rule, rule_state, decision, warning, approval, sending_pause, delivery, receipt, answer, quote
+    evacuation_plan, household_route, rule, rule_state, decision, warning, warning_recipient, approval, sending_pause, delivery, receipt, answer, quote
     TO tocsin_app;
 GRANT SELECT ON feed_state TO tocsin_app;
 GRANT SELECT ON installation, scenario_clock TO tocsin_app;  -- no tenant's data: what this database is for, and its time
-GRANT INSERT ON outbox, session, idempotency, audit, contact_point, decision, warning, approval, sending_pause, receipt, answer, quote
+GRANT INSERT ON outbox, session, idempotency, audit, contact_point, decision, warning, warning_recipient, approval, sending_pause, receipt, answer, quote
     TO tocsin_app;
 GRANT UPDATE ON idempotency, sending_pause TO tocsin_app;
 GRANT UPDATE (state, released_at) ON warning TO tocsin_app;
+GRANT UPDATE (state, warning_id, updated_at) ON rule_state TO tocsin_app;  -- a warning taken back in error
 GRANT UPDATE (withdrawn_at, consent_at) ON contact_point TO tocsin_app;
 GRANT UPDATE (handled_at, handled_by) ON answer TO tocsin_app;
 GRANT DELETE ON session, sending_pause TO tocsin_app;

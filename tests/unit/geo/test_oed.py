@@ -17,8 +17,8 @@ COLUMNS = (
 )  # fmt: skip
 GOOD = {
     "PortNumber": "1", "AccNumber": "A1", "LocNumber": "1", "CountryCode": "GB", "Latitude": "52.7",
-    "Longitude": "-0.9", "OccupancyCode": "1050", "LocPerilsCovered": "WW1", "BuildingTIV": "100", "OtherTIV": "0", "ContentsTIV": "20.5",
-    "BITIV": "0", "LocCurrency": "GBP", "StreetAddress": "1, High Street",
+    "Longitude": "-0.9", "OccupancyCode": "1050", "LocPerilsCovered": "WW1", "BuildingTIV": "100", "OtherTIV": "0",
+    "ContentsTIV": "20.5", "BITIV": "0", "LocCurrency": "GBP", "StreetAddress": "1, High Street",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.observation import Check
-from ingest.payload import Refused, check_structure, decode, open_envelope
+from ingest.payload import Envelope, Refused, check_structure, decode, open_envelope
 from ingest.station import BadStation, BadTopic, Station, Topic, segment, stations_from_rows
 
 LEVEL = Topic("lk", "Nagalagam_Street", "level")
@@ -34,6 +34,25 @@ def test_feet_become_metres() -> None:
 def test_null_is_a_missing_value() -> None:
     (reading,) = decode(LEVEL, plain(v=None), NOW_S)
     assert math.isnan(reading.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "stored"),
+    [
+        (-9999, "m", None),
+        (-999999, "ft", None),
+        (-9999, "mm", None),
+        (-999, "m", None),
+        (-999, "mm", -0.999),
+        (-99.99, "m", -99.99),
+    ],
+)
+def test_numbers_that_stand_for_no_value_are_missing(value: float, unit: str, stored: float | None) -> None:
+    (reading,) = decode(LEVEL, plain(v=value, u=unit), NOW_S)
+    if stored is None:
+        assert math.isnan(reading.value)
+    else:
+        assert reading.value == pytest.approx(stored)
 
 
 def test_an_iso_time_with_offset_is_read_to_the_microsecond() -> None:
@@ -208,9 +227,10 @@ def test_structure_is_checked_in_linear_time() -> None:
 
 def test_an_envelope_carries_the_recorded_arrival() -> None:
     assert open_envelope(b'{"v":1}') is None
-    assert open_envelope(b'{"replay":{"arrival":1763875880,"end":true},"payload":{"v":1}}') == (
+    assert open_envelope(b'{"replay":{"arrival":1763875880,"end":true},"payload":{"v":1}}') == Envelope(
         1763875880.0,
         True,
+        None,
         b'{"v":1}',
     )
     with pytest.raises(Refused) as caught:

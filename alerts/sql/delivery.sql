@@ -1,0 +1,124 @@
+-- name: plan_deliveries
+-- One row for each person and channel of a version; planning it twice plans it once.
+INSERT INTO delivery (delivery_id, tenant_id, warning_id, version, policyholder_id, contact_point_id, channel, provider, exercise,
+    priority, available_at, queued_at)
+SELECT n.delivery_id, %(tenant_id)s, %(warning_id)s, %(version)s, n.policyholder_id, n.contact_point_id, n.channel, n.provider,
+       %(exercise)s, n.priority, clock_timestamp(), %(now)s
+FROM unnest(%(delivery_ids)s::uuid[], %(policyholder_ids)s::uuid[], %(contact_point_ids)s::uuid[], %(channels)s::text[],
+            %(providers)s::text[], %(priorities)s::integer[])
+     AS n (delivery_id, policyholder_id, contact_point_id, channel, provider, priority)
+ON CONFLICT DO NOTHING;
+
+-- name: stop_older_deliveries
+-- What a newer version replaces is not sent any more; what is being sent ends by itself.
+UPDATE delivery SET state = 'stopped', last_error = 'replaced by a newer version'
+WHERE warning_id = %(warning_id)s AND version < %(version)s AND state IN ('queued', 'uncertain');
+
+-- name: claim_deliveries
+-- Leases what is due: the worst first. Stopped sending, expired and replaced versions and withdrawn consent stay out.
+-- A claimed row whose lease ran out was in flight when its sender died.
+WITH due AS (
+    SELECT d.delivery_id, d.state = 'claimed' AS was_in_flight
+    FROM delivery AS d
+    JOIN warning AS w ON w.warning_id = d.warning_id AND w.version = d.version
+    JOIN contact_point AS c ON c.contact_point_id = d.contact_point_id
+    WHERE d.state IN ('queued', 'claimed', 'uncertain') AND d.available_at <= clock_timestamp()
+      AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+      AND w.state = 'released' AND w.expires_at > %(now)s AND c.withdrawn_at IS NULL
+      AND NOT EXISTS (
+          SELECT FROM sending_pause AS p
+          WHERE p.scope IN ('all', 'tenant:' || d.tenant_id, 'warning:' || d.warning_id))
+    ORDER BY d.priority, d.queued_at, d.delivery_id
+    LIMIT %(limit)s
+    FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE delivery AS d
+SET state = 'claimed', lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s), claimed_by = %(worker)s,
+    attempts = d.attempts + 1
+FROM due, contact_point AS c, policyholder AS p
+WHERE d.delivery_id = due.delivery_id AND c.contact_point_id = d.contact_point_id AND p.policyholder_id = d.policyholder_id
+RETURNING d.delivery_id, d.tenant_id, d.warning_id, d.version, d.policyholder_id, d.contact_point_id, d.channel, d.provider,
+    d.exercise, d.priority, d.attempts, due.was_in_flight, c.address, p.language, p.name;
+
+-- name: still_wanted
+-- Asked right before each send: a stop, a newer version or an expiry since the claim holds it back.
+SELECT d.delivery_id FROM delivery AS d
+JOIN warning AS w ON w.warning_id = d.warning_id AND w.version = d.version
+WHERE d.delivery_id = ANY(%(delivery_ids)s) AND d.claimed_by = %(worker)s AND d.state = 'claimed'
+  AND w.state = 'released' AND w.expires_at > %(now)s
+  AND NOT EXISTS (
+      SELECT FROM sending_pause AS p
+      WHERE p.scope IN ('all', 'tenant:' || d.tenant_id, 'warning:' || d.warning_id));
+
+-- name: give_back_deliveries
+UPDATE delivery SET state = 'queued', lease_until = NULL, claimed_by = NULL, attempts = attempts - 1
+WHERE delivery_id = ANY(%(delivery_ids)s) AND claimed_by = %(worker)s AND state = 'claimed';
+
+-- name: settle_delivery
+-- The outcome of one send, if this worker still holds it.
+UPDATE delivery
+SET state = %(state)s, provider_ref = coalesce(%(provider_ref)s, provider_ref), last_error = %(error)s, lease_until = NULL,
+    claimed_by = NULL, available_at = clock_timestamp() + make_interval(secs => %(retry_after_s)s),
+    accepted_at = CASE WHEN %(state)s = 'accepted' THEN %(now)s ELSE accepted_at END
+WHERE delivery_id = %(delivery_id)s AND claimed_by = %(worker)s AND state = 'claimed'
+RETURNING delivery_id;
+
+-- name: add_receipt
+INSERT INTO receipt (delivery_id, tenant_id, kind, at) VALUES (%(delivery_id)s, %(tenant_id)s, %(kind)s, %(at)s)
+ON CONFLICT DO NOTHING;
+
+-- name: receipt_delivered
+UPDATE delivery SET state = 'delivered' WHERE delivery_id = %(delivery_id)s AND state IN ('accepted', 'uncertain');
+
+-- name: withdraw_contact_point
+-- The address is gone for good, says its provider.
+UPDATE contact_point SET withdrawn_at = %(now)s WHERE contact_point_id = %(contact_point_id)s AND withdrawn_at IS NULL;
+
+-- name: routes_of
+-- Each person's newest way out, as WKB, with the safe zone it leads to.
+SELECT DISTINCT ON (h.policyholder_id) h.policyholder_id, r.status, r.leave_by, r.geometry, r.safe_zone_id, h.lon, h.lat
+FROM household AS h
+JOIN household_route AS r ON r.household_id = h.household_id
+JOIN evacuation_plan AS e ON e.evacuation_plan_id = r.evacuation_plan_id
+WHERE h.tenant_id = %(tenant_id)s AND h.policyholder_id = ANY(%(policyholder_ids)s)
+ORDER BY h.policyholder_id, e.computed_at DESC;
+
+-- name: homes_of
+SELECT policyholder_id, lon, lat FROM household
+WHERE tenant_id = %(tenant_id)s AND policyholder_id = ANY(%(policyholder_ids)s);
+
+-- name: safe_zones
+SELECT safe_zone_id, names, lon, lat FROM safe_zone WHERE tenant_id IS NULL OR tenant_id = %(tenant_id)s;
+
+-- name: delivery_counts
+SELECT channel, state, count(*) AS n FROM delivery WHERE warning_id = %(warning_id)s GROUP BY channel, state ORDER BY 1, 2;
+
+-- name: add_answer
+INSERT INTO answer (answer_id, tenant_id, policyholder_id, warning_id, kind, detail, idempotency_key, answered_at)
+VALUES (%(answer_id)s, %(tenant_id)s, %(policyholder_id)s, %(warning_id)s, %(kind)s, %(detail)s, %(idempotency_key)s, %(at)s)
+ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
+RETURNING answer_id;
+
+-- name: find_answer
+SELECT answer_id, policyholder_id, warning_id, kind, detail, answered_at FROM answer
+WHERE tenant_id = %(tenant_id)s AND idempotency_key = %(idempotency_key)s;
+
+-- name: answered_receipts
+-- Every message of this warning that reached the person counts as answered.
+INSERT INTO receipt (delivery_id, tenant_id, kind, at)
+SELECT delivery_id, tenant_id, 'answered', %(at)s FROM delivery
+WHERE tenant_id = %(tenant_id)s AND policyholder_id = %(policyholder_id)s AND warning_id = %(warning_id)s
+  AND state IN ('accepted', 'delivered', 'uncertain')
+ON CONFLICT DO NOTHING;
+
+-- name: warning_of_person
+-- Only a warning this person was meant to get can be answered.
+SELECT EXISTS (SELECT FROM warning_recipient WHERE warning_id = %(warning_id)s AND policyholder_id = %(policyholder_id)s);
+
+-- name: handle_answer
+UPDATE answer SET handled_at = %(at)s, handled_by = %(principal_id)s
+WHERE answer_id = %(answer_id)s AND handled_at IS NULL
+RETURNING answer_id;
+
+-- name: read_answer
+SELECT answer_id, handled_at, handled_by FROM answer WHERE answer_id = %(answer_id)s;

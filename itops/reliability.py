@@ -1,0 +1,117 @@
+"""Availability, redundancy, staffing and spare parts in closed form."""
+
+import math
+from dataclasses import dataclass
+
+from scipy import special, stats
+
+from core.errors import InvalidInput
+
+
+class BadReliability(InvalidInput):
+    """A rate, time or count is out of range."""
+
+
+def availability(mtbf_h: float, mttr_h: float) -> float:
+    """Long-run share of time in service, MTBF / (MTBF + MTTR)."""
+    if not (mtbf_h > 0 and mttr_h >= 0):
+        raise BadReliability(mtbf_h=mtbf_h, mttr_h=mttr_h)
+    return mtbf_h / (mtbf_h + mttr_h)
+
+
+def k_of_n(k: int, n: int, unit_availability: float) -> float:
+    """P(at least k of n independent units are in service)."""
+    if not (0 <= k <= n and 0 <= unit_availability <= 1):
+        raise BadReliability(k=k, n=n, unit_availability=unit_availability)
+    return float(stats.binom.sf(k - 1, n, unit_availability))
+
+
+def n_open_probability(incidents_per_h: float, mean_repair_h: float, n: int) -> float:
+    """P(n incidents are open at once): Poisson, whatever the law of repair times (M/G/infinity)."""
+    if not (incidents_per_h >= 0 and mean_repair_h >= 0 and n >= 0):
+        raise BadReliability(incidents_per_h=incidents_per_h, mean_repair_h=mean_repair_h, n=n)
+    return float(stats.poisson.pmf(n, incidents_per_h * mean_repair_h))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A station with a number of engineers, in its steady state."""
+
+    load: float  #: mean number of engineers busy (erlang)
+    occupancy: float
+    wait_probability: float
+    mean_wait: float  #: in the unit of the service time
+
+    service_time: float
+    servers: int
+
+    def within(self, wait: float) -> float:
+        """P(waiting time <= wait)."""
+        return 1.0 - self.wait_probability * math.exp(-(self.servers - self.load) * wait / self.service_time)
+
+
+def erlang_c(arrival_rate: float, service_time: float, servers: int) -> Queue:
+    """M/M/c: arrivals per unit of time, mean service time in that unit.
+
+    Erlang (1917), by the Poisson ratio, which neither overflows nor loses digits. Raises BadReliability where the
+    station is overloaded: the queue then grows without end.
+    """
+    load = arrival_rate * service_time
+    if not (arrival_rate > 0 and service_time > 0 and servers >= 1):
+        raise BadReliability(arrival_rate=arrival_rate, service_time=service_time, servers=servers)
+    if load >= servers:
+        raise BadReliability("The station is overloaded: the queue grows without end", load=load, servers=servers)
+    occupancy = load / servers
+    busy_all = stats.poisson.pmf(servers, load)
+    blocked = busy_all / stats.poisson.cdf(servers, load)  # Erlang B
+    wait = float(blocked / (1.0 - occupancy * (1.0 - blocked)))
+    return Queue(
+        load=load,
+        occupancy=occupancy,
+        wait_probability=wait,
+        mean_wait=wait * service_time / (servers - load),
+        service_time=service_time,
+        servers=servers,
+    )
+
+
+def spare_parts(demand_per_year: float, lead_time_years: float, fill_probability: float) -> int:
+    """The smallest stock s with P(demand during the lead time <= s) >= fill_probability, demand Poisson."""
+    if not (demand_per_year >= 0 and lead_time_years >= 0 and 0 < fill_probability < 1):
+        raise BadReliability(
+            demand_per_year=demand_per_year, lead_time_years=lead_time_years, fill_probability=fill_probability
+        )
+    return int(stats.poisson.ppf(fill_probability, demand_per_year * lead_time_years))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weibull:
+    """Time to failure with hazard (k / eta) (t / eta)^(k - 1)."""
+
+    shape: float  #: k; below 1 early failures, above 1 wear-out
+    scale: float  #: eta, in any unit of time: 63.2 % have failed by then
+
+    def __post_init__(self) -> None:
+        if not (0 < self.shape < math.inf and 0 < self.scale < math.inf):
+            raise BadReliability(shape=self.shape, scale=self.scale)
+
+    @property
+    def mean(self) -> float:
+        """Mean time to failure, eta Gamma(1 + 1/k)."""
+        return self.scale * float(special.gamma(1.0 + 1.0 / self.shape))
+
+    def cumulative_hazard(self, t: float) -> float:
+        """(t / eta)^k."""
+        return float((t / self.scale) ** self.shape)
+
+    def survival(self, t: float) -> float:
+        """P(T > t)."""
+        return math.exp(-self.cumulative_hazard(t))
+
+    def life(self, failed: float) -> float:
+        """Age by which this share has failed: the B10 life for 0.1."""
+        return float(self.scale * (-math.log1p(-failed)) ** (1.0 / self.shape))
+
+    def failure_probability(self, age: float, ahead: float) -> float:
+        """P(fails within `ahead` | alive at `age`)."""
+        return -math.expm1(self.cumulative_hazard(age) - self.cumulative_hazard(age + ahead))

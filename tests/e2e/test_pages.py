@@ -1,0 +1,391 @@
+"""Both pages in a real browser against the stand-in API: what they show, ask for, keep and refuse to pretend."""
+
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.e2e import driver
+from tests.e2e.stub import Server
+from tests.e2e.stub_phone import TOKEN
+from tests.e2e.world import HASH, key
+
+pytestmark = pytest.mark.browser
+
+AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def signed_in(context: BrowserContext, stub: Server) -> driver.Watch:
+    watch = driver.open_page(context)
+    driver.sign_in(watch.page, stub.url, "approver", "right")
+    return watch
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds against WCAG 2.2 A and AA, as `rule: element`."""
+    if not AXE.is_file():
+        pytest.skip("axe-core is absent: run `npm ci` in web/")
+    page.evaluate(AXE.read_text(encoding="utf-8") + "; undefined")
+    found: dict[str, Any] = page.evaluate(
+        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})"
+    )
+    assert len(found["passes"]) > 8, "axe looked at nothing"
+    return [
+        f"{rule['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+# ---------------------------------------------------------------- console
+def test_console_opens_on_the_silent_station_and_on_the_draft(console_context: BrowserContext, stub: Server) -> None:
+    watch = signed_in(console_context, stub)
+    page = watch.page
+    station = page.locator("[data-station=AR-03]")
+    expect(station).to_have_attribute("data-held", "true")
+    expect(station).to_contain_text("Unknown, held")
+    detail = page.locator(f"[data-detail='{key('red')}']")
+    expect(detail).to_have_attribute("data-state", "draft")
+    expect(detail).to_contain_text("412 people in the audience")
+    expect(detail).to_contain_text("Waits for 1 more person")
+    expect(page.locator("[data-action=approve]")).to_be_in_viewport()
+    assert driver.number(page, "exposed") == "LKR 1.285B"
+    assert driver.number(page, "warnings") == "2"
+    expect(page.locator(".banner.exercise")).to_be_visible()
+    driver.wait_for_map(page)
+    assert watch.off_origin(stub.url) == []
+    assert watch.errors == []
+    assert watch.violations == []
+
+
+def test_map_draws_stations_cells_footprint_and_routes(console_context: BrowserContext, stub: Server) -> None:
+    page = signed_in(console_context, stub).page
+    driver.wait_for_map(page)
+    colours = page.evaluate(
+        """() => {
+          const map = document.querySelector(".map canvas");
+          const copy = document.createElement("canvas");
+          copy.width = map.width; copy.height = map.height;
+          const context = copy.getContext("2d");
+          context.drawImage(map, 0, 0);
+          const data = context.getImageData(0, 0, copy.width, copy.height).data;
+          const seen = {};
+          for (let i = 0; i < data.length; i += 4) {
+            const name = [data[i] >> 4, data[i + 1] >> 4, data[i + 2] >> 4].join();
+            seen[name] = (seen[name] ?? 0) + 1;
+          }
+          return Object.values(seen).filter((n) => n > 20).length;
+        }"""
+    )
+    assert colours > 40
+    bare = "() => document.querySelector('.legend input').checked"
+    assert page.evaluate(bare) is True
+
+
+def test_approval_sends_the_hash_that_was_read(console_context: BrowserContext, stub: Server) -> None:
+    page = signed_in(console_context, stub).page
+    with page.expect_request("**/approve") as asked:
+        driver.approve(page, str(key("red")))
+    assert asked.value.post_data_json == {"content_sha256": HASH}
+    expect(page.locator(f"[data-detail='{key('red')}']")).to_have_attribute("data-state", "released")
+    expect(page.locator(f"[data-detail='{key('red')}']")).to_contain_text("Bo Chen approved at")
+    assert driver.number(page, "warned") == "599"
+
+
+def test_rejection_needs_a_reason(console_context: BrowserContext, stub: Server) -> None:
+    page = signed_in(console_context, stub).page
+    driver.open_warning(page, str(key("red")))
+    page.click("[data-action=reject]")
+    expect(page.locator("[data-action=confirm-reject]")).to_be_disabled()
+    page.click("dialog[open] button:has-text('Cancel')")
+    driver.reject(page, str(key("red")), "A pump test upstream.")
+    expect(page.locator(f"[data-detail='{key('red')}']")).to_have_attribute("data-state", "rejected")
+
+
+def test_new_warning_appears_without_reload_and_leaves_the_open_draft_open(
+    console_context: BrowserContext, stub: Server
+) -> None:
+    page = signed_in(console_context, stub).page
+    page.locator(f"[data-detail='{key('red')}']").wait_for()
+    page.evaluate("window.notReloaded = true")
+    stub.world.extra_warning = True
+    stub.world.emit("warning_changed", {"warning_id": str(key("new")), "version": 1})
+    assert driver.wait_for_warning(page, level="yellow", timeout_s=10) == str(key("new"))
+    assert page.evaluate("window.notReloaded") is True
+    expect(page.locator(f"[data-detail='{key('red')}']")).to_be_visible()
+
+
+def test_stream_resumes_after_the_last_event_when_the_server_comes_back(
+    console_context: BrowserContext, stub: Server
+) -> None:
+    page = signed_in(console_context, stub).page
+    driver.until(lambda: len(stub.world.last_event_ids) == 1, page)
+    stub.world.emit("observations_stored", {})
+    page.wait_for_timeout(500)
+    stub.stop()
+    page.wait_for_selector(".banner.offline", timeout=20_000)
+    expect(page.locator("[data-action=approve]")).to_be_disabled()
+    assert driver.number(page, "exposed") == "LKR 1.285B", "old numbers stay"
+    stub.world.extra_warning = True
+    stub.world.emit("warning_changed", {"warning_id": str(key("new")), "version": 1})
+    stub.start()
+    assert driver.wait_for_warning(page, level="yellow", timeout_s=40) == str(key("new"))
+    assert stub.world.last_event_ids[-1] == "1"
+    expect(page.locator(".banner.offline")).to_be_hidden()
+    expect(page.locator("[data-action=approve]")).to_be_enabled()
+
+
+def test_nothing_known_is_shown_as_unknown_not_as_zero(console_context: BrowserContext, stub: Server) -> None:
+    stub.world.empty = True
+    page = signed_in(console_context, stub).page
+    assert driver.number(page, "exposed") == "unknown"
+    assert driver.number(page, "policies") == "unknown"
+    expect(page.get_by_text("No warning is out and none waits.")).to_be_visible()
+    expect(page.get_by_text("No station is registered yet.")).to_be_visible()
+
+
+def test_a_part_that_fails_says_so_with_its_request_and_can_be_tried_again(
+    console_context: BrowserContext, stub: Server
+) -> None:
+    stub.world.fail.add("/v1/warnings")
+    page = signed_in(console_context, stub).page
+    problem = page.locator("[role=alert]", has_text="The database does not answer.")
+    expect(problem).to_contain_text("Request req-42")
+    assert driver.number(page, "policies") == "1,620", "the rest works"
+    stub.world.fail.clear()
+    problem.get_by_role("button", name="Try again").click()
+    driver.wait_for_warning(page, level="red", state="draft", timeout_s=10)
+    expect(problem).to_be_hidden()
+
+
+def test_skeletons_stand_where_data_will_be(console_context: BrowserContext, stub: Server) -> None:
+    page = signed_in(console_context, stub).page
+    stub.world.slow_s = 3
+    page.reload()
+    page.wait_for_selector(".skeleton")
+    expect(page.locator("section[aria-busy=true]").first).to_be_visible()
+
+
+def test_wrong_password_is_said_and_cleared(console_context: BrowserContext, stub: Server) -> None:
+    page = console_context.new_page()
+    page.goto(stub.url)
+    page.fill("input[name=login]", "approver")
+    page.fill("input[name=password]", "wrong")
+    page.click("button[type=submit]")
+    expect(page.get_by_role("alert")).to_contain_text("do not fit together")
+    assert page.input_value("input[name=password]") == ""
+
+
+def test_signing_out_leaves_nothing_on_the_screen(console_context: BrowserContext, stub: Server) -> None:
+    page = signed_in(console_context, stub).page
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_selector("input[name=password]")
+    assert "Millbridge" not in page.inner_text("body")
+
+
+def test_selection_lives_in_the_address_and_the_language_follows(console_context: BrowserContext, stub: Server) -> None:
+    page = signed_in(console_context, stub).page
+    page.locator(".stations-list button", has_text="Old Town").click()
+    driver.open_warning(page, str(key("orange")))
+    assert f"station={key('AR-04')}" in page.url
+    assert f"warning={key('orange')}" in page.url
+    page.reload()
+    expect(page.locator("[data-station=AR-04]")).to_be_visible()
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator(f"[data-detail='{key('orange')}']")).to_contain_text("老城河水上涨")
+    assert page.get_attribute("html", "lang") == "zh-Hans"
+    page.go_back()
+    expect(page.locator(f"[data-detail='{key('red')}']")).to_be_hidden()
+
+
+def test_desk_works_from_the_keyboard(console_context: BrowserContext, stub: Server) -> None:
+    page = signed_in(console_context, stub).page
+    driver.wait_for_warning(page, state="draft")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator(f"[data-detail='{key('orange')}']")).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.locator("dialog[open]")).to_contain_text("Keyboard")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+
+
+def test_stopping_asks_once_and_resuming_waits_for_a_second_person(
+    console_context: BrowserContext, stub: Server
+) -> None:
+    page = signed_in(console_context, stub).page
+    page.get_by_role("button", name="Stop sending").click()
+    assert stub.world.paused is False, "opening the question stops nothing"
+    page.get_by_role("button", name="Stop now").click()
+    expect(page.locator(".banner.paused")).to_be_visible()
+    page.get_by_role("button", name="Resume sending").click()
+    page.locator("dialog[open]").get_by_role("button", name="Resume sending").click()
+    expect(page.locator("dialog[open]")).to_contain_text("A second person must resume as well")
+
+
+# ---------------------------------------------------------------- phone
+def test_phone_shows_level_instruction_way_and_leave_by(phone_context: BrowserContext, stub: Server) -> None:
+    watch = driver.open_page(phone_context)
+    page = watch.page
+    driver.open_phone(page, stub.url, TOKEN)
+    expect(page.locator("[data-level=red]")).to_contain_text("Leave low ground by the marked way")
+    expect(page.locator("[data-leave-by]")).to_contain_text(re.compile(r"Leave by \d\d:\d\d"))
+    expect(page.locator("svg.sketch path.way")).to_have_attribute("d", re.compile("^M[0-9.]+ [0-9.]+L"))
+    expect(page.get_by_text("Go to: North School")).to_be_visible()
+    assert "#" not in page.url, "the token does not stay in the address"
+    driver.until(lambda: len(stub.world.receipts) == 1, page)
+    assert stub.world.receipts[0]["kind"] == "displayed"
+    driver.wait_for_service_worker(page)
+    assert watch.off_origin(stub.url) == []
+    assert watch.errors == []
+    assert watch.violations == []
+
+
+def test_help_on_the_phone_reaches_the_console_and_is_handled_there(
+    phone_context: BrowserContext, console_context: BrowserContext, stub: Server
+) -> None:
+    desk = signed_in(console_context, stub).page
+    expect(desk.get_by_text("Nobody has answered yet.")).to_be_visible()
+    phone = phone_context.new_page()
+    driver.open_phone(phone, stub.url, TOKEN)
+    driver.press_help(phone, "medical")
+    driver.wait_for_sent(phone, "help", "received")
+    row = driver.see_help_in_console(desk, name="Amara Silva", timeout_s=10)
+    expect(row).to_contain_text("medicine needed · 1 person")
+    assert stub.world.answers[0]["warning_id"] == key("red")
+    driver.mark_handled(row)
+    expect(desk.locator("[data-answer=help][data-handled=true]")).to_contain_text("handled by Bo Chen")
+
+
+def test_phone_opens_offline_keeps_the_answer_and_sends_it_once(phone_context: BrowserContext, stub: Server) -> None:
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    driver.wait_for_service_worker(page)
+    stub.stop()
+    phone_context.set_offline(True)
+    page.goto(f"{stub.url}/me")
+    driver.wait_for_phone_level(page, "red", 10)
+    expect(page.locator("svg.sketch")).to_be_visible()
+    page.wait_for_selector("[data-banner=stale]", timeout=30_000)
+    expect(page.locator("[data-banner=stale]")).to_contain_text("We cannot reach Tocsin.")
+    driver.press_safe(page)
+    driver.wait_for_sent(page, "safe", "waiting")
+    page.reload()
+    driver.wait_for_sent(page, "safe", "waiting")
+    stub.start()
+    phone_context.set_offline(False)
+    driver.wait_for_sent(page, "safe", "received", 40)
+    assert [answer["kind"] for answer in stub.world.answers] == ["safe"]
+
+
+def test_phone_is_never_calm_when_it_cannot_know(phone_context: BrowserContext, stub: Server) -> None:
+    stub.world.phone_state = "no_warning"
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    expect(page.locator("[data-level=none]")).to_contain_text("No warning for your place")
+    stub.world.phone_state, stub.world.phone_reason = "cannot_tell", "silent_station"
+    driver.wait_for_phone_level(page, "unknown", 15)
+    expect(page.locator("[data-level=unknown]")).to_contain_text("A sensor near you is silent")
+    stub.world.phone_state = "no_warning"
+    driver.wait_for_phone_level(page, "none", 15)
+    stub.stop()
+    driver.wait_for_phone_level(page, "unknown", 40)
+    expect(page.locator("[data-level=unknown]")).to_contain_text("There may be a warning that we cannot show")
+    assert page.locator("[data-level=none]").count() == 0
+
+
+def test_a_link_that_is_not_valid_shows_nothing_of_anybody(phone_context: BrowserContext, stub: Server) -> None:
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    page.goto("about:blank")
+    page.goto(f"{stub.url}/me#t=another")
+    expect(page.get_by_text("This link has run out.")).to_be_visible()
+    assert "Millbridge" not in page.inner_text("body")
+
+
+def test_push_shows_its_own_words_and_wakes_the_page(phone_context: BrowserContext, stub: Server) -> None:
+    phone_context.grant_permissions(["notifications"], origin=stub.url)
+    stub.world.phone_state = "no_warning"
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    driver.wait_for_service_worker(page)
+    stub.world.phone_state = "warning"
+    cdp = phone_context.new_cdp_session(page)
+    registrations: list[str] = []
+    cdp.on(
+        "ServiceWorker.workerRegistrationUpdated",
+        lambda event: registrations.extend(one["registrationId"] for one in event["registrations"]),
+    )
+    cdp.send("ServiceWorker.enable")
+    driver.until(lambda: bool(registrations), page)
+    data = '{"headline": "Flood at Millbridge: leave now", "instruction": "Go to North School.", "level": "red"}'
+    cdp.send("ServiceWorker.deliverPushMessage", {"origin": stub.url, "registrationId": registrations[0], "data": data})
+    driver.wait_for_phone_level(page, "red", 4)
+    shown = page.evaluate(
+        "async () => (await (await navigator.serviceWorker.ready).getNotifications()).map((one) => [one.title, one.body])"
+    )
+    assert shown == [["Flood at Millbridge: leave now", "Go to North School."]]
+
+
+# ---------------------------------------------------------------- both
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_accessibility_violations(chromium: Browser, stub: Server, scheme: str, language: str) -> None:
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale=language, color_scheme=scheme)  # type: ignore[arg-type]
+    try:
+        page = context.new_page()
+        page.goto(stub.url)
+        page.wait_for_selector("input[name=password]")
+        found = {"sign-in": violations(page)}
+        driver.sign_in(page, stub.url, "approver", "right")
+        page.locator(f"[data-detail='{key('red')}']").wait_for()
+        driver.wait_for_map(page)
+        found["console"] = violations(page)
+        page.click("[data-action=approve]")
+        found["approval"] = violations(page)
+        phone = context.new_page()
+        phone.set_viewport_size({"width": 390, "height": 844})
+        driver.open_phone(phone, stub.url, TOKEN, language=language)
+        phone.click("button[data-answer=help]")
+        phone.click("button[data-answer=damage]")
+        found["phone"] = violations(phone)
+        stub.world.phone_state = "cannot_tell"
+        driver.wait_for_phone_level(phone, "unknown", 15)
+        found["phone, unsure"] = violations(phone)
+        if language == "en":
+            driver.open_phone(phone, stub.url, TOKEN, language="ar")
+            found["phone, Arabic"] = violations(phone)
+        assert {name: one for name, one in found.items() if one} == {}
+    finally:
+        context.close()
+
+
+def loaded(static: Path, page: str) -> dict[str, int]:
+    """What a page loads first, gzipped, by file: itself, its scripts with their static imports, its styles."""
+    html = (static / page).read_text(encoding="utf-8")
+    todo = [name.lstrip("/") for name in re.findall(r'(?:src|href)="(/assets/[^"]+)"', html)]
+    sizes = {page: len(gzip.compress((static / page).read_bytes(), 9))}
+    while todo:
+        name = todo.pop()
+        if name in sizes:
+            continue
+        content = (static / name).read_bytes()
+        sizes[name] = len(gzip.compress(content, 9))
+        if name.endswith(".js"):
+            text = content.decode()
+            todo += [f"assets/{found}" for found in re.findall(r'(?:from|import)\s*"\./([^"]+\.js)"', text)]
+    return sizes
+
+
+def test_size_budgets(built_pages: Path) -> None:
+    phone = loaded(built_pages, "me.html")
+    assert len(phone) >= 4
+    assert sum(phone.values()) <= 50 * 1024, phone
+    assets = [path for path in (built_pages / "assets").iterdir() if path.suffix == ".js"]
+    assert sum(len(gzip.compress(path.read_bytes(), 9)) for path in assets) <= 450 * 1024
+    console = loaded(built_pages, "index.html")
+    assert not any("view-" in name for name in console), "the map is loaded only where it is shown"

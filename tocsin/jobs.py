@@ -1,0 +1,29 @@
+"""The slow work beside the decisions: footprints laid over books, routes planned, tables of readings looked after."""
+
+import asyncio
+import threading
+
+from core.settings import Settings
+from geo import assess, plan
+from store import maintain, outbox
+from store.pool import worker_pool
+
+#: Laying a footprint over a million locations, or planning a region's routes, may take this long.
+_LEASE_S = 300.0
+
+
+async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
+    """Assesses and plans what the outbox brings, and looks after the tables as their owner, until `stop` is set."""
+    halt = threading.Event()
+    pool = worker_pool(settings, size=6)
+    await pool.open()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.to_thread(maintain.run, owner_url, halt))
+            tasks.create_task(outbox.run(pool, "assess", assess.handle, stop, limit=1, lease_s=_LEASE_S))
+            tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
+            await stop.wait()
+            halt.set()
+    finally:
+        halt.set()
+        await pool.close()
