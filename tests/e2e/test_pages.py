@@ -123,8 +123,8 @@ def test_stream_resumes_after_the_last_event_when_the_server_comes_back(
 ) -> None:
     page = signed_in(console_context, stub).page
     driver.until(lambda: len(stub.world.last_event_ids) == 1, page)
-    stub.world.emit("observations_stored", {})
-    page.wait_for_timeout(500)
+    with page.expect_response("**/v1/stations"):
+        stub.world.emit("observations_stored", {})
     stub.stop()
     page.wait_for_selector(".banner.offline", timeout=20_000)
     expect(page.locator("[data-action=approve]")).to_be_disabled()
@@ -326,7 +326,7 @@ def test_push_shows_its_own_words_and_wakes_the_page(phone_context: BrowserConte
     cdp.send("ServiceWorker.deliverPushMessage", {"origin": stub.url, "registrationId": registrations[0], "data": data})
     driver.wait_for_phone_level(page, "red", 4)
     shown = page.evaluate(
-        "async () => (await (await navigator.serviceWorker.ready).getNotifications()).map((one) => [one.title, one.body])"
+        "async () => (await (await navigator.serviceWorker.ready).getNotifications()).map((n) => [n.title, n.body])"
     )
     assert shown == [["Flood at Millbridge: leave now", "Go to North School."]]
 
