@@ -124,7 +124,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
             installation_name="Ar Valley drill",
             exercise=True,
             version="0.1.0",
-            basemap=ui.Basemap(kind="bundled"),
+            basemap=ui.Basemap(kind="pmtiles", url="/basemap.pmtiles") if world.basemap else ui.Basemap(kind="bundled"),
             attribution="Natural Earth",
             bounds=[LON - 0.125, LAT - 0.075, LON + 0.125, LAT + 0.085],
             languages=["en", "zh"],
@@ -492,6 +492,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
 
     @app.get("/{name:path}")
     async def file(name: str) -> Response:
+        if name == "basemap.pmtiles" and world.basemap is not None:
+            return FileResponse(world.basemap)
         wanted = static / {"": "index.html", "me": "me.html"}.get(name, name)
         types = {".mjs": "text/javascript", ".js": "text/javascript", ".webmanifest": "application/manifest+json"}
         if not wanted.is_file():

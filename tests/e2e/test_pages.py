@@ -85,6 +85,27 @@ def test_map_draws_stations_cells_footprint_and_routes(console_context: BrowserC
     assert page.evaluate(bare) is True
 
 
+def test_another_base_map_is_read_in_parts_from_our_own_origin(
+    console_context: BrowserContext, stub: Server, shared_data: Path
+) -> None:
+    stub.world.basemap = shared_data / "map" / "world.pmtiles"
+    if not stub.world.basemap.is_file():
+        pytest.skip("map/world.pmtiles is not in the real data")
+    watch = driver.open_page(console_context)
+    sizes: list[int] = []
+    watch.page.on(
+        "response",
+        lambda answer: sizes.append(int(answer.headers["content-length"])) if "basemap.pmtiles" in answer.url else None,
+    )
+    driver.sign_in(watch.page, stub.url, "approver", "right")
+    driver.wait_for_map(watch.page)
+    assert sizes
+    assert sum(sizes) < stub.world.basemap.stat().st_size / 4, "the file is read in parts"
+    assert watch.off_origin(stub.url) == []
+    assert watch.violations == []
+    assert watch.errors == []
+
+
 def test_approval_sends_the_hash_that_was_read(console_context: BrowserContext, stub: Server) -> None:
     page = signed_in(console_context, stub).page
     with page.expect_request("**/approve") as asked:
