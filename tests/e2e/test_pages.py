@@ -328,13 +328,14 @@ def test_a_link_that_is_not_valid_shows_nothing_of_anybody(phone_context: Browse
     assert "Millbridge" not in page.inner_text("body")
 
 
-def test_push_shows_its_own_words_and_wakes_the_page(phone_context: BrowserContext, stub: Server) -> None:
+def test_push_alone_brings_the_warning_when_the_server_cannot_be_reached(
+    phone_context: BrowserContext, stub: Server
+) -> None:
     phone_context.grant_permissions(["notifications"], origin=stub.url)
     stub.world.phone_state = "no_warning"
     page = phone_context.new_page()
     driver.open_phone(page, stub.url, TOKEN)
     driver.wait_for_service_worker(page)
-    stub.world.phone_state = "warning"
     cdp = phone_context.new_cdp_session(page)
     registrations: list[str] = []
     cdp.on(
@@ -343,9 +344,42 @@ def test_push_shows_its_own_words_and_wakes_the_page(phone_context: BrowserConte
     )
     cdp.send("ServiceWorker.enable")
     driver.until(lambda: bool(registrations), page)
-    data = '{"headline": "Flood at Millbridge: leave now", "instruction": "Go to North School.", "level": "red"}'
+    stub.stop()
+    alert = Alert(
+        warning_id=key("red"),
+        version=1,
+        level=Level.RED,
+        msg_type="Alert",
+        all_clear=False,
+        reason="level_reached",
+        status="Exercise",
+        exercise=True,
+        identifier="tocsin-red-1",
+        sender="flood-desk@example.org",
+        sent_at=at(184),
+        onset_at=None,
+        expires_at=at(600),
+        event="flood",
+        area=shapely.Polygon(valley(0.02)),
+        area_desc={"en": "Millbridge"},
+        texts={},
+        references=(),
+    )
+    text = Text(headline="Flood at Millbridge: leave now", description="", instruction="Go to North School.")
+    told = payload.build(
+        alert,
+        text,
+        language="en",
+        delivery_id=key("delivery"),
+        url=f"{stub.url}/now#t={TOKEN}",
+        way_out=payload.WayOut(status="clear", leave_by=at(240), line=shapely.LineString(route(1))),
+        safe_zones=[],
+    )
+    data = payload.to_push(told, shapely.LineString(route(1)), 3000).decode()
     cdp.send("ServiceWorker.deliverPushMessage", {"origin": stub.url, "registrationId": registrations[0], "data": data})
-    driver.wait_for_phone_level(page, "red", 4)
+    driver.wait_for_phone_level(page, "red", 15)
+    expect(page.locator("[data-leave-by]")).to_be_visible()
+    expect(page.locator("svg.sketch path.way")).to_have_attribute("d", re.compile("^M"))
     shown = page.evaluate(
         "async () => (await (await navigator.serviceWorker.ready).getNotifications()).map((n) => [n.title, n.body])"
     )
