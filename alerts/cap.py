@@ -196,7 +196,7 @@ _CHILDREN: Mapping[str, Sequence[tuple[str, int, int]]] = {
         ("altitude", 0, 1),
         ("ceiling", 0, 1),
     ),
-    **{name: (("valueName", 1, 1), ("value", 1, 1)) for name in ("eventCode", "parameter", "geocode")},
+    **dict.fromkeys(("eventCode", "parameter", "geocode"), (("valueName", 1, 1), ("value", 1, 1))),
 }
 
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)([-+])(\d\d):(\d\d)", re.ASCII)
@@ -247,8 +247,8 @@ def _is_uri(text: str) -> bool:
 
 
 _SIMPLE: Mapping[str, tuple[Callable[[str], bool], str]] = {
-    **{name: (_is_time, "is not a time of the form 2026-11-23T09:28:50+00:00") for name in ("sent", "effective")},
-    **{name: (_is_time, "is not a time of the form 2026-11-23T09:28:50+00:00") for name in ("onset", "expires")},
+    **dict.fromkeys(("sent", "effective"), (_is_time, "is not a time of the form 2026-11-23T09:28:50+00:00")),
+    **dict.fromkeys(("onset", "expires"), (_is_time, "is not a time of the form 2026-11-23T09:28:50+00:00")),
     # an empty element takes the schema's default, en-US
     "language": (lambda text: text == "" or bool(_LANGUAGE.fullmatch(_collapse(text))), "is not a language tag"),
     "size": (lambda text: bool(_INTEGER.fullmatch(_collapse(text))), "is not a whole number"),

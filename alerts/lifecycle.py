@@ -334,7 +334,9 @@ def advance(
     moments = sorted(at for at in arrivals if done is None or at > done or (at == done and now is None))
     moments.append(max(until, done) if done is not None else until)
     for moment in moments:
-        while now is None and (due := next_due(rule, state)) is not None and _between(state.evaluated_until, due, moment):
+        while (
+            now is None and (due := next_due(rule, state)) is not None and _between(state.evaluated_until, due, moment)
+        ):
             state, made = settle(state, evaluate(rule, readings, due), due)
             state = replace(state, evaluated_until=due)
             decisions.extend(made)

@@ -308,7 +308,10 @@ async def pause(
     warning_id: UUID | None = None,
     now: datetime,
 ) -> Pause:
-    """Stops sending; one person is enough, and what is not yet handed over stays here. Raises NotAnApprover, NotFound."""
+    """Stops sending; one person is enough, and what is not yet handed over stays here.
+
+    Raises NotAnApprover, NotFound.
+    """
     person, name, owner = await _sender_person(conn, principal_id, scope, tenant_id, warning_id)
     row = await repository.add_pause(conn, name, owner, principal_id, now)
     await _audit_sending(conn, tenant_id, person, "sending.pause", name, now)
@@ -324,7 +327,10 @@ async def resume(
     warning_id: UUID | None = None,
     now: datetime,
 ) -> Pause:
-    """Asks to send again; it takes a second person who asks too. Raises NotAnApprover, NotFound when nothing is stopped."""
+    """Asks to send again; it takes a second person who asks too.
+
+    Raises NotAnApprover, NotFound when nothing is stopped.
+    """
     person, name, _ = await _sender_person(conn, principal_id, scope, tenant_id, warning_id)
     standing = await repository.lock_pause(conn, name)
     if standing is None:
@@ -381,26 +387,18 @@ async def _audit(
     detail: dict[str, Any],
 ) -> None:
     alert = warning.alert
-    await audit.record(
+    await audit.append(
         conn,
-        tenant_id=alert.tenant_id,
+        alert.tenant_id,
+        f"principal:{person['principal_id']}",
+        action,
+        f"warning:{alert.warning_id}:{alert.version}",
+        detail,
         at=now,
-        actor=f"principal:{person['principal_id']}",
-        action=action,
-        object=f"warning:{alert.warning_id}:{alert.version}",
-        detail=detail,
     )
 
 
 async def _audit_sending(
     conn: AsyncConnection, tenant_id: UUID, person: dict[str, Any], action: str, scope: str, now: datetime
 ) -> None:
-    await audit.record(
-        conn,
-        tenant_id=tenant_id,
-        at=now,
-        actor=f"principal:{person['principal_id']}",
-        action=action,
-        object=f"sending:{scope}",
-        detail={},
-    )
+    await audit.append(conn, tenant_id, f"principal:{person['principal_id']}", action, f"sending:{scope}", at=now)

@@ -7,6 +7,7 @@ make no difference. It never decides; `alerts.lifecycle` does.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 from uuid import UUID
@@ -120,7 +121,7 @@ def _check(rule: LevelRule) -> None:
     rising = [rule.thresholds[one] for one in LEVELS if one in rule.thresholds]
     if not all(isfinite(value) for value in rising):
         refuse("thresholds", "must be finite", rising)
-    if any(low >= high for low, high in zip(rising, rising[1:], strict=False)):
+    if any(low >= high for low, high in pairwise(rising)):
         refuse("thresholds", "must rise with the level", rising)
     if not (isfinite(rule.hysteresis) and rule.hysteresis >= 0):
         refuse("hysteresis", "must not be negative", rule.hysteresis)

@@ -4,6 +4,8 @@ import typer
 
 _HELP = {
     "import": "Bring files into the database: all of a file, or nothing of it.",
+    "cap": "Common Alerting Protocol messages.",
+    "warnings": "Warnings as they stand.",
     "export": "Write what is stored to files.",
 }
 

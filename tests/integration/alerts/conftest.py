@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """A small valley: one gauge, one rule, policyholders along the river, and people who may release."""
 
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from alerts import repository
-from alerts.level import level
+from alerts.level import Level, level
 from alerts.lifecycle import Decision
 from alerts.rule import LevelRule, level_rule
 from alerts.watch import tick, watch_batch
@@ -45,6 +46,14 @@ class Valley:
     people: list[UUID] = field(default_factory=list)
     rule: LevelRule | None = None
 
+    @staticmethod
+    def at(minute: float) -> datetime:
+        return at(minute)
+
+    @staticmethod
+    def level(word: str) -> Level:
+        return level(word)
+
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         with self.conn.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(sql, values).fetchall()  # type: ignore[arg-type]
@@ -58,7 +67,9 @@ class Valley:
     def reasons(self) -> list[str]:
         return [row["reason"] for row in self.rows("SELECT reason FROM decision ORDER BY at, decision_id")]
 
-    def add_person(self, lon: float, lat: float, *, language: str = "en", channels: tuple[str, ...] = ("web_push",)) -> UUID:
+    def add_person(
+        self, lon: float, lat: float, *, language: str = "en", channels: tuple[str, ...] = ("web_push",)
+    ) -> UUID:
         person = new_id()
         self.conn.execute(
             "INSERT INTO policyholder (policyholder_id, tenant_id, name, language) VALUES (%s, %s, %s, %s)",
@@ -140,14 +151,17 @@ class Valley:
             yield conn
 
     async def see(
-        self, *readings: tuple[float, float | None], quality: int = 1, clock: Clock | None = None, limit: int = 500, late_min: float = 0
+        self,
+        *readings: tuple[float, float | None],
+        quality: int = 1,
+        clock: Clock | None = None,
+        limit: int = 500,
+        late_min: float = 0,
     ) -> list[Decision]:
         event = self.store(*readings, quality=quality, late_min=late_min)
         return await self.watch(event, clock=clock, limit=limit)
 
-    async def watch(
-        self, event: ObservationsStored, *, clock: Clock | None = None, limit: int = 500
-    ) -> list[Decision]:
+    async def watch(self, event: ObservationsStored, *, clock: Clock | None = None, limit: int = 500) -> list[Decision]:
         async with self.worker() as conn:
             return await watch_batch(
                 conn, event, clock=clock or FixedClock(event.received_until), auto_release_people=limit
@@ -166,7 +180,8 @@ def make_valley(url: str) -> Valley:
         [tenant_id, Jsonb({"timezone": "Asia/Colombo"})],
     )
     conn.execute(
-        "INSERT INTO station (station_id, code, name, lon, lat) VALUES (%s, 'kitulgala', 'Kitulgala', 80.1, 7.05)", [station_id]
+        "INSERT INTO station (station_id, code, name, lon, lat) VALUES (%s, 'kitulgala', 'Kitulgala', 80.1, 7.05)",
+        [station_id],
     )
     row = conn.execute(
         "INSERT INTO datastream (station_id, quantity, unit, interval_s) VALUES (%s, 'level', 'm', 600) RETURNING datastream_id",
@@ -193,4 +208,17 @@ def held_clock(minute: float) -> ScenarioClock:
     return ScenarioClock(wall_start=datetime.now(UTC), scenario_start=T0, speed=1.0, held_at=at(minute))
 
 
-__all__ = ["AREA", "T0", "UUID", "FixedClock", "Polygon", "Valley", "at", "held_clock", "level", "level_rule", "make_valley", "psycopg"]
+__all__ = [
+    "AREA",
+    "T0",
+    "UUID",
+    "FixedClock",
+    "Polygon",
+    "Valley",
+    "at",
+    "held_clock",
+    "level",
+    "level_rule",
+    "make_valley",
+    "psycopg",
+]

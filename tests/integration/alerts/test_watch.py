@@ -1,9 +1,11 @@
+# ruff: noqa: E501
 """Stored readings to warnings, on a real database."""
 
 import asyncio
 import random
 from datetime import timedelta
 from importlib import util
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,7 +63,10 @@ def test_a_flood_is_warned_of_at_the_official_levels_and_ends_with_an_all_clear(
     released = valley.rows("SELECT * FROM decision WHERE reason = 'released_automatically' ORDER BY at LIMIT 1")
     assert released[0]["detail"]["languages_missing"] == {"ta": 1}
     kinds = valley.rows("SELECT consumer, kind, count(*) AS n FROM outbox GROUP BY 1, 2 ORDER BY 1, 2")
-    assert {(row["consumer"], row["kind"]) for row in kinds} >= {("deliver", "warning_released"), ("stream", "warning_changed")}
+    assert {(row["consumer"], row["kind"]) for row in kinds} >= {
+        ("deliver", "warning_released"),
+        ("stream", "warning_changed"),
+    }
     assert next(row["n"] for row in kinds if row["consumer"] == "deliver") == 4
 
     async def messages() -> list[bytes]:
@@ -178,7 +183,7 @@ def test_what_is_out_is_renewed_while_a_higher_draft_waits(valley: Any) -> None:
     # the yellow that people have is never without a successor, the orange still waits
     yellow = valley.rows("SELECT * FROM warning WHERE level = 'yellow' ORDER BY version")
     assert len(yellow) >= 4
-    for one, following in zip(yellow, yellow[1:], strict=False):
+    for one, following in pairwise(yellow):
         assert following["sent_at"] < one["expires_at"]
     assert valley.warnings()[-1][1:3] == ("orange", "draft")
     assert "expired_unrenewed" not in valley.reasons()
@@ -228,7 +233,10 @@ def test_a_replay_at_full_speed_issues_at_the_arrivals_however_it_is_batched(val
             await valley.watch(event, clock=helpers.held_clock(160))
 
     go(story())
-    issued = [(row["sent_at"], row["level"]) for row in valley.rows("SELECT sent_at, level FROM warning ORDER BY sent_at, version")]
+    issued = [
+        (row["sent_at"], row["level"])
+        for row in valley.rows("SELECT sent_at, level FROM warning ORDER BY sent_at, version")
+    ]
     assert issued == [
         (at(10), "yellow"),
         (at(20), "orange"),

@@ -89,7 +89,7 @@ def test_silence_while_clearing_does_not_clear() -> None:
     assert state.phase is Phase.STALE
     assert state.level is Level.RED
     state, decisions = rehearse(rule(), state, [*readings, *every_ten(2.0, 2.0, 2.0, 2.0, start=610)], at(640))
-    assert [one.reason for one in decisions][0] is Reason.SILENCE_ENDED
+    assert decisions[0].reason is Reason.SILENCE_ENDED
     assert decisions[-1].reason is Reason.ALL_CLEAR
 
 

@@ -1,0 +1,92 @@
+"""Web push: encrypted for one browser (RFC 8291), signed by VAPID (RFC 8292), handed to its push service (RFC 8030)."""
+
+import asyncio
+import base64
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from py_vapid import Vapid02
+from pywebpush import WebPusher
+
+from alerts.channels import Outcome, Outgoing, Result
+from alerts.channels.answers import outcome_of_error, outcome_of_status
+from alerts.channels.outbound import AddressRefused, Outbound, host_allowed
+from alerts.level import Level
+from alerts.payload import MAX_PUSH_BYTES, PUSH_OVERHEAD_BYTES, to_push
+
+_VAPID_LIFE_S = 12 * 3600
+_URGENCY = {Level.RED: "high", Level.ORANGE: "high", Level.YELLOW: "normal", Level.BLUE: "normal", Level.NONE: "high"}
+
+
+class WebPushChannel:
+    """Speaks to the push services on the allow-list. The payload's id lets the phone show a repeated message once."""
+
+    provider = "webpush"
+    honours_keys = True
+
+    def __init__(self, outbound: Outbound, *, private_key: str, subject: str, hosts: list[str]) -> None:
+        self._outbound = outbound
+        self._vapid = Vapid02.from_string(private_key=private_key)
+        self._subject = subject
+        self._hosts = hosts
+        self._signed: dict[str, tuple[float, str]] = {}
+
+    def _authorization(self, endpoint: str) -> str:
+        parts = urlsplit(endpoint)
+        audience = f"{parts.scheme}://{parts.netloc}"
+        now = time.time()
+        kept = self._signed.get(audience)
+        if kept is None or kept[0] < now + 3600:
+            expires = int(now + _VAPID_LIFE_S)
+            headers = self._vapid.sign({"aud": audience, "exp": expires, "sub": self._subject})
+            kept = (expires, headers["Authorization"])
+            self._signed[audience] = kept
+        return kept[1]
+
+    async def send(self, message: Outgoing, idempotency_key: str) -> Outcome:
+        endpoint = str(message.address.get("endpoint", ""))
+        keys = message.address.get("keys")
+        host = urlsplit(endpoint).hostname
+        if not host or not host_allowed(host, self._hosts):
+            return Outcome(result=Result.REFUSED, error="the push service is not on the allow-list")
+        if not isinstance(keys, Mapping) or not {"p256dh", "auth"} <= set(keys):
+            return Outcome(result=Result.REFUSED, error="the subscription has no keys")
+        try:
+            plain = to_push(message.payload, message.line, MAX_PUSH_BYTES - PUSH_OVERHEAD_BYTES)
+            subscription: dict[str, Any] = {
+                "endpoint": endpoint,
+                "keys": {"p256dh": keys["p256dh"], "auth": keys["auth"]},
+            }
+            body = await asyncio.to_thread(_encrypt, subscription, plain)
+        except Exception as error:  # the library raises whatever its key parser meets: a bad subscription
+            return Outcome(result=Result.REFUSED, error=f"cannot be encrypted for this phone: {type(error).__name__}")
+        if len(body) > MAX_PUSH_BYTES:
+            return Outcome(result=Result.REFUSED, error=f"the encrypted message has {len(body)} bytes")
+        headers = {
+            "Authorization": self._authorization(endpoint),
+            "Content-Encoding": "aes128gcm",
+            "Content-Type": "application/octet-stream",
+            "TTL": str(message.ttl_s),
+            "Urgency": _URGENCY[message.level],
+            "Topic": topic(str(message.warning_id)),
+        }
+        try:
+            response = await self._outbound.post(endpoint, body, headers)
+        except (httpx.HTTPError, TimeoutError, AddressRefused, httpx.InvalidURL) as error:
+            return outcome_of_error(error)
+        return outcome_of_status(response.status, response.headers, gone=frozenset({404, 410}))
+
+
+def topic(warning_id: str) -> str:
+    """32 characters of base64url (RFC 8030 section 5.4) for a warning: an update replaces what still waits."""
+    return base64.urlsafe_b64encode(hashlib.sha256(warning_id.encode()).digest()[:24]).decode()
+
+
+def _encrypt(subscription: dict[str, Any], plain: bytes) -> bytes:
+    encoded = WebPusher(subscription).encode(plain, content_encoding="aes128gcm")
+    body: bytes = encoded["body"]
+    return body

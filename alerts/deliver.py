@@ -1,0 +1,410 @@
+"""Released warnings to people: one delivery a version, person and channel; sent, then marked.
+
+The outbox consumer `deliver` plans: the id of each delivery is derived from warning, version, person and channel, and
+is the idempotency key that the provider sees on every attempt. Sender loops claim what is due under a lease, worst
+first, send, and mark. A sender that dies in between leaves its claim; when the lease ends the same key is sent again,
+which a provider that honours keys delivers once. For one that does not, a message that may have gone out is marked
+`uncertain`: sent again for red, shown for the rest.
+
+An exercise reaches no live channel, in three places: the database refuses the row, the sender refuses the message, and
+a process for exercises has no live channel to begin with.
+"""
+
+import asyncio
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from os import getpid
+from typing import Any
+from uuid import UUID
+
+import shapely
+
+from alerts import cap, links, payload, repository
+from alerts.alert import UNREACHABLE, Recipient
+from alerts.channels import Channel, Outcome, Outgoing, Result
+from alerts.channels.email import EmailChannel
+from alerts.channels.fake import FakeChannel
+from alerts.channels.outbound import Outbound
+from alerts.channels.webhook import WebhookChannel
+from alerts.channels.webpush import WebPushChannel
+from alerts.level import Level
+from alerts.payload import SafeZone, WayOut
+from alerts.repository import DueDelivery, StoredWarning
+from core.clock import Clock, ScenarioClock
+from core.errors import InvalidInput
+from core.events import WarningReleased
+from core.ids import derived_id
+from core.log import get_logger
+from core.settings import Settings
+from store import outbox
+from store.clock import read_clock
+from store.pool import AsyncConnection, Pool
+
+log = get_logger("deliver")
+
+FAKE = "fake"
+#: Which provider carries a channel, outside exercises.
+PROVIDERS = {"web_push": "webpush", "email": "smtp", "webhook": "webhook", "fake": FAKE, "sms": "sms", "voice": "voice"}
+
+LEASE_S = 30.0
+BATCH = 24
+MAX_ATTEMPTS = 30
+_FIRST_RETRY_S = 0.5
+_LONGEST_RETRY_S = 60.0
+_POLL_S = 0.25
+_LINK_DAYS = 14
+_NEVER_AGAIN_S = 100 * 365 * 86_400.0
+
+
+class WrongInstallation(InvalidInput):
+    """This process and this database are not for the same purpose: one is for exercises, the other is live."""
+
+
+def delivery_id(warning_id: UUID, version: int, policyholder_id: UUID, channel: str) -> UUID:
+    """The key of one message to one person on one channel: the same on every attempt, machine and run."""
+    return derived_id("delivery", warning_id, version, policyholder_id, channel)
+
+
+def provider_of(channel: str, *, exercise: bool) -> str:
+    """Who carries this channel; in an exercise nobody but the fake provider."""
+    return FAKE if exercise else PROVIDERS.get(channel, channel)
+
+
+async def plan(conn: AsyncConnection, event: WarningReleased, *, clock: Clock) -> int:
+    """Makes the deliveries of a released version, in the transaction that `conn` is in; gives how many are new.
+
+    Deliveries of earlier versions that have not begun are stopped: whoever was to get them gets this one.
+    """
+    warning = await repository.read_warning(conn, event.warning_id, event.version)
+    if warning.released_at is None:
+        return 0
+    await repository.stop_older_deliveries(conn, event.warning_id, event.version)
+    if warning.state != "released":
+        return 0  # a newer version is out already, and is planned by its own event
+    people = await repository.recipients(conn, event.warning_id, event.version)
+    rows = [(_id(warning, one), one, provider_of(one.channel, exercise=warning.alert.exercise)) for one in people]
+    return await repository.plan_deliveries(
+        conn, warning.alert, [row for row in rows if row[1].channel != UNREACHABLE], now=clock.now()
+    )
+
+
+def _id(warning: StoredWarning, one: Recipient) -> UUID:
+    return delivery_id(warning.alert.warning_id, warning.alert.version, one.policyholder_id, one.channel)
+
+
+# ---------------------------------------------------------------- channels
+
+
+@dataclass(slots=True)
+class Channels:
+    """The providers of this process, by name."""
+
+    by_provider: dict[str, Channel] = field(default_factory=dict)
+    closing: list[Any] = field(default_factory=list)
+
+    async def close(self) -> None:
+        for one in self.closing:
+            await one.close()
+
+
+def channels_from(settings: Settings) -> Channels:
+    """The channels that the settings turn on; for exercises the fake provider alone, whatever else is set."""
+    made = Channels()
+    deliver = settings.deliver
+    if deliver.fake_url:
+        fake = FakeChannel(deliver.fake_url)
+        made.by_provider[FAKE] = fake
+        made.closing.append(fake)
+    if settings.mode == "exercise":
+        return made
+    outbound = Outbound()
+    made.closing.append(outbound)
+    if deliver.webpush_vapid_private_key is not None:
+        made.by_provider["webpush"] = WebPushChannel(
+            outbound,
+            private_key=deliver.webpush_vapid_private_key.get_secret_value(),
+            subject=deliver.webpush_subject,
+            hosts=deliver.webpush_hosts,
+        )
+    if deliver.smtp_host is not None:
+        made.by_provider["smtp"] = EmailChannel(
+            host=deliver.smtp_host,
+            port=deliver.smtp_port,
+            sender=deliver.smtp_from,
+            username=deliver.smtp_username,
+            password=deliver.smtp_password.get_secret_value() if deliver.smtp_password else None,
+            starttls=deliver.smtp_starttls,
+        )
+    if deliver.webhook_secret is not None:
+        made.by_provider["webhook"] = WebhookChannel(
+            outbound, secret=deliver.webhook_secret.get_secret_value().encode()
+        )
+    return made
+
+
+# ---------------------------------------------------------------- sending
+
+
+@dataclass(slots=True, kw_only=True)
+class Sender:
+    """Claims, sends and marks. One to a process; its loops share what they have read of immutable versions."""
+
+    pool: Pool
+    channels: Mapping[str, Channel]
+    key: bytes  #: signs links
+    public_url: str
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{getpid()}")
+    lease_s: float = LEASE_S
+    rung: asyncio.Event = field(default_factory=asyncio.Event)
+    _warnings: dict[tuple[UUID, int], tuple[StoredWarning, bytes]] = field(default_factory=dict)
+    _zones: dict[UUID, tuple[float, list[SafeZone]]] = field(default_factory=dict)
+
+    async def loop(self, stop: asyncio.Event, number: int) -> None:
+        """Sends until `stop` is set; what was begun is finished first."""
+        worker = f"{self.name}:{number}"
+        away = False
+        while not stop.is_set():
+            try:
+                n_sent = await self.send_due(worker)
+                away = False
+            except repository.DATABASE_AWAY as error:
+                if not away:
+                    log.warning("database is away", error=str(error).strip().splitlines()[:1])
+                away, n_sent = True, 0
+            if n_sent == 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.rung.wait(), _POLL_S)
+                self.rung.clear()
+
+    async def send_due(self, worker: str) -> int:
+        """Claims one batch and sends it; gives how many were claimed."""
+        async with self.pool.connection() as conn:
+            clock = await read_clock(conn)
+            claimed = await repository.claim_deliveries(
+                conn, worker=worker, limit=BATCH, lease_s=self.lease_s, now=clock.now()
+            )
+            if not claimed:
+                return 0
+            ready = [(one, await self._outgoing(conn, one, clock)) for one in claimed if self._may_send(one)]
+            await self._with_routes(conn, ready)
+            # Reading took a moment; a stop that was committed meanwhile holds.
+            wanted = await repository.still_wanted(conn, [one.delivery_id for one in claimed], worker, clock.now())
+            await repository.give_back(
+                conn, [one.delivery_id for one in claimed if one.delivery_id not in wanted], worker
+            )
+            for one in claimed:
+                if one.delivery_id in wanted and not self._may_send(one):
+                    await self._refuse(conn, one, worker, clock.now())
+        await asyncio.gather(*(self._send(one, out, worker) for one, out in ready if one.delivery_id in wanted))
+        return len(claimed)
+
+    def _may_send(self, one: DueDelivery) -> bool:
+        if one.exercise and one.provider != FAKE:
+            return False  # the sender's own guard: the database should have refused this row
+        channel = self.channels.get(one.provider)
+        if channel is None:
+            return False
+        in_doubt = one.was_in_flight and not channel.honours_keys
+        return not in_doubt or self._level_of(one) is Level.RED
+
+    def _level_of(self, one: DueDelivery) -> Level:
+        kept = self._warnings.get((one.warning_id, one.version))
+        # priorities are a hundred a level, the worst first (alerts.audience.priorities)
+        return kept[0].alert.level if kept else (Level.RED if one.priority < 100 else Level.NONE)
+
+    async def _refuse(self, conn: AsyncConnection, one: DueDelivery, worker: str, now: datetime) -> None:
+        """Ends a delivery that this process must not or cannot send."""
+        if one.exercise and one.provider != FAKE:
+            log.error("an exercise was about to reach a live channel", provider=one.provider, key=str(one.delivery_id))
+            state, error = "failed", "an exercise reaches no live channel"
+        elif one.provider not in self.channels:
+            state, error = "failed", f"the channel {one.provider} is off"
+        else:
+            state, error = "uncertain", "its sender died while sending, and the provider does not honour keys"
+        await repository.settle_delivery(
+            conn, one.delivery_id, worker=worker, state=state, now=now, error=error, retry_after_s=_NEVER_AGAIN_S
+        )
+
+    async def _send(self, one: DueDelivery, message: Outgoing, worker: str) -> None:
+        channel = self.channels[one.provider]
+        try:
+            outcome = await channel.send(message, str(one.delivery_id))
+        except Exception as error:  # a fault of ours must not take the others of this batch with it
+            log.error("a channel raised", provider=one.provider, error=f"{type(error).__name__}: {error}")
+            outcome = Outcome(result=Result.UNCERTAIN, error=f"{type(error).__name__}: {error}"[:300])
+        state, wait_s = settle(outcome, attempts=one.attempts, keyed=channel.honours_keys, level=message.level)
+        async with self.pool.connection() as conn, conn.transaction():
+            now = (await read_clock(conn)).now()
+            kept = await repository.settle_delivery(
+                conn,
+                one.delivery_id,
+                worker=worker,
+                state=state,
+                now=now,
+                provider_ref=outcome.provider_ref,
+                error=outcome.error,
+                retry_after_s=wait_s,
+            )
+            if kept and state == "accepted":
+                await repository.add_receipt(conn, one.delivery_id, one.tenant_id, "accepted", now)
+            if outcome.result is Result.GONE:
+                await repository.withdraw_contact_point(conn, one.contact_point_id, now)
+        if not kept:
+            log.warning("lease lost while sending", key=str(one.delivery_id), state=state)
+
+    # ------------------------------------------------------------ what is said
+
+    async def _outgoing(self, conn: AsyncConnection, one: DueDelivery, clock: Clock) -> Outgoing:
+        warning, document = await self._warning(conn, one.warning_id, one.version)
+        alert = warning.alert
+        tenant = warning.tenant_settings or {}
+        language = alert.language_for(one.language, str(tenant.get("language") or "en"))
+        token = links.sign_link(
+            links.Link(
+                tenant_id=one.tenant_id,
+                policyholder_id=one.policyholder_id,
+                warning_id=one.warning_id,
+                # whole days of wall time, so that a message sent again carries the same link
+                expires_at=datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+                + timedelta(days=_LINK_DAYS),
+            ),
+            key=self.key,
+        )
+        url = links.page_url(self.public_url, token)
+        told = payload.build(
+            alert,
+            alert.texts[language],
+            language=language,
+            delivery_id=one.delivery_id,
+            url=url,
+            way_out=None,
+            safe_zones=[],
+        )
+        return Outgoing(
+            channel=one.channel,
+            address=one.address,
+            exercise=one.exercise,
+            warning_id=one.warning_id,
+            level=alert.level,
+            language=language,
+            text=alert.texts[language],
+            sent_at=alert.sent_at,
+            ttl_s=_ttl_s(alert.expires_at, clock),
+            payload=told,
+            line=None,
+            cap_xml=document,
+            url=url,
+        )
+
+    async def _warning(self, conn: AsyncConnection, warning_id: UUID, version: int) -> tuple[StoredWarning, bytes]:
+        kept = self._warnings.get((warning_id, version))
+        if kept is None:
+            warning = await repository.read_warning(conn, warning_id, version)
+            kept = (warning, cap.to_xml(cap.of_alert(warning.alert, sender_name=warning.tenant_name)))
+            if len(self._warnings) > 1000:
+                self._warnings.clear()
+            self._warnings[warning_id, version] = kept
+        return kept
+
+    async def _with_routes(self, conn: AsyncConnection, ready: list[tuple[DueDelivery, Outgoing]]) -> None:
+        """Puts each household's way out and nearest safe zones into its message, one query a tenant."""
+        by_tenant: dict[UUID, list[UUID]] = {}
+        for one, _ in ready:
+            by_tenant.setdefault(one.tenant_id, []).append(one.policyholder_id)
+        for tenant_id, people in by_tenant.items():
+            routes = await repository.routes_of(conn, tenant_id, people)
+            homes = await repository.homes_of(conn, tenant_id, people)
+            zones = await self._safe_zones(conn, tenant_id)
+            for index, (one, message) in enumerate(ready):
+                if one.tenant_id == tenant_id:
+                    route, home = routes.get(one.policyholder_id), homes.get(one.policyholder_id)
+                    ready[index] = (one, _with_way_out(message, route, payload.nearest(zones, home)))
+
+    async def _safe_zones(self, conn: AsyncConnection, tenant_id: UUID) -> list[SafeZone]:
+        kept = self._zones.get(tenant_id)
+        if kept is None or kept[0] < time.monotonic() - 30:
+            rows = await repository.safe_zones(conn, tenant_id)
+            found = [SafeZone(names=row["names"], lon=row["lon"], lat=row["lat"]) for row in rows]
+            kept = self._zones[tenant_id] = (time.monotonic(), found)
+        return kept[1]
+
+
+def _with_way_out(message: Outgoing, route: Mapping[str, Any] | None, zones: list[SafeZone]) -> Outgoing:
+    told = dict(message.payload)
+    line = None
+    if route is not None and not told["all_clear"] and not told["cancelled"]:
+        line = shapely.from_wkb(bytes(route["geometry"])) if route["geometry"] is not None else None
+        told["route"] = payload.route(WayOut(status=route["status"], leave_by=route["leave_by"], line=line))
+    told["safe_zones"] = payload.shown_zones(zones, message.language)
+    fields = {name: getattr(message, name) for name in Outgoing.__slots__}
+    return Outgoing(**{**fields, "payload": told, "line": line})
+
+
+def _ttl_s(expires_at: datetime, clock: Clock) -> int:
+    """Seconds on the wall until expiry: a scenario that runs sixty times as fast is over sixty times as soon."""
+    left_s = (expires_at - clock.now()).total_seconds()
+    speed = clock.speed if isinstance(clock, ScenarioClock) else 1.0
+    return max(0, int(left_s / speed))
+
+
+def settle(outcome: Outcome, *, attempts: int, keyed: bool, level: Level) -> tuple[str, float]:
+    """The state of a delivery after an attempt, and seconds until it is due again.
+
+    What may have been accepted is sent again where the provider honours keys, and for red also where it does not: a
+    second alarm is better than none. Waits double, with jitter, up to a minute.
+    """
+    if outcome.result is Result.ACCEPTED:
+        return "accepted", 0.0
+    if outcome.result in (Result.REFUSED, Result.GONE):
+        return "failed", _NEVER_AGAIN_S
+    in_doubt = outcome.result is Result.UNCERTAIN
+    if in_doubt and not keyed and level is not Level.RED:
+        return "uncertain", _NEVER_AGAIN_S
+    if attempts >= MAX_ATTEMPTS:
+        return ("uncertain" if in_doubt else "failed"), _NEVER_AGAIN_S
+    wait = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(attempts - 1, 10))
+    wait *= random.uniform(0.7, 1.3)  # noqa: S311  spreads retries, guards nothing
+    return ("uncertain" if in_doubt else "queued"), max(wait, outcome.retry_after_s or 0.0)
+
+
+async def check_purpose(conn: AsyncConnection, settings: Settings) -> None:
+    """Raises WrongInstallation when the database is for exercises and the process is live, or the other way round."""
+    exercise = await repository.is_exercise(conn)
+    if exercise != (settings.mode == "exercise"):
+        raise WrongInstallation(database="exercise" if exercise else "live", process=settings.mode)
+
+
+async def run(
+    pool: Pool, settings: Settings, stop: asyncio.Event, *, channels: Channels | None = None, lease_s: float = LEASE_S
+) -> None:
+    """Plans and sends until `stop`. The pool needs `settings.deliver.workers` + 1 connections."""
+    async with pool.connection() as conn:
+        await check_purpose(conn, settings)
+    made = channels or channels_from(settings)
+    sender = Sender(
+        pool=pool,
+        channels=made.by_provider,
+        key=links.secret_key(settings),
+        public_url=settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
+        lease_s=lease_s,
+    )
+
+    async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
+        event = outbox.decode(work)
+        assert isinstance(event, WarningReleased)
+        n_planned = await plan(conn, event, clock=await read_clock(conn))
+        log.info("planned", warning_id=str(event.warning_id), version=event.version, deliveries=n_planned)
+        sender.rung.set()
+
+    try:
+        await asyncio.gather(
+            outbox.run(pool, "deliver", handle, stop),
+            *(sender.loop(stop, number) for number in range(settings.deliver.workers)),
+        )
+    finally:
+        await made.close()

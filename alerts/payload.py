@@ -1,0 +1,163 @@
+"""What a message carries to a phone: everything needed to act, within what push services take.
+
+A phone in a flood may have no network a minute later, so level, instruction, route, leave-by and the nearest safe
+zones travel inside the message; a link is only for more.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import asin, cos, radians, sin, sqrt
+from typing import Any
+from uuid import UUID
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from alerts.alert import Alert, Text
+
+#: Most bytes of an encrypted web push body (RFC 8030 asks services for 4,096; some count overhead).
+MAX_PUSH_BYTES = 3990
+#: What aes128gcm adds in one record (RFC 8188): header 21 + key 65, delimiter 1, tag 16.
+PUSH_OVERHEAD_BYTES = 103
+
+_EARTH_M = 6_371_008.8  # mean radius, IUGG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafeZone:
+    """A place to go to; names by language."""
+
+    names: Mapping[str, str]
+    lon: float
+    lat: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayOut:
+    """A household's route, as last computed; none of it is needed for a warning to be sent."""
+
+    status: str
+    leave_by: datetime | None
+    line: BaseGeometry | None
+
+
+def distance_m(lon_a: float, lat_a: float, lon_b: float, lat_b: float) -> float:
+    """Great-circle distance, haversine."""
+    half_lat, half_lon = radians(lat_b - lat_a) / 2, radians(lon_b - lon_a) / 2
+    chord = sin(half_lat) ** 2 + cos(radians(lat_a)) * cos(radians(lat_b)) * sin(half_lon) ** 2
+    return 2 * _EARTH_M * asin(sqrt(min(1.0, chord)))
+
+
+def encode_polyline(places: Sequence[tuple[float, float]]) -> str:
+    """(lon, lat) places as text, 1e-5 degree a unit, latitude first: Google's Encoded Polyline Algorithm Format."""
+    text: list[str] = []
+    last_lat = last_lon = 0
+    for lon, lat in places:
+        here_lat, here_lon = round(lat * 1e5), round(lon * 1e5)
+        for delta in (here_lat - last_lat, here_lon - last_lon):
+            value = ~(delta << 1) if delta < 0 else delta << 1
+            while value >= 0x20:
+                text.append(chr((0x20 | value & 0x1F) + 63))
+                value >>= 5
+            text.append(chr(value + 63))
+        last_lat, last_lon = here_lat, here_lon
+    return "".join(text)
+
+
+def nearest(zones: Sequence[SafeZone], home: tuple[float, float] | None, n: int = 3) -> list[SafeZone]:
+    """The n safe zones nearest to a home, nearest first; none when the home is not known."""
+    if home is None:
+        return []
+    return sorted(zones, key=lambda one: distance_m(*home, one.lon, one.lat))[:n]
+
+
+def build(
+    alert: Alert,
+    text: Text,
+    *,
+    language: str,
+    delivery_id: UUID,
+    url: str,
+    way_out: WayOut | None,
+    safe_zones: Sequence[SafeZone],
+) -> dict[str, Any]:
+    """The message as JSON values; times are ISO 8601 UTC."""
+    return {
+        "id": str(delivery_id),
+        "warning_id": str(alert.warning_id),
+        "version": alert.version,
+        "exercise": alert.exercise,
+        "level": alert.level.word,
+        "all_clear": alert.all_clear,
+        "cancelled": alert.msg_type == "Cancel",
+        "language": language,
+        "headline": text.headline,
+        "instruction": text.instruction,
+        "description": text.description,
+        "sent": alert.sent_at.isoformat(),
+        "expires": alert.expires_at.isoformat(),
+        "route": route(way_out) if way_out is not None else None,
+        "safe_zones": shown_zones(safe_zones, language),
+        "url": url,
+    }
+
+
+def route(way_out: WayOut) -> dict[str, Any]:
+    """A way out as JSON values, drawn in full."""
+    return {
+        "status": way_out.status,
+        "leave_by": way_out.leave_by.isoformat() if way_out.leave_by else None,
+        "polyline": _line(way_out.line, 0.0),
+    }
+
+
+def shown_zones(zones: Sequence[SafeZone], language: str) -> list[dict[str, Any]]:
+    """Safe zones as JSON values, named in this language where they have such a name."""
+    return [
+        {
+            "name": zone.names.get(language) or zone.names.get("en") or next(iter(zone.names.values()), ""),
+            "lon": round(zone.lon, 5),
+            "lat": round(zone.lat, 5),
+        }
+        for zone in zones
+    ]
+
+
+def _line(line: BaseGeometry | None, tolerance: float) -> str | None:
+    if line is None or line.is_empty:
+        return None
+    simple = line.simplify(tolerance) if tolerance else line
+    return encode_polyline([(float(x), float(y)) for x, y in shapely.get_coordinates(simple)])
+
+
+def to_push(payload: Mapping[str, Any], line: BaseGeometry | None, limit: int) -> bytes:
+    """The payload as UTF-8 JSON of at most `limit` bytes: the route is drawn coarser, then left out, then the
+    description; level, headline, instruction, leave-by, safe zones and link always stay.
+    """
+    told = dict(payload)
+    route = dict(told["route"]) if told.get("route") else None
+    for tolerance in (0.0, 1e-5, 5e-5, 2e-4, 1e-3, 5e-3, None):
+        if route is not None:
+            route["polyline"] = _line(line, tolerance) if tolerance is not None else None
+            told["route"] = route
+        body = _json(told)
+        if len(body) <= limit:
+            return body
+        if route is None:
+            break
+    for name, length in (("description", 300), ("description", 0), ("instruction", 400)):
+        told[name] = str(told[name])[:length]
+        body = _json(told)
+        if len(body) <= limit:
+            return body
+    told["safe_zones"] = told["safe_zones"][:1]
+    body = _json(told)
+    if len(body) > limit:
+        raise ValueError(f"the message has {len(body)} bytes; {limit} is the most")
+    return body
+
+
+def _json(told: Mapping[str, Any]) -> bytes:
+    return json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,150 @@
+"""Commands of warnings: watch, deliver, the fake provider, CAP files and the list of warnings."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import InvalidInput
+
+
+class BadCapFile(InvalidInput):
+    """A file cannot be read."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands to `tocsin`."""
+    from tocsin.commands.groups import group
+
+    cap_group = group(app, "cap")
+    warnings_group = group(app, "warnings")
+
+    @app.command()
+    def watch() -> None:
+        """Turns stored readings into warnings, until stopped."""
+        import asyncio
+
+        from alerts import watch as verb
+        from store.pool import worker_pool
+        from tocsin.process import begin, run_until_stopped
+
+        settings = begin("watch")
+
+        async def work(stop: asyncio.Event) -> None:
+            async with worker_pool(settings, size=3) as pool:
+                await verb.run(pool, stop, auto_release_people=settings.deliver.auto_release_people)
+
+        run_until_stopped(work)
+
+    @app.command()
+    def deliver() -> None:
+        """Sends released warnings to people, until stopped."""
+        import asyncio
+
+        from alerts import deliver as verb
+        from store.pool import worker_pool
+        from tocsin.process import begin, run_until_stopped
+
+        settings = begin("deliver")
+
+        async def work(stop: asyncio.Event) -> None:
+            async with worker_pool(settings, size=settings.deliver.workers + 2) as pool:
+                await verb.run(pool, settings, stop)
+
+        run_until_stopped(work)
+
+    @app.command("fake-provider")
+    def fake_provider(
+        port: Annotated[int, typer.Option(help="Port on the loopback address.")] = 8025,
+        ledger: Annotated[
+            Path | None, typer.Option(help="Ledger file; default TOCSIN_HOME/fake_provider.sqlite.")
+        ] = None,
+        faults: Annotated[str, typer.Option(help='Rates as JSON, e.g. {"500": 0.1, "reset": 0.1}.')] = "{}",
+        honour_keys: Annotated[bool, typer.Option(help="Deliver each Idempotency-Key once.")] = True,
+    ) -> None:
+        """A provider that reaches nobody, with a ledger and fault switches, for exercises."""
+        import uvicorn
+
+        from alerts.fake_provider import FakeProvider
+        from tocsin.process import begin
+
+        settings = begin("fake-provider")
+        file = ledger or settings.home / "fake_provider.sqlite"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        provider = FakeProvider(file)
+        try:
+            provider.faults.set({"rates": json.loads(faults), "honour_keys": honour_keys})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidInput(f"--faults: {error}") from error
+        uvicorn.run(provider, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+    @cap_group.command("check")
+    def check(
+        files: Annotated[list[Path], typer.Argument(help="CAP 1.2 documents.")],
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    ) -> None:
+        """Holds documents to the structure of CAP 1.2; exit code 1 when one does not have it."""
+        from alerts.cap import check as check_document
+
+        verdicts = []
+        for file in files:
+            try:
+                problems = check_document(file.read_bytes())
+            except OSError as error:
+                raise BadCapFile(f"{file}: {error.strerror}") from error
+            verdicts.append(
+                {
+                    "file": str(file),
+                    "verdict": "reject" if problems else "accept",
+                    "reasons": [str(one) for one in problems],
+                }
+            )
+        if as_json:
+            print(json.dumps(verdicts, ensure_ascii=False))
+        else:
+            for one in verdicts:
+                print(f"{one['file']}: {one['verdict']}")
+                for reason in one["reasons"]:
+                    print(f"  {reason}")
+        if any(one["verdict"] == "reject" for one in verdicts):
+            raise typer.Exit(1)
+
+    @warnings_group.command("list")
+    def list_warnings(
+        state: Annotated[str | None, typer.Option(help="draft, released, superseded, rejected or ended.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    ) -> None:
+        """The newest version of each warning, newest first."""
+        import asyncio
+
+        from alerts import repository
+        from core.settings import load_settings
+        from store.pool import connect_worker_async, worker_url
+
+        known = ("draft", "released", "superseded", "rejected", "ended")
+        if state is not None and state not in known:
+            raise InvalidInput(f"--state: {state!r} is none of {', '.join(known)}")
+
+        async def read() -> list[repository.Row]:
+            conn = await connect_worker_async(worker_url(load_settings()))
+            try:
+                return await repository.list_warnings(conn, state)
+            finally:
+                await conn.close()
+
+        rows = asyncio.run(read())
+        if as_json:
+            print(json.dumps(rows, ensure_ascii=False, default=_plain))
+            return
+        for row in rows:
+            needed = f", {row['n_approvals']}/{row['approvals_needed']} approvals" if row["state"] == "draft" else ""
+            headline = row["texts"].get("en", next(iter(row["texts"].values())))["headline"]
+            print(
+                f"{row['sent_at']:%Y-%m-%d %H:%M}Z  {row['level']:<6}  {row['state']:<10}  {row['n_people']:>6} people"
+                f"{needed}  {headline}  [{row['reason']}]"
+            )
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
