@@ -133,6 +133,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
 
     @app.get("/v1/overview")
     async def overview() -> ex.Overview:
+        state = "down" if world.broker_down else "up"
+        feeds = [ex.FeedOut(feed="broker", state=state, since=at(170), n_stations=6, detail="")]
         if world.empty:
             return ex.Overview(
                 as_of=world.now(),
@@ -142,6 +144,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
                 n_locations=None,
                 n_policies=None,
                 unknown_tiv=None,
+                exposed_by_currency={},
+                feeds=[],
                 n_unknown=None,
                 n_warnings_live=0,
                 n_drafts_waiting=0,
@@ -170,6 +174,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
             n_locations=1847,
             n_policies=1620,
             unknown_tiv="8100000",
+            exposed_by_currency={"LKR": "1284600000.00"},
+            feeds=feeds,
             n_unknown=23,
             n_warnings_live=2 if not world.released else 3,
             n_drafts_waiting=0 if world.released or world.rejected else 1,
@@ -361,6 +367,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
                         travel_s=600,
                         distance_m=4200,
                         leave_by=at(230),
+                        last_way_out=at(260),
                         inside_m=120 if i == 4 else 0,
                         reason="",
                     ),

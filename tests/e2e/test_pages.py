@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from alerts import payload
+from alerts.alert import Alert, Text
+from alerts.level import Level
 from tests.e2e import driver
 from tests.e2e.stub import Server
 from tests.e2e.stub_phone import TOKEN
-from tests.e2e.world import HASH, key
+from tests.e2e.world import HASH, at, key, route, valley
 
 pytestmark = pytest.mark.browser
 
@@ -168,6 +172,12 @@ def test_nothing_known_is_shown_as_unknown_not_as_zero(console_context: BrowserC
     expect(page.get_by_text("No station is registered yet.")).to_be_visible()
 
 
+def test_a_broker_that_is_away_is_said_at_the_top(console_context: BrowserContext, stub: Server) -> None:
+    stub.world.broker_down = True
+    page = signed_in(console_context, stub).page
+    expect(page.locator("[data-feed=broker]")).to_contain_text("What 6 stations say is not known.")
+
+
 def test_a_part_that_fails_says_so_with_its_request_and_can_be_tried_again(
     console_context: BrowserContext, stub: Server
 ) -> None:
@@ -266,6 +276,15 @@ def test_phone_shows_level_instruction_way_and_leave_by(phone_context: BrowserCo
     assert watch.violations == []
 
 
+def test_phone_says_when_the_time_to_leave_has_passed(phone_context: BrowserContext, stub: Server) -> None:
+    page = phone_context.new_page()
+    stub.world.leave_in_min = -5
+    driver.open_phone(page, stub.url, TOKEN)
+    expect(page.locator("[data-leave-by]")).to_contain_text("Another road may be open until")
+    stub.world.leave_in_min = -90
+    expect(page.locator("[data-leave-by]")).to_contain_text("Go as high as you can", timeout=15_000)
+
+
 def test_help_on_the_phone_reaches_the_console_and_is_handled_there(
     phone_context: BrowserContext, console_context: BrowserContext, stub: Server
 ) -> None:
@@ -348,6 +367,8 @@ def test_push_alone_brings_the_warning_when_the_server_cannot_be_reached(
     alert = Alert(
         warning_id=key("red"),
         version=1,
+        tenant_id=key("tenant"),
+        rule_id=None,
         level=Level.RED,
         msg_type="Alert",
         all_clear=False,
@@ -357,13 +378,10 @@ def test_push_alone_brings_the_warning_when_the_server_cannot_be_reached(
         identifier="tocsin-red-1",
         sender="flood-desk@example.org",
         sent_at=at(184),
-        onset_at=None,
         expires_at=at(600),
-        event="flood",
         area=shapely.Polygon(valley(0.02)),
         area_desc={"en": "Millbridge"},
         texts={},
-        references=(),
     )
     text = Text(headline="Flood at Millbridge: leave now", description="", instruction="Go to North School.")
     told = payload.build(

@@ -106,6 +106,8 @@ class World:
     events: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
     last_event_ids: list[str | None] = field(default_factory=list)
     extra_warning: bool = False
+    broker_down: bool = False
+    leave_in_min: float = 34
     basemap: Path | None = None  #: a PMTiles file; none: the built-in base
 
     def now(self) -> datetime:

@@ -92,6 +92,7 @@ export function situationFrom(message: PushMessage, before: Now | null): Now | n
         status: message.route.status,
         safe_zone: goal ?? null,
         leave_by: message.route.leave_by,
+        last_way_out: null,
         travel_s: null,
         distance_m: null,
         inside_m: 0,
