@@ -17,6 +17,8 @@ describe("stations on the map", () => {
     expect(stationWord(station({ state: "silent", level: "orange" }), t)).toEqual({ level: "unknown", word: "silent: unknown" });
     expect(stationWord(station({ state: "silent", level: "unknown", held: true, held_level: "red" }), t)).toEqual({ level: "unknown", word: "unknown, held at: Leave or shelter now" });
     expect(stationWord(station({ state: "unknown", level: "unknown" }), t).word).toBe("not heard yet");
+    expect(stationWord(station({ level: "unknown", phase: null }), t).word).toBe("no warning level is set");
+    expect(stationWord(station({ level: "unknown", phase: null, state: "silent" }), t).word).toBe("silent: unknown");
     expect(stationWord(station({ level: "yellow" }), t)).toEqual({ level: "yellow", word: "Prepare" });
   });
 
@@ -29,7 +31,7 @@ describe("stations on the map", () => {
         { type: "Feature", id: "3", geometry: { type: "Point", coordinates: [80, 7] }, properties: station({ level: "red", station_id: "r" }) },
       ],
     } as Schemas["StationCollection"];
-    const features = stationFeatures(collection, "r", t, false);
+    const features = stationFeatures(collection, "r", t, false, "en");
     expect(features.map((one) => one.properties?.icon)).toEqual(["held-red", "station-red"]);
     expect((features[0]?.properties?.sort as number) > (features[1]?.properties?.sort as number)).toBe(true);
     expect(features.map((one) => one.properties?.selected)).toEqual([false, true]);

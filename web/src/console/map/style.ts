@@ -34,6 +34,7 @@ export function makeStyle(base: Base, dark: boolean): StyleSpecification {
   const exposure = ["match", ["get", "class"], ...ramp(dark).flatMap((color, i) => [i, color]), "transparent"] as unknown as ExpressionSpecification;
   const empty: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
   const levelColor = ["match", ["get", "level"], "blue", "#1d4ed8", "yellow", "#5c4700", "orange", "#c2410c", "red", "#b3001b", "#57606a"] as unknown as ExpressionSpecification;
+  const named = ["format", ["get", "name"], { "font-scale": 1 }, ["get", "word"], { "font-scale": 0.92, "text-color": ["get", "ink"] }];
   const layers: LayerSpecification[] = [
     { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 13, 0.72, 15, 0.25], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
     { id: "footprint-fill", type: "fill", source: "footprint", paint: { "fill-color": hazard, "fill-opacity": 0.16 } },
@@ -57,7 +58,8 @@ export function makeStyle(base: Base, dark: boolean): StyleSpecification {
     { id: "stations-selected", type: "circle", source: "stations", filter: ["==", ["get", "selected"], true], paint: { "circle-radius": 22, "circle-color": "transparent", "circle-stroke-width": 3.5, "circle-stroke-color": dark ? "#ffd60a" : "#0b57d0" } },
     { id: "stations", type: "symbol", source: "stations", layout: { "icon-image": ["get", "icon"], "icon-allow-overlap": true, "symbol-sort-key": ["get", "sort"] } },
     { id: "stations-label", type: "symbol", source: "stations", layout: {
-      "text-field": ["format", ["get", "name"], { "font-scale": 1 }, ["get", "word"], { "font-scale": 0.92, "text-color": ["get", "ink"] }] as unknown as ExpressionSpecification,
+      // Names of stations with nothing to tell wait until there is room for them.
+      "text-field": ["step", ["zoom"], ["case", ["get", "quiet"], "", named], 11.5, named] as unknown as ExpressionSpecification,
       "text-font": font, "text-size": 12, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.5, "text-justify": "auto",
       "symbol-sort-key": ["-", 0, ["get", "sort"]], "text-max-width": 12 }, paint: { "text-color": ink, "text-halo-color": halo, "text-halo-width": 1.8 } },
     { id: "safe-zones-label", type: "symbol", source: "safe-zones", minzoom: 10.5, layout: { "text-field": ["get", "name"], "text-font": font, "text-size": 11.5, "text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 1.3, "text-max-width": 9 }, paint: { "text-color": green, "text-halo-color": halo, "text-halo-width": 1.8 } },
