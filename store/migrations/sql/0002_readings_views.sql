@@ -61,6 +61,15 @@ ALTER VIEW tenant_latest_observation OWNER TO tocsin_worker;
 ALTER VIEW tenant_observation_rollup OWNER TO tocsin_worker;
 REVOKE CREATE ON SCHEMA public FROM tocsin_worker;
 
+-- The schema's owner computes rollups from it. Only the view's owner can say so, and the owner of a view is not its reader.
+DO $$
+DECLARE me name := current_user;
+BEGIN
+    SET LOCAL ROLE tocsin_worker;
+    EXECUTE format('GRANT SELECT ON observation_current TO %I', me);
+    EXECUTE format('SET LOCAL ROLE %I', me);
+END $$;
+
 GRANT SELECT, INSERT ON observation, observation_revision TO tocsin_worker;  -- insert-only
 GRANT SELECT ON observation_rollup TO tocsin_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rollup_dirty, observation_rollup_hour TO tocsin_worker;

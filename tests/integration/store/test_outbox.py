@@ -119,6 +119,25 @@ def test_an_older_row_that_commits_late_waits_for_its_key(postgres_url: str, wor
         on_worker(postgres_url, check)
 
 
+def test_a_claim_waits_for_another_that_has_not_committed(postgres_url: str, worker: SyncConnection) -> None:
+    """Neither could see the other's lease, and each might take a row of the same key."""
+    with psycopg.connect(postgres_url) as slow:
+        publish(slow, "a")
+        publish(worker, "a")
+
+        async def check(conn: AsyncConnection) -> None:
+            async with await connect_worker_async(postgres_url) as other:
+                async with conn.transaction():
+                    assert len(await claim(conn)) == 1
+                    slow.commit()
+                    second = asyncio.create_task(claim(other, "other"))
+                    await asyncio.sleep(0.2)
+                    assert not second.done()
+                assert await second == []
+
+        on_worker(postgres_url, check)
+
+
 def test_many_claimers_never_share_a_key(postgres_url: str, worker: SyncConnection) -> None:
     for i in range(60):
         publish(worker, f"k{i % 3}")
@@ -313,8 +332,20 @@ def test_kill_between_effect_and_commit_leaves_the_effect_exactly_once(
         async def handler(conn, work):
             await conn.execute("INSERT INTO quarantine VALUES (gen_random_uuid(), %s, '', '', '', '', now(), now())",
                                [os.urandom(8) + str(work.outbox_id).encode()])
-            if random.random() < 0.2:
+            perhaps_die()
+
+        def perhaps_die():
+            if random.random() < 0.12:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+        complete = outbox.complete
+
+        async def complete_or_die(conn, ids):
+            perhaps_die()
+            await complete(conn, ids)
+            perhaps_die()
+
+        outbox.complete = complete_or_die
 
         async def main():
             pool = worker_pool(Settings(database_url=SecretStr(sys.argv[1])))
