@@ -283,6 +283,17 @@ def test_phone_says_when_the_time_to_leave_has_passed(phone_context: BrowserCont
     expect(page.locator("[data-leave-by]")).to_contain_text("Another road may be open until")
     stub.world.leave_in_min = -90
     expect(page.locator("[data-leave-by]")).to_contain_text("Go as high as you can", timeout=15_000)
+    expect(page.get_by_text("Go to: North School")).to_have_count(0)
+
+
+def test_a_way_through_the_hazard_is_begun_at_once_and_says_so(phone_context: BrowserContext, stub: Server) -> None:
+    stub.world.route_status, stub.world.leave_in_min = "through-hazard", -20
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    way = page.locator("[data-route=through-hazard]")
+    expect(way).to_contain_text("Leave now")
+    expect(way).to_contain_text("Part of this way (110 m) lies in the danger.")
+    expect(way).to_contain_text("Go to: North School")
 
 
 def test_help_on_the_phone_reaches_the_console_and_is_handled_there(

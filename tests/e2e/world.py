@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 from api.schemas import warning as wa
@@ -108,6 +108,7 @@ class World:
     extra_warning: bool = False
     broker_down: bool = False
     leave_in_min: float = 34
+    route_status: Literal["clear", "through-hazard"] = "clear"
     basemap: Path | None = None  #: a PMTiles file; none: the built-in base
 
     def now(self) -> datetime:

@@ -15,7 +15,7 @@ const station = (more: Partial<Schemas["StationProperties"]>): Schemas["StationP
 describe("stations on the map", () => {
   it("shows a silent or held station as unknown, never at its last level", () => {
     expect(stationWord(station({ state: "silent", level: "orange" }), t)).toEqual({ level: "unknown", word: "silent: unknown" });
-    expect(stationWord(station({ state: "silent", level: "unknown", held: true, held_level: "red" }), t)).toEqual({ level: "unknown", word: "unknown, held at: Leave or shelter now" });
+    expect(stationWord(station({ state: "silent", level: "unknown", held: true, held_level: "red" }), t)).toEqual({ level: "unknown", word: "unknown, held at: Leave now" });
     expect(stationWord(station({ state: "unknown", level: "unknown" }), t).word).toBe("not heard yet");
     expect(stationWord(station({ level: "unknown", phase: null }), t).word).toBe("no warning level is set");
     expect(stationWord(station({ level: "unknown", phase: null, state: "silent" }), t).word).toBe("silent: unknown");

@@ -11,12 +11,12 @@ type Features = GeoJSON.Feature[];
 export function stationWord(station: Schemas["StationProperties"], t: Translate): { level: ShownLevel; word: string } {
   if (station.held) {
     const at = station.held_level;
-    return { level: "unknown", word: at && at !== "unknown" ? t("station.held_at", { level: t(`level.${at}`) }) : t("station.held") };
+    return { level: "unknown", word: at && at !== "unknown" ? t("station.held_at", { level: t(`level.short.${at}`) }) : t("station.held") };
   }
   if (station.state === "silent") return { level: "unknown", word: t("station.silent") };
   if (station.state === "unknown") return { level: "unknown", word: t("station.never") };
   if (unwatched(station)) return { level: "unknown", word: t("station.unwatched") };
-  return { level: station.level, word: t(`level.${station.level}`) };
+  return { level: station.level, word: t(`level.short.${station.level}`) };
 }
 
 /** It speaks, and no rule watches it: a rain gauge, say. It has no level, and nothing is the matter with it. */

@@ -36,7 +36,7 @@ export function makeStyle(base: Base, dark: boolean): StyleSpecification {
   const levelColor = ["match", ["get", "level"], "blue", "#1d4ed8", "yellow", "#5c4700", "orange", "#c2410c", "red", "#b3001b", "#57606a"] as unknown as ExpressionSpecification;
   const named = ["format", ["get", "name"], { "font-scale": 1 }, ["get", "word"], { "font-scale": 0.92, "text-color": ["get", "ink"] }];
   const layers: LayerSpecification[] = [
-    { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 13, 0.72, 15, 0.25], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
+    { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 12.5, 0.58, 15, 0.2], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
     { id: "footprint-fill", type: "fill", source: "footprint", paint: { "fill-color": hazard, "fill-opacity": 0.16 } },
     { id: "footprint-hatch", type: "fill", source: "footprint", paint: { "fill-pattern": "hazard", "fill-opacity": 0.75 } },
     { id: "zones-line", type: "line", source: "zones", paint: { "line-color": hazard, "line-width": 1.2, "line-dasharray": [3, 2] } },

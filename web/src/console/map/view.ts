@@ -120,7 +120,7 @@ export class MapView {
 
   /** Shows the whole box beside what lies over the map's left edge, `left` pixels wide. */
   fit(box: Bounds, animate: boolean, left: number): void {
-    this.map.fitBounds(box, { padding: { top: 24, right: 72, bottom: 32, left: left + 24 }, maxZoom: 14, animate });
+    this.map.fitBounds(box, { padding: { top: 24, right: 72, bottom: 32, left: left + 48 }, maxZoom: 14, animate });
   }
 
   /** Moves only where the place is out of sight: a map that jumps by itself loses its reader. */
