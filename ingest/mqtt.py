@@ -199,7 +199,7 @@ class Listener:
             log.info("connected to the broker; the session goes on", again=n)
         else:
             if self._version == 5:
-                client.subscribe(TOPIC, options=SubscribeOptions(qos=1, retainHandling=2))  # type: ignore[no-untyped-call]
+                client.subscribe(TOPIC, options=SubscribeOptions(qos=1, retainHandling=2))
             else:
                 client.subscribe(TOPIC, qos=1)
             log.info("connected to the broker; a new session")
@@ -217,7 +217,7 @@ class Listener:
             topic = message.topic
         except UnicodeDecodeError:
             topic = "?"
-        self._inbox.put(Delivered(message.mid, self.connection, topic, message.payload, time.time_ns()))
+        self._inbox.put(Delivered(message.mid, self.connection, topic, bytes(message.payload), time.time_ns()))
 
     def acknowledge(self, messages: Sequence[Delivered]) -> None:
         """Tells the broker that these are kept. Those that an older connection brought come again."""
@@ -243,31 +243,47 @@ class Listener:
 def speaks(login: BrokerLogin) -> Literal[4, 5]:
     """The newest MQTT version that the broker takes; raises BrokerUnavailable.
 
-    One CONNECT of version 5 (MQTT 5, section 3.1) under a name of its own: a broker of version 3.1.1 answers with
-    return code 1 or hangs up.
+    One CONNECT of version 5 (MQTT 5, section 3.1) under a name of its own. A broker of version 3.1.1 refuses it, hangs
+    up or says nothing; it is then asked in its own version.
     """
     if login.tls_ca is not None:
         return 5  # only brokers of our own choosing are reached by TLS
+    answer = _answer(login, 5)
+    # CONNACK of version 5 has a property length after its reason code, so it is at least three bytes long.
+    if len(answer) >= 5 and answer[0] == 0x20 and answer[1] >= 3 and answer[3] != 0x84:
+        return 5
+    answer = _answer(login, 4)
+    if len(answer) >= 4 and answer[0] == 0x20:
+        return 4
+    raise BrokerUnavailable("What listens there does not answer as a message broker.", host=login.host, port=login.port)
+
+
+def _answer(login: BrokerLogin, version: Literal[4, 5]) -> bytes:
+    """What the broker says to a CONNECT of this version; nothing where it hangs up or is silent for 2 s."""
 
     def text(value: str) -> bytes:
         raw = value.encode()
         return len(raw).to_bytes(2, "big") + raw
 
     flags = 0x02 | (0x80 if login.username is not None else 0) | (0x40 if login.password is not None else 0)
-    body = text("MQTT") + bytes([5, flags]) + (10).to_bytes(2, "big") + b"\0" + text(f"probe-{secrets.token_hex(4)}")
+    body = text("MQTT") + bytes([version, flags]) + (10).to_bytes(2, "big") + (b"\0" if version == 5 else b"")
+    body += text(f"probe-{secrets.token_hex(4)}")
     body += b"" if login.username is None else text(login.username)
     body += b"" if login.password is None else text(login.password)
     try:
-        with socket.create_connection((login.host, login.port), timeout=3) as conn:
-            conn.settimeout(3)
-            conn.sendall(bytes([0x10]) + _length(len(body)) + body)
-            answer = conn.recv(64)
-            with contextlib.suppress(OSError):
-                conn.sendall(bytes([0xE0, 0]))
+        conn = socket.create_connection((login.host, login.port), timeout=3)
     except OSError as error:
         raise BrokerUnavailable(host=login.host, port=login.port, why=str(error)) from error
-    # CONNACK of version 5 has a property length after its reason code, so it is at least three bytes long.
-    return 5 if len(answer) >= 5 and answer[0] == 0x20 and answer[1] >= 3 and answer[3] != 0x84 else 4
+    with conn:
+        conn.settimeout(2)
+        try:
+            conn.sendall(bytes([0x10]) + _length(len(body)) + body)
+            answer = conn.recv(64)
+        except OSError:
+            return b""
+        with contextlib.suppress(OSError):
+            conn.sendall(bytes([0xE0, 0]))
+    return answer
 
 
 def _length(n: int) -> bytes:

@@ -14,12 +14,16 @@ from typing import Any
 import msgspec
 
 from core.errors import InvalidInput
-from core.units import UnknownQuantity, UnknownUnit, conversion
+from core.units import QUANTITIES, UnknownQuantity, UnknownUnit, conversion
 from ingest.observation import MICROSECOND, Check, Reading
 from ingest.senml import BadPack, resolve
 from ingest.station import MIXED, Topic, segment
 
 MAX_DEPTH = 16
+
+#: Numbers that instruments and services send for "no value" (USGS: -999999). They are no measurement in any unit;
+#: -999 may be one in millimetres, so it counts only where the quantity cannot be so low.
+_NO_DATA = frozenset({-9999.0, -99999.0, -999999.0, -9999999.0})
 
 #: Seconds at and above which a time is taken for milliseconds: 1e11 s is the year 5138, 1e11 ms is March 1973.
 _MILLISECONDS_FROM = 1e11
@@ -161,6 +165,8 @@ class Envelope:
 def open_envelope(body: bytes) -> Envelope | None:
     """The envelope of {"replay": {"arrival": s, "end": bool, "mark": text}, "payload": ...}; none: it is no envelope.
 
+    With a mark the payload may be null: then nothing is stored, and the mark says that somebody listens.
+
     Only an exercise database takes one; the caller refuses it elsewhere. Raises Refused for a broken one.
     """
     if not body.startswith(b'{"replay"'):
@@ -254,9 +260,11 @@ def _stored(quantity: str, value: float | None, unit: str | None) -> float:
         raise Refused("unknown_unit", str(error)) from None
     except UnknownQuantity as error:
         raise Refused("unknown_quantity", str(error)) from None
-    if value is None:
+    if value is None or value in _NO_DATA:
         return math.nan
     stored = value * factor + offset
+    if value == -999 and stored < QUANTITIES[quantity].lowest:
+        return math.nan
     if not math.isfinite(stored):
         raise Refused("not_finite", "The value overflows in the stored unit.")
     return stored

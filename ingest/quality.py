@@ -15,7 +15,6 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from core.errors import InvalidInput
 from core.units import quantity
@@ -202,6 +201,8 @@ def flat_line(
     flags = np.ones(n, dtype=np.uint8)
     if n == 0:
         return flags
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d  # heavy, and needed for fixed thresholds only
+
     before = np.arange(n) if n_before is None else n_before
     missing = np.isnan(values)
     for count, flag in ((n_suspect, SUSPECT), (n_fail, FAIL)):

@@ -8,6 +8,7 @@ from core.errors import Conflict, InvalidInput
 from core.settings import Settings
 from ingest import repository
 from store import embedded
+from store.cluster import NotRunning
 from store.migrate import migrate
 from store.pool import AsyncConnection, connect_worker_async, worker_url
 
@@ -44,7 +45,7 @@ async def command_connection(
     own: embedded.EmbeddedServer | None = None
     try:
         server = embedded.attach(home)
-    except embedded.NotRunning:
+    except NotRunning:
         say("starting the embedded PostgreSQL")
         server = own = embedded.start(home)
     try:

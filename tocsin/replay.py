@@ -159,7 +159,13 @@ class _Player:
             heard = asyncio.Event()
             conn.add_notify_handler(lambda note: heard.set() if note.payload == self._mark else None)
             await repository.execute(conn, "listen_replay")
-            await self._publish()
+            client = self._connect()
+            try:
+                await self._wait_listening(conn, client)
+                await self._publish(client)
+            finally:
+                client.disconnect()
+                client.loop_stop()
             await self._wait_stored(conn, heard)
             await self._wait_judged(conn)
             after = (await repository.fetch(conn, "counts"))[0]
@@ -222,12 +228,9 @@ class _Player:
         await start_scenario(conn, at=first, speed=1.0, held=True)
 
     # ------------------------------------------------------------------ playing
-    async def _publish(self) -> None:
-        """Every message over MQTT at QoS 1, in order of arrival; at a speed each waits for its time."""
-        running, messages = self._running, self._recording.messages
-        env = running.env
+    def _connect(self) -> paho.Client:
+        env, mqtt = self._running.env, self._running.settings.mqtt
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"tocsin-replay-{self._mark[-8:]}")
-        mqtt = running.settings.mqtt
         user = env.get("TOCSIN_MQTT__USERNAME", mqtt.username)
         secret = env.get("TOCSIN_MQTT__PASSWORD", None if mqtt.password is None else mqtt.password.get_secret_value())
         if user is not None:
@@ -237,46 +240,68 @@ class _Player:
             env.get("TOCSIN_MQTT__HOST", mqtt.host or "127.0.0.1"), int(env.get("TOCSIN_MQTT__PORT", mqtt.port))
         )
         client.loop_start()
+        return client
+
+    async def _wait_listening(self, conn: AsyncConnection, client: paho.Client) -> None:
+        """Asks until ingest answers: what is published before it has ever subscribed reaches nobody."""
+        heard: set[str] = set()
+        conn.add_notify_handler(lambda note: heard.add(note.payload))
+        first = self._recording.messages[0]
+        mark = f"ready-{self._mark}"
+        body = b'{"replay":{"arrival":%.3f,"mark":"%b"},"payload":null}' % (first.arrival_s, mark.encode())
+        began = time.monotonic()
+        while mark not in heard:
+            self._check_stop()
+            if time.monotonic() - began > _STALLED_AFTER_S:
+                raise ReplayStalled("ingest does not answer.", log=self._running.supervisor.last_words("ingest"))
+            client.publish(first.topic, body, qos=1)
+            for _ in range(5):
+                await asyncio.sleep(0.1)
+                await repository.fetch(conn, "counts")  # takes in notifications
+                if mark in heard:
+                    break
+
+    def _check_stop(self) -> None:
+        self._running.check()
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
+    async def _publish(self, client: paho.Client) -> None:
+        """Every message over MQTT at QoS 1, in order of arrival; at a speed each waits for its time."""
+        messages = self._recording.messages
         first, began = messages[0].arrival_s, time.monotonic()
         waiting: list[paho.MQTTMessageInfo] = []
         said = began
-        try:
-            for n, (message, body) in enumerate(recordings.enveloped(messages, step_s=_STEP_S, mark=self._mark)):
-                if self._speed is not None:
-                    due = began + (message.arrival_s - first) / self._speed
-                    while (left := due - time.monotonic()) > 0 and not self._stop.is_set():
-                        self._running.check()
-                        await asyncio.sleep(min(left, 0.5))
-                if self._stop.is_set():
-                    raise KeyboardInterrupt
-                waiting.append(client.publish(message.topic, body, qos=1))
-                if len(waiting) >= _IN_FLIGHT:
-                    await asyncio.to_thread(waiting[0].wait_for_publish, 30.0)
-                    waiting = [w for w in waiting if not w.is_published()]
-                if time.monotonic() - said > 2:
-                    said = time.monotonic()
-                    self._say(f"published {n + 1} of {len(messages)} messages")
-            for each in waiting:
-                await asyncio.to_thread(each.wait_for_publish, 60.0)
-                if not each.is_published():
-                    raise ReplayStalled("The message broker does not take the messages.")
-        finally:
-            client.disconnect()
-            client.loop_stop()
+        for n, (message, body) in enumerate(recordings.enveloped(messages, step_s=_STEP_S, mark=self._mark)):
+            if self._speed is not None:
+                due = began + (message.arrival_s - first) / self._speed
+                while (left := due - time.monotonic()) > 0:
+                    self._check_stop()
+                    await asyncio.sleep(min(left, 0.5))
+            waiting.append(client.publish(message.topic, body, qos=1))
+            if len(waiting) >= _IN_FLIGHT:
+                self._check_stop()
+                await asyncio.to_thread(waiting[0].wait_for_publish, 30.0)
+                waiting = [w for w in waiting if not w.is_published()]
+            if time.monotonic() - said > 2:
+                said = time.monotonic()
+                self._say(f"published {n + 1} of {len(messages)} messages")
+        for each in waiting:
+            await asyncio.to_thread(each.wait_for_publish, 60.0)
+            if not each.is_published():
+                raise ReplayStalled("The message broker does not take the messages.")
 
     # ------------------------------------------------------------------ after
     async def _wait_stored(self, conn: AsyncConnection, heard: asyncio.Event) -> None:
         """Until ingest has committed the last message."""
         moved, last = time.monotonic(), (-1, -1)
         while not heard.is_set():
-            self._running.check()
+            self._check_stop()
             row = (await repository.fetch(conn, "counts"))[0]  # also takes in notifications
             if (row[0], row[2]) != last:
                 last, moved = (row[0], row[2]), time.monotonic()
             if time.monotonic() - moved > _STALLED_AFTER_S:
                 raise ReplayStalled(log=self._running.supervisor.last_words("ingest"))
-            if self._stop.is_set():
-                raise KeyboardInterrupt
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(heard.wait(), 0.1)
 
@@ -284,15 +309,13 @@ class _Player:
         """Until watch has judged every batch."""
         moved, last = time.monotonic(), -1
         while (left := (await repository.fetch(conn, "waiting_work", {"consumer": "watch"}))[0][0]) > 0:
-            self._running.check()
+            self._check_stop()
             if left != last:
                 last, moved = left, time.monotonic()
             if time.monotonic() - moved > _STALLED_AFTER_S:
                 raise ReplayStalled(
                     "The readings are stored but not judged.", log=self._running.supervisor.last_words("watch")
                 )
-            if self._stop.is_set():
-                raise KeyboardInterrupt
             await asyncio.sleep(0.1)
 
     async def _crossings(self, conn: AsyncConnection) -> list[Crossing]:

@@ -36,6 +36,25 @@ def test_null_is_a_missing_value() -> None:
     assert math.isnan(reading.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "unit", "stored"),
+    [
+        (-9999, "m", None),
+        (-999999, "ft", None),
+        (-9999, "mm", None),
+        (-999, "m", None),
+        (-999, "mm", -0.999),
+        (-99.99, "m", -99.99),
+    ],
+)
+def test_numbers_that_stand_for_no_value_are_missing(value: float, unit: str, stored: float | None) -> None:
+    (reading,) = decode(LEVEL, plain(v=value, u=unit), NOW_S)
+    if stored is None:
+        assert math.isnan(reading.value)
+    else:
+        assert reading.value == pytest.approx(stored)
+
+
 def test_an_iso_time_with_offset_is_read_to_the_microsecond() -> None:
     body = json.dumps({"observed_at": "2025-11-23T11:01:09.000001+05:30", "v": 1}).encode()
     (reading,) = decode(LEVEL, body, NOW_S)
