@@ -39,7 +39,7 @@ from tocsin.services import Services
 log = get_logger("demo")
 
 #: With `--once`: thirty hours in less than two minutes.
-ONCE_SPEED = 1000.0
+ONCE_SPEED = 1200.0
 #: The hours before the peak, which the show hurries through.
 HURRIED_SPEED = 1000.0
 #: Every process has read a new pace within this time; it begins only then, so that none goes by the old one.

@@ -3,11 +3,12 @@
 from typing import Annotated
 
 import shapely
-from fastapi import Query
+from fastapi import Header, Query
 
 from alerts.answer import give_answer
 from api import repository
 from api.deps import Context, needs
+from api.languages import LANGUAGES
 from api.push import check_endpoint, check_keys
 from api.routing import noun
 from api.schemas.public import (
@@ -44,8 +45,18 @@ class EndpointTaken(Conflict):
 
 
 @router.get("/public/now", responses=problems(401))
-async def public_now(ctx: Annotated[Context, needs("read", "own-situation")], t: Token = None) -> PublicNow:
+async def public_now(
+    ctx: Annotated[Context, needs("read", "own-situation")],
+    t: Token = None,
+    language: Annotated[
+        str | None, Query(max_length=35, description="Of the texts, where the person chose one on this phone.")
+    ] = None,
+    accept_language: Annotated[
+        str | None, Header(description="The same, as one bare tag; what a browser sends by itself is not a choice.")
+    ] = None,
+) -> PublicNow:
     """Warnings, the way out and safe zones of this household."""
+    chosen = language or (accept_language if accept_language in LANGUAGES else None)
     async with ctx.transaction() as conn:
         now = await repository.now(conn)
         person = await repository.person(conn, ctx.policyholder_id)
@@ -88,7 +99,7 @@ async def public_now(ctx: Annotated[Context, needs("read", "own-situation")], t:
         state_reason=reason,
         checked_at=now,
         home=None if home is None else list(home),
-        warnings=[_warning(row, person["language"]) for row in mine],
+        warnings=[_warning(row, chosen or person["language"]) for row in mine],
         route=None if route is None else _route(route),
         safe_zones=[PublicSafeZone(**zone) for zone in zones or []],
         channels=[

@@ -13,7 +13,6 @@ from api.routing import noun
 from api.schemas.quote import QuoteOut, QuotePage, QuoteRequest, QuoteSummary
 from api.schemas.responses import ACT, READ, READ_ONE
 from core.errors import NotFound, Unavailable
-from itops import underwrite
 
 router = noun("quotes")
 
@@ -55,6 +54,7 @@ async def quote(quote_id: UUID, ctx: Annotated[Context, needs("read", "quote")])
 @router.post("/quotes", status_code=201, responses=ACT, response_model=QuoteOut)
 async def issue(body: QuoteRequest, ctx: Annotated[Context, needs("issue", "quote")]) -> Response:
     """Prices a submission and stores the quote; the same submission gives the stored quote again."""
+    from itops import underwrite  # brings scipy, which nothing else here needs
 
     async def act(conn: repository.Connection) -> QuoteOut:
         priced = await asyncio.to_thread(underwrite.price_request, body.submission, body.fleet_csv, body.incidents_csv)

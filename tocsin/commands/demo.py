@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Play the whole storm, print a summary, and end.")] = False,
     speed: Annotated[
-        float | None, typer.Option(min=1, max=5000, help="Scenario seconds per second; default 60, with --once 1000.")
+        float | None, typer.Option(min=1, max=5000, help="Scenario seconds per second; default 60, with --once 1200.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another storm in another valley.")] = 1,
     as_json: Annotated[
@@ -71,6 +71,9 @@ class _Show:
         self.desks: list[Desk] = []
         self.restarts: dict[str, int] = {}
         self.most_exposed: dict[str, Any] | None = None
+        self.most_warned = 0
+        self.planned_for: int | None = None
+        self.routes: dict[str, Any] | None = None
 
     def play(self, running: "Services") -> dict[str, Any] | None:
         """Plays; gives the summary, or none where somebody stopped it."""
@@ -194,7 +197,8 @@ class _Show:
         while time.monotonic() < deadline and not self.stop.wait(0.5):
             self._watch(running)
             self._approve()
-            if not self.desks[0].waiting() and not self._undelivered():
+            stored = self.desks[0].get("/v1/overview")["messages_stored"] or 0
+            if stored >= self.player.n_sent and not self.desks[0].waiting() and not self._undelivered():
                 return
 
     def _all_warnings(self) -> list[dict[str, Any]]:
@@ -223,7 +227,6 @@ class _Show:
             for version in warning["versions"]:
                 for count in version["deliveries"]:
                     deliveries[count["state"]] = deliveries.get(count["state"], 0) + count["n"]
-        plans = self.desks[0].get("/v1/evacuation-plans/latest")
         cleared = [warning for warning in warnings if warning["versions"][0]["all_clear"]]
         open_still = [
             {
@@ -257,7 +260,8 @@ class _Show:
             "n_all_clear": len(cleared),
             "held_open": open_still,
             "deliveries": deliveries,
-            "routes": plans["counts"] if isinstance(plans, dict) and "counts" in plans else plans,
+            "people_warned": self.most_warned,
+            "routes": self.routes["counts"] if self.routes else None,
             "quote": {
                 name: quote[name]
                 for name in ("quote_id", "premium", "currency", "expected_loss", "exposure_window", "as_of")
@@ -267,12 +271,25 @@ class _Show:
         }
 
     def _note_exposure(self, overview: dict[str, Any]) -> None:
-        """Keeps the largest exposure that the console has shown."""
+        """Keeps the largest figures that the console has shown, and the routes of that moment."""
+        self.most_warned = max(self.most_warned, overview["n_people_warned"])
+        version = (overview["source"] or {}).get("footprint_version")
+        if version is not None and version != self.planned_for:
+            plan = self.desks[0].get_or_none("/v1/evacuation-plans/latest")
+            if plan is not None:
+                self.planned_for = plan["footprint_version"]
+                if self.routes is None or _in_trouble(plan) > _in_trouble(self.routes):
+                    self.routes = plan
         if overview["exposed_tiv"] is None:
             return
         if self.most_exposed is None or float(overview["exposed_tiv"]) > float(self.most_exposed["exposed_tiv"]):
             names = ("exposed_tiv", "currency", "n_locations", "n_policies", "n_unknown", "unknown_tiv", "as_of")
             self.most_exposed = {name: overview[name] for name in names}
+
+
+def _in_trouble(plan: dict[str, Any]) -> int:
+    """Households that have no clear way."""
+    return sum(n for status, n in plan["counts"].items() if status not in ("clear", "changed"))
 
 
 def _one_line(now: datetime, overview: dict[str, Any]) -> str:
@@ -303,18 +320,21 @@ def _live_table(now: datetime, overview: dict[str, Any]) -> Any:
     return table
 
 
+def _clock(moment: str | None) -> str:
+    return "-" if moment is None else f"{datetime.fromisoformat(moment):%d %H:%M}"
+
+
 def _print_summary(told: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     console.print(f"EXERCISE, seed {told['seed']}, {told['speed']:g}x, {told['wall_s']} s", style="bold")
-    overview = told["overview"]
     exposure = told["largest_exposure"]
     lines = [
         ("messages sent, readings stored", f"{told['messages_sent']:,}, {told['readings_stored'] or 0:,}"),
         ("warnings raised, ended by an all-clear", f"{told['n_warnings']}, {told['n_all_clear']}"),
-        ("people warned", f"{overview['n_people_warned']}"),
+        ("people warned at one time", f"{told['people_warned']}"),
         ("deliveries", ", ".join(f"{n} {state}" for state, n in sorted(told["deliveries"].items())) or "none"),
     ]
     if exposure is not None:
@@ -327,7 +347,9 @@ def _print_summary(told: dict[str, Any]) -> None:
         )
     routes = told["routes"]
     if isinstance(routes, dict):
-        lines.append(("routes", ", ".join(f"{n} {status}" for status, n in sorted(routes.items()))))
+        lines.append(
+            ("routes when fewest were clear", ", ".join(f"{n} {status}" for status, n in sorted(routes.items())))
+        )
     quote = told["quote"]
     lines.append(("quote for the fleet", f"{float(quote['premium']):,.2f} {quote['currency']}"))
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -335,14 +357,20 @@ def _print_summary(told: dict[str, Any]) -> None:
         table.add_row(name, value)
     console.print(table)
     if told["warnings"]:
-        leads = Table(
-            title="Warnings, and how long before the first home in the area was wet", title_justify="left", box=None
-        )
-        for column in ("station", "level", "released", "people", "lead"):
-            leads.add_column(column)
+        title = "Warnings (day and time); lead: first release to the first home in water"
+        leads = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column in ("station", "first", "highest", "all-clear", "people", "lead"):
+            leads.add_column(column, no_wrap=True)
         for row in told["warnings"]:
             lead = "no home was wet" if row["lead_min"] is None else f"{row['lead_min']} min"
-            leads.add_row(row["station"], row["level"], str(row["released_at"])[:16], str(row["n_people"]), lead)
+            leads.add_row(
+                row["station"].split(" / ")[0],
+                f"{row['first_level']} {_clock(row['released_at'])}",
+                f"{row['highest_level']} {_clock(row['highest_released_at'])}",
+                _clock(row["all_clear_at"]),
+                str(row["n_people"]),
+                lead,
+            )
         console.print(leads)
     for row in told["held_open"]:
         console.print(f"still open: {row['station']}, {row['level']}: {row['why']}")

@@ -303,6 +303,20 @@ def test_the_phone_sees_its_own_warning_route_and_zones(console: Any, world: Wor
     console(body)
 
 
+def test_a_language_chosen_on_the_phone_wins_over_the_stored_one(console: Any, world: World) -> None:
+    async def body(app: Console) -> None:
+        async with app.phone(world) as phone:
+            for given in ({"params": {"language": "zh"}}, {"headers": {"Accept-Language": "zh"}}):
+                told = (await phone.get("/v1/public/now", **given)).json()  # type: ignore[arg-type]
+                assert told["warnings"][0]["headline"] == "立即撤离"
+                assert told["language"] == "en"
+            for unchosen in ("zh-CN,zh;q=0.9", "zh-CN", "xx"):
+                told = (await phone.get("/v1/public/now", headers={"Accept-Language": unchosen})).json()
+                assert told["warnings"][0]["headline"] == "Leave now"
+
+    console(body)
+
+
 def test_the_token_may_stand_in_the_query(console: Any, world: World) -> None:
     async def body(app: Console) -> None:
         async with app.client() as phone:
