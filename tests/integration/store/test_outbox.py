@@ -396,6 +396,24 @@ def test_sequencer_gives_ids_without_a_gap_in_commit_order(postgres_url: str, wo
     assert rows == [(1, "2"), (2, "1")]
 
 
+def test_a_sequencer_waits_for_another_that_has_not_committed(postgres_url: str, worker: SyncConnection) -> None:
+    for version in (1, 2):
+        outbox.publish_sync(worker, WarningChanged(warning_id=new_id(), version=version), ordering_key="w")
+
+    async def check(conn: AsyncConnection) -> None:
+        async with await connect_worker_async(postgres_url) as other:
+            async with conn.transaction():
+                assert await outbox.sequence(conn, limit=1) == 1
+                second = asyncio.create_task(outbox.sequence(other))
+                await asyncio.sleep(0.2)
+                assert not second.done()
+            assert await second == 1
+
+    on_worker(postgres_url, check)
+    rows = worker.execute("SELECT stream_id, payload->>'version' FROM stream_event ORDER BY stream_id").fetchall()
+    assert rows == [(1, "1"), (2, "2")]
+
+
 def test_many_sequencers_leave_no_gap_and_a_reader_misses_nothing(postgres_url: str, worker: SyncConnection) -> None:
     n = 400
     for i in range(n):
