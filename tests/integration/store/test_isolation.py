@@ -397,7 +397,8 @@ def test_exercise_reaches_no_live_channel(worker: Connection, two_tenants: tuple
         "INSERT INTO warning (warning_id, version, tenant_id, exercise, status, msg_type, level, reason, state,"
         " identifier, sender, sent_at, expires_at, area, area_desc, texts, n_people, content_sha256, drafted_at,"
         " approvals_needed)"
-        " VALUES (%s, 1, %s, %s, %s, 'Alert', 'red', 'r', 'draft', %s, 's', now(), now(), '', '{}', '{}', 1, '', now(), 2)"
+        " VALUES (%s, 1, %s, %s, %s, 'Alert', 'red', 'r', 'draft', %s, 's', now(), now(), '', '{}', '{}', 1, '', now(),"
+        " 2)"
     )
     with pytest.raises(psycopg.errors.ForeignKeyViolation):  # a live warning
         worker.execute(warning_insert, [new_id(), tenant_id, False, "Actual", "a"])
