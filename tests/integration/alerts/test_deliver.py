@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Released warnings reach people once, under faults, and an exercise reaches nobody."""
 
 import asyncio

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Stored readings to warnings, on a real database."""
 
 import asyncio

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Channels against servers of our own on loopback: what goes over the wire, and what each answer means."""
 
 import asyncio
