@@ -149,7 +149,9 @@ class Acceptor:
             self._topics[text] = found
         return found
 
-    def _decode(self, messages: Sequence[Message], accepted: Accepted) -> list[tuple[int, Topic, list[Reading], int]]:
+    def _decode(
+        self, messages: Sequence[Message], accepted: Accepted
+    ) -> list[tuple[int, Topic, payload.Columns | list[Reading], int]]:
         """(message, topic, readings, received) of what can be read; the rest goes to `accepted.rejected`."""
         decoded = []
         for n, message in enumerate(messages):
@@ -171,7 +173,11 @@ class Acceptor:
                         accepted.marks.append(opened.mark)
                         if body == b"null":
                             continue  # a question whether anybody listens
-                readings = payload.decode(topic, body, received_us / MICROSECOND, max_bytes=self._max_bytes)
+                readings: payload.Columns | list[Reading] | None = None
+                if body.startswith(b"["):
+                    readings = payload.decode_columns(topic, body, received_us / MICROSECOND)
+                if readings is None:
+                    readings = payload.decode(topic, body, received_us / MICROSECOND, max_bytes=self._max_bytes)
             except Refused as refused:
                 accepted.rejected.append(
                     Rejected(n, message.topic, message.body, refused.reason, refused.message, received_us)
@@ -195,6 +201,22 @@ class Acceptor:
                 self._reject(
                     accepted, messages, n, "unknown_station", "No station of this name is registered.", received_us
                 )
+                continue
+            if isinstance(readings, payload.Columns):
+                for name in set(readings.quantity) - site.streams.keys():
+                    await self._catalog.add(conn, topic.tenant, topic.station, name)
+                    site = self._catalog.site(topic.tenant, topic.station) or site
+                k, by_name = len(readings.value), {name: each.datastream_id for name, each in site.streams.items()}
+                message += [n] * k
+                ds += map(by_name.__getitem__, readings.quantity)
+                observed += [round(t * MICROSECOND) for t in readings.observed_s]
+                value += readings.value
+                checks += [0] * k
+                received += [received_us] * k
+                correction += [False] * k
+                names += readings.quantity
+                for name in set(readings.quantity):
+                    tenant[by_name[name]] = site.tenant_id
                 continue
             for reading in readings:
                 stream = site.streams.get(reading.quantity)
@@ -227,17 +249,18 @@ class Acceptor:
                 ds.append(stream.datastream_id)
                 observed.append(reading.observed_us)
                 value.append(reading.value)
-                checks.append(reading.checks | clock_checks(reading.observed_us, received_us, self._skew_us))
+                checks.append(reading.checks)
                 received.append(received_us)
                 correction.append(reading.corrects is not None)
                 names.append(reading.quantity)
+        observed_us, received_at = np.array(observed, dtype=np.int64), np.array(received, dtype=np.int64)
         return _Rows(
             np.array(message, dtype=np.int64),
             np.array(ds, dtype=np.int64),
-            np.array(observed, dtype=np.int64),
+            observed_us,
             np.array(value, dtype=np.float64),
-            np.array(checks, dtype=np.int64),
-            np.array(received, dtype=np.int64),
+            np.array(checks, dtype=np.int64) | clock_checks(observed_us, received_at, self._skew_us),
+            received_at,
             np.array(correction, dtype=bool),
             ids,
             names,
@@ -314,17 +337,20 @@ class Acceptor:
         for i in lone.tolist():
             groups[int(rows.ds[i]), int(rows.observed[i])].append(i)
         stored = await repository.by_key(conn, list(groups))
+        bounds = [QUANTITIES[rows.quantity[i]] for i in lone.tolist()]
+        gross = gross_range(
+            rows.value[lone],
+            fail_below=np.array([q.lowest for q in bounds]),
+            fail_above=np.array([q.highest for q in bounds]),
+        )
+        result.quality[lone] = np.where(gross == Quality.MISSING, gross, np.maximum(gross, np.uint8(Quality.SUSPECT)))
+        result.tests[lone[gross == Quality.FAIL]] |= int(Check.GROSS_RANGE)
         for key, members in groups.items():
             outcomes, revisions, *_ = settle(
                 stored.get(key), [float(rows.value[i]) for i in members], [bool(rows.correction[i]) for i in members]
             )
             for i, outcome, revision in zip(members, outcomes, revisions, strict=True):
                 result.outcome[i], result.revision[i] = outcome, revision
-                q = QUANTITIES[rows.quantity[i]]
-                gross = int(gross_range(rows.value[i : i + 1], fail_below=q.lowest, fail_above=q.highest)[0])
-                result.quality[i] = gross if gross == Quality.MISSING else max(gross, int(Quality.SUSPECT))
-                if gross == Quality.FAIL:
-                    result.tests[i] |= int(Check.GROSS_RANGE)
 
     # ------------------------------------------------------------------ keeping
     async def accept(self, conn: AsyncConnection, messages: Sequence[Message]) -> Accepted:
@@ -376,7 +402,7 @@ class Acceptor:
             self._stale.clear()
         result = await self._check(conn, rows, active)
         if rows.ids and not staged:
-            await repository.copy_rows(conn, "copy_ledger", self._ledger_rows(rows))
+            await repository.copy_bytes(conn, "copy_ledger", self._ledger_buffer(rows, numbered=False))
         for i in active[result.outcome[active] == Outcome.CONFLICT].tolist():
             detail = f"{rows.quantity[i]} at {moment(int(rows.observed[i])).isoformat()} is stored with another value."
             self._reject(accepted, messages, int(rows.message[i]), "conflict", detail, int(rows.received[i]))
@@ -392,19 +418,22 @@ class Acceptor:
         return result
 
     @staticmethod
-    def _ledger_rows(rows: _Rows) -> list[tuple[object, ...]]:
-        return [
-            (source, message_id, int(rows.ds[i]), moment(int(rows.observed[i])), moment(int(rows.received[i])))
-            for i, (source, message_id) in rows.ids.items()
-        ]
+    def _ledger_buffer(rows: _Rows, *, numbered: bool) -> bytes:
+        at = list(rows.ids)
+        return repository.ledger_buffer(
+            rows.ids.values(),
+            rows.ds[at].tolist(),
+            rows.observed[at].tolist(),
+            rows.received[at].tolist(),
+            numbers=at if numbered else None,
+        )
 
     async def _keep_ledger_staged(
         self, conn: AsyncConnection, rows: _Rows, messages: Sequence[Message], accepted: Accepted
     ) -> npt.NDArray[np.intp]:
         """Keeps new message ids; gives back the rows whose message is new or has no id."""
         await repository.make_staging(conn)
-        staged = [(i, *row) for i, row in zip(rows.ids, self._ledger_rows(rows), strict=True)]
-        await repository.copy_rows(conn, "copy_staged_ledger", staged)
+        await repository.copy_bytes(conn, "copy_staged_ledger", self._ledger_buffer(rows, numbered=True))
         new = {(source, message_id) for source, message_id in await repository.fetch(conn, "keep_staged_ledger")}
         if len(new) == len(rows.ids):
             return np.arange(len(rows.ds))
