@@ -7,7 +7,7 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 
-.PHONY: help demo test test-long check lint types contracts format openapi clean
+.PHONY: help demo test test-long check lint types contracts format openapi reference clean
 
 help:  ## what can be asked for
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ format: $(VENV)/.installed-dev  ## writes the code the one way
 
 openapi: $(VENV)/.installed-dev  ## writes web/openapi.json anew
 	@$(BIN)/tocsin api --openapi > web/openapi.json
+
+reference: $(VENV)/.installed-dev  ## writes docs/reference/commands.md anew
+	@$(BIN)/python tests/architecture/commands_page.py
 
 clean:  ## forgets the virtual environment and all local state
 	rm -rf $(VENV) var api/static .mypy_cache .ruff_cache .pytest_cache .hypothesis

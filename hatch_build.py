@@ -1,8 +1,8 @@
 """Builds the front end (web/) into api/static/ while the package is built, so that a user needs no Node and no npm.
 
-Node itself comes as a Python wheel, asked for only when the sources differ from what api/static/.ui-hash says was built
-last. TOCSIN_UI decides: `auto` (default) builds when stale and leaves an API without pages when that fails, `skip` never
-builds, `require` fails instead (releases and CI, so that a wheel without pages can never be published).
+Node itself comes as a Python wheel, asked for only when the sources differ from what api/static/.ui-hash says was
+built last. TOCSIN_UI decides: `auto` (default) builds when stale, and leaves an API without pages when that fails;
+`skip` never builds; `require` fails instead (releases and CI, so that no wheel without pages can be published).
 
 `python hatch_build.py` builds in a checkout with the Node that is at hand; `--check` only says whether it is fresh.
 """

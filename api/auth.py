@@ -69,8 +69,8 @@ class Hasher(Protocol):
     """What argon2.PasswordHasher does."""
 
     def hash(self, password: str) -> str: ...
-    def verify(self, hash: str, password: str) -> bool: ...  # noqa: A002 - argon2's name
-    def check_needs_rehash(self, hash: str) -> bool: ...  # noqa: A002
+    def verify(self, hash: str, password: str) -> bool: ...
+    def check_needs_rehash(self, hash: str) -> bool: ...
 
 
 class Passwords:

@@ -1,9 +1,10 @@
 """What a route gets: who asks, and a transaction in which only their tenant's rows exist."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -41,6 +42,8 @@ class Services:
     authenticator: "Authenticator"
     hub: "Hub"
     vapid_public_key: str | None = None  #: none: web push is off
+    #: A quote takes a second of a processor and holds a connection meanwhile: two at once leave room for the rest.
+    pricing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,28 +102,39 @@ class Context:
         async with repository.tenant_transaction(self.services.app_pool, self.tenant_id) as conn:
             yield conn
 
+    @asynccontextmanager
+    async def _system_transaction(self) -> AsyncIterator[repository.Connection]:
+        async with self.services.worker_pool.connection() as conn, conn.transaction():
+            yield conn
+
     async def once(
-        self, act: Callable[[repository.Connection], Awaitable[BaseModel]], *, status: int = 200
+        self,
+        act: Callable[[repository.Connection], Awaitable[BaseModel]],
+        *,
+        status: int = 200,
+        as_system: bool = False,
     ) -> Response:
         """Does `act` in one transaction, and gives the first answer again for a repeated `Idempotency-Key`.
 
         The key belongs to the actor and the operation, and stands in the same row-level transaction as the act: either
         both are kept or neither, so a crash leaves no key that blocks its own retry. Raises KeyInUse while another
         request holds the key, KeyReused where it came with another body. Without the header the act is simply done.
+        `as_system` acts as tocsin_worker, for what belongs to no tenant: the act itself must check whose it is.
         """
+        begin = self._system_transaction if as_system else self.transaction
         given = self.request.headers.get("idempotency-key")
         if given is None:
-            async with self.transaction() as conn:
+            async with begin() as conn:
                 made = await act(conn)
             return _json(made.model_dump_json().encode(), status)
         if not 8 <= len(given) <= 200 or not given.isascii() or not given.isprintable():
             raise InvalidInput("Idempotency-Key: 8 to 200 printable ASCII characters are needed.")
         digest = hashlib.sha256(await self.request.body()).digest()
         scoped = f"{self.actor.key} {self.request.method} {self.request.url.path} {given}"
-        async with self.transaction() as conn:
+        async with begin() as conn:
             if not await repository.hold_key(conn, self.tenant_id, scoped):
                 raise KeyInUse
-            found = await repository.find_idempotent(conn, scoped)
+            found = await repository.find_idempotent(conn, self.tenant_id, scoped)
             if found is not None:
                 if bytes(found["body_sha256"]) != digest:
                     raise KeyReused

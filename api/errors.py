@@ -100,12 +100,18 @@ def from_error(request: Request, error: TocsinError) -> Response:
                 headers["WWW-Authenticate"] = 'Bearer realm="tocsin"'
             if (wait := error.facts.get("retry_after_s")) is not None:
                 headers["Retry-After"] = str(max(1, round(float(wait))))
+            detail = str(error) if tell else error.message
             if status == 404:
                 detail = (NotFound.__doc__ or "").strip()
-            else:
-                detail = str(error) if tell else error.message
-            return problem(request, status, name, title, detail, headers=headers)
+            return problem(
+                request, status, name, title, detail, errors=_fields(error) if tell else None, headers=headers
+            )
     return _unexpected(request, error)
+
+
+def _fields(error: TocsinError) -> list[dict[str, str]]:
+    """Fields to mend, of an error that carries (field, reason) pairs as `problems`."""
+    return [{"field": str(field), "reason": str(reason)} for field, reason in getattr(error, "problems", ())][:50]
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
@@ -138,9 +144,7 @@ def install(app: FastAPI) -> None:
             return from_error(request, NotFound())
         name = _HTTP_NAMES.get(error.status_code, "http")
         title = name.replace("-", " ").capitalize()
-        return problem(
-            request, error.status_code, name, title, str(error.detail), headers=dict(error.headers or {})
-        )
+        return problem(request, error.status_code, name, title, str(error.detail), headers=dict(error.headers or {}))
 
     @app.exception_handler(DatabaseError)
     async def database(request: Request, error: Exception) -> Response:

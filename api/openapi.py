@@ -38,7 +38,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             if isinstance(route, APIRoute) and route.include_in_schema:
                 pair = policy.declared(route)
                 assert pair is not None, route.path
-                for method in route.methods:
+                for method in route.methods or ():
                     _mark(made["paths"][route.path][method.lower()], pair, policy.POLICY[pair])
         app.openapi_schema = made
     return app.openapi_schema
@@ -55,7 +55,10 @@ def _mark(operation: dict[str, Any], pair: tuple[str, str], who: frozenset[str])
     elif who == {policy.POLICYHOLDER}:
         operation["security"] = [{"link": []}]
     else:
-        operation["security"] = [{"session": []}, *([{"key": []}] if who & policy.KEY_ROLES and pair not in policy.PERSONS_ONLY else [])]
+        operation["security"] = [
+            {"session": []},
+            *([{"key": []}] if who & policy.KEY_ROLES and pair not in policy.PERSONS_ONLY else []),
+        ]
         if "409" in operation["responses"]:
             operation.setdefault("parameters", []).append(_KEY_HEADER)
 

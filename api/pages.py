@@ -57,8 +57,13 @@ def page_routes(settings: Settings, *, static: Path = STATIC) -> list[Route]:
         return RedirectResponse(f"/me{query}", status_code=308)
 
     async def file(request: Request) -> Response:
-        wanted = (root / request.path_params["name"]).resolve()
-        inside = wanted.is_relative_to(root) and not any(part.startswith(".") for part in wanted.relative_to(root).parts)
+        try:
+            wanted = (root / request.path_params["name"]).resolve()
+        except ValueError:  # a NUL in the name
+            return from_error(request, NotFound())
+        inside = wanted.is_relative_to(root) and not any(
+            part.startswith(".") for part in wanted.relative_to(root).parts
+        )
         if not inside or not wanted.is_file() or wanted.suffix == ".html":
             return from_error(request, NotFound())
         forever = wanted.relative_to(root).parts[0] == "assets"

@@ -63,7 +63,7 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "warning"): _WATCHES,
     ("approve", "warning"): frozenset({"approver"}),
     ("reject", "warning"): frozenset({"approver"}),
-    ("pause", "sending"): frozenset({"insurer", "approver", "operator"}),
+    ("pause", "sending"): frozenset({"approver", "operator"}),
     ("resume", "sending"): frozenset({"approver", "operator"}),
     ("read", "answer"): _WATCHES,
     ("handle", "answer"): frozenset({"insurer", "approver", "operator"}),
@@ -81,6 +81,7 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
 STREAM_OBJECTS: Final[dict[str, str]] = {
     "observations_stored": "station",
     "station_state_changed": "station",
+    "feed_state_changed": "station",
     "footprint_published": "footprint",
     "assessment_made": "assessment",
     "plan_made": "evacuation-plan",
@@ -127,6 +128,8 @@ def declared(route: BaseRoute) -> tuple[str, str] | None:
     if dependant is None:
         return None
     pairs = {
-        pair for dependency in dependant.dependencies if (pair := getattr(dependency.call, "policy_pair", None)) is not None
+        pair
+        for dependency in dependant.dependencies
+        if (pair := getattr(dependency.call, "policy_pair", None)) is not None
     }
     return pairs.pop() if len(pairs) == 1 else None

@@ -50,18 +50,18 @@ def _sql() -> Mapping[str, str]:
     return queries.load("api")
 
 
-async def _all(conn: Connection, name: str, **given: Any) -> list[Row]:
+async def _all(conn: Connection, name: str, /, **given: Any) -> list[Row]:
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_sql()[name], given)
         return await cursor.fetchall()
 
 
-async def _one(conn: Connection, name: str, **given: Any) -> Row | None:
+async def _one(conn: Connection, name: str, /, **given: Any) -> Row | None:
     rows = await _all(conn, name, **given)
     return rows[0] if rows else None
 
 
-async def _do(conn: Connection, name: str, **given: Any) -> int:
+async def _do(conn: Connection, name: str, /, **given: Any) -> int:
     return (await conn.execute(_sql()[name], given)).rowcount
 
 
@@ -188,8 +188,8 @@ async def hold_key(conn: Connection, tenant_id: UUID, key: str) -> bool:
     return bool(row and row["held"])
 
 
-async def find_idempotent(conn: Connection, key: str) -> Row | None:
-    return await _one(conn, "find_idempotent", key=key)
+async def find_idempotent(conn: Connection, tenant_id: UUID, key: str) -> Row | None:
+    return await _one(conn, "find_idempotent", tenant_id=tenant_id, key=key)
 
 
 async def insert_idempotent(
@@ -283,15 +283,15 @@ async def pauses(conn: Connection) -> list[Row]:
     return await _all(conn, "pauses")
 
 
-async def answers(
-    conn: Connection, *, kind: str | None, open_only: bool, before: Before, limit: int
-) -> list[Row]:
+async def answers(conn: Connection, *, kind: str | None, open_only: bool, before: Before, limit: int) -> list[Row]:
     at, key = before or (None, None)
     return await _all(conn, "answers", kind=kind, open_only=open_only, before_at=at, before_id=key, limit=limit)
 
 
-async def handle_answer(conn: Connection, *, answer_id: UUID, principal_id: UUID, at: datetime) -> Row | None:
-    return await _one(conn, "handle_answer", answer_id=answer_id, principal_id=principal_id, now=at)
+async def display_name(conn: Connection, principal_id: UUID) -> str:
+    """What an account calls itself; "?" for one that is gone."""
+    row = await _one(conn, "display_name", principal_id=principal_id)
+    return str(row["display_name"]) if row else "?"
 
 
 async def quotes(conn: Connection, *, before: Before, limit: int) -> list[Row]:

@@ -208,7 +208,7 @@ def covers(area: bytes | memoryview | None, place: BaseGeometry | None) -> bool:
 
 
 def in_language(texts: Mapping[str, Any], language: str) -> tuple[str, Any]:
-    """(language, text): the one asked for, else its base language, else English, else the first; ("", None) for none."""
+    """(language, text): the one asked for, else its base language, else English, else the first; else ("", None)."""
     for wanted in (language, language.split("-")[0], "en", *sorted(texts)):
         if wanted in texts:
             return wanted, texts[wanted]

@@ -28,9 +28,11 @@ from core.settings import Settings
 _log = get_logger("stream")
 
 _POLL_S: Final = 1.0
+#: How long a start waits for the first look at the events.
+_FIRST_S: Final = 5.0
 _BATCH: Final = 500
 _HEARTBEAT_S: Final = 15.0
-#: After this long (less up to a fifth, so that not all come at once) the page connects anew, and its rights are read anew.
+#: After this long (less up to a fifth, so that not all come at once) the page connects and its rights are read anew.
 _LONGEST_AGE_S: Final = 300.0
 _MAX_REPLAY: Final = 5000
 _MAX_WAITING: Final = 1000
@@ -87,6 +89,7 @@ class Hub:
         self._stopping = False
         self.healthy = False
         self.trouble = "not started"
+        self._first = asyncio.Event()
 
     # ---------------------------------------------------------------- the tail
     async def run(self) -> None:
@@ -116,6 +119,7 @@ class Hub:
                 self._newest = int(events[-1]["stream_id"])
             if not self.healthy:
                 self.healthy, self.trouble = True, ""
+                self._first.set()
                 _log.info("stream runs", leads=leads)
             if not events and not numbered:
                 await repository.wait_notified(conn, _POLL_S)
@@ -132,7 +136,9 @@ class Hub:
             raise TooManyStreams(retry_after_s=30)
         from api.auth import COOKIE
 
-        kinds = frozenset(kind for kind, obj in policy.STREAM_OBJECTS.items() if policy.may(ctx.actor.roles, "read", obj))
+        kinds = frozenset(
+            kind for kind, obj in policy.STREAM_OBJECTS.items() if policy.may(ctx.actor.roles, "read", obj)
+        )
         subscriber = Subscriber(ctx.tenant_id, kinds, ctx.request.cookies.get(COOKIE))
         return StreamingResponse(
             self._frames(ctx, subscriber, after),
@@ -206,6 +212,8 @@ class Hub:
     async def running(self) -> AsyncIterator[None]:
         """Tails for as long as the block lasts."""
         task = asyncio.create_task(self.run(), name="stream")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._first.wait(), _FIRST_S)
         try:
             yield
         finally:

@@ -333,10 +333,8 @@ class Cluster:
         if pid is None:
             return None
         try:
+            # Another program may have its number by now; a dead one that nobody reaps has no command line any more.
             process = psutil.Process(int(pid))
-            # A dead one that nobody reaps stays in the table as a zombie; another program may have its number by now.
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return None
             command = process.cmdline()
         except (psutil.NoSuchProcess, ValueError):
             return None

@@ -195,8 +195,7 @@ async def sequence(conn: AsyncConnection, *, limit: int = 1000) -> int:
     Ids rise by one without a gap and become visible in order, whoever runs this and however many do.
     """
     async with conn.transaction():
-        # A statement of its own, so that the next one's snapshot is taken when the head row is ours.
-        await conn.execute("SELECT stream_id FROM stream_head FOR UPDATE")
+        await conn.execute(_SQL["sequence_lock"])
         row = await (await conn.execute(_SQL["sequence"], {"limit": limit})).fetchone()
     return int(row[0]) if row else 0
 

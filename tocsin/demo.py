@@ -38,10 +38,18 @@ from tocsin.services import Services
 
 log = get_logger("demo")
 
-#: With `--once`: thirty hours in a minute and a half.
+#: With `--once`: thirty hours in less than two minutes.
 ONCE_SPEED = 1200.0
 #: The hours before the peak, which the show hurries through.
-HURRIED_SPEED = 1200.0
+HURRIED_SPEED = 1000.0
+#: Every process has read a new pace within this time; it begins only then, so that none goes by the old one.
+_PACE_KNOWN_S = 2.5
+#: At these speeds a quarter of a second is minutes of the scenario: batches are kept short.
+BATCH_MS = 40
+
+LEVELS = ("blue", "yellow", "orange", "red")
+
+LEVELS = ("blue", "yellow", "orange", "red")
 
 #: The two people of the demo who release what the rule alone may not.
 ACCOUNTS = (("ann", "Ann Arden"), ("ben", "Ben Bosley"))
@@ -106,7 +114,7 @@ class Player(threading.Thread):
             self.done.set()
 
     def _set_pace(self, at: datetime, speed: float) -> None:
-        wall = datetime.now(tz=at.tzinfo)
+        wall = datetime.now(tz=at.tzinfo) + timedelta(seconds=_PACE_KNOWN_S)
         with connect_worker(self._worker_url) as conn:
             start_scenario(conn, at=at, speed=speed, wall=wall)
         self._wall_start, self._scenario_start, self._speed = wall.timestamp(), at.timestamp(), speed
@@ -185,6 +193,14 @@ class Desk:
         answer.raise_for_status()
         return answer.json()
 
+    def get_or_none(self, path: str) -> Any:
+        """None where there is no such thing yet."""
+        answer = self.http.get(path)
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        return answer.json()
+
     def waiting(self) -> list[dict[str, Any]]:
         """Drafts that people could release, with all that an approver reads."""
         found = []
@@ -241,30 +257,35 @@ def pace_of(world: World, *, once: bool, speed: float | None) -> Pace:
 
 
 def lead_rows(world: World, warnings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each warning, and each level it reached: when it went out, and how long before the first home was wet."""
+    """For each warning: when it first went out and at which level, its highest level, its end, and its lead.
+
+    `lead_min` is from the first release to the moment at which water first stood at an insured household of its area.
+    """
     audience = Audience(world)
     rows = []
     for warning in warnings:
-        best: dict[str, dict[str, Any]] = {}
-        for version in sorted(warning["versions"], key=lambda v: int(v["version"])):
-            if version["all_clear"] or version["released_at"] is None:
-                continue
-            best.setdefault(version["level"], version)
-        code = warning["versions"][0]["station_code"]
+        out = [v for v in sorted(warning["versions"], key=lambda v: int(v["version"])) if v["released_at"] is not None]
+        if not out or out[0]["all_clear"]:
+            continue
+        said = [v for v in out if not v["all_clear"]]
+        highest = max(said, key=lambda v: LEVELS.index(v["level"]))
+        code = out[0]["station_code"]
         wet = audience.first_wet(code) if code else None
-        for level, version in best.items():
-            out = datetime.fromisoformat(version["released_at"])
-            rows.append(
-                {
-                    "station": warning["versions"][0]["station_name"],
-                    "level": level,
-                    "released_at": version["released_at"],
-                    "first_home_wet_at": wet.isoformat() if wet else None,
-                    "lead_min": round((wet - out).total_seconds() / 60) if wet else None,
-                    "n_people": version["n_people"],
-                    "approvals": len(version["approvals"]),
-                }
-            )
+        first = datetime.fromisoformat(out[0]["released_at"])
+        rows.append(
+            {
+                "station": out[0]["station_name"],
+                "first_level": out[0]["level"],
+                "released_at": out[0]["released_at"],
+                "highest_level": highest["level"],
+                "highest_released_at": highest["released_at"],
+                "highest_released_by": [one["display_name"] for one in highest["approvals"]],
+                "all_clear_at": out[-1]["released_at"] if out[-1]["all_clear"] else None,
+                "n_people": max(v["n_people"] for v in said),
+                "first_home_wet_at": wet.isoformat() if wet else None,
+                "lead_min": round((wet - first).total_seconds() / 60) if wet else None,
+            }
+        )
     return sorted(rows, key=lambda row: str(row["released_at"]))
 
 
@@ -295,6 +316,8 @@ async def prepare(services: Services, world: World) -> tuple[Loaded, dict[str, A
     """Loads the world, prices the fleet, makes the two accounts; gives keys, the quote and passwords."""
     conn = await connect_worker_async(services.urls.worker)
     try:
+        # The scenario's time holds from the first moment: to a process that met the wall's, all would be long past.
+        await start_scenario(conn, at=world.starts_at, speed=1.0)
         loaded = await load(conn, world, home=services.home)
         quote = await _quote(conn, world, loaded)
     finally:

@@ -1,1 +1,1 @@
-"""A file per noun."""
+"""A file per noun: requests to use cases, results to JSON. Nothing is decided here."""

@@ -4,8 +4,8 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import BaseModel
 
+from alerts.answer import mark_handled
 from api import repository
 from api.cursors import read_cursor, write_cursor
 from api.deps import Context, needs
@@ -42,7 +42,10 @@ async def answers(
 async def handled(answer_id: UUID, ctx: Annotated[Context, needs("handle", "answer")]) -> Response:
     """Marks an answer as taken care of; the first to do so stays named."""
 
-    async def act(conn: repository.Connection) -> BaseModel:
-        return Handled()
+    async def act(conn: repository.Connection) -> Handled:
+        at, who = await mark_handled(
+            conn, answer_id=answer_id, principal_id=ctx.principal_id, now=await repository.now(conn)
+        )
+        return Handled(answer_id=answer_id, handled_at=at, handled_by=await repository.display_name(conn, who))
 
     return await ctx.once(act)

@@ -15,6 +15,7 @@ from api.schemas.exposure import (
     CellCollection,
     CellFeature,
     CellProperties,
+    FeedOut,
     LocationCollection,
     LocationFeature,
     LocationProperties,
@@ -40,6 +41,7 @@ async def overview(ctx: Annotated[Context, needs("read", "overview")]) -> Overvi
         source=source,
         exposed_tiv=row["exposed_tiv"],
         currency=row["currency"],
+        exposed_by_currency=row["exposed_by_currency"],
         n_locations=row["n_locations"],
         n_policies=row["n_policies"],
         unknown_tiv=row["unknown_tiv"],
@@ -51,6 +53,7 @@ async def overview(ctx: Annotated[Context, needs("read", "overview")]) -> Overvi
         n_help_open=row["n_help_open"],
         n_stations=StationCounts(**row["n_stations"]),
         messages_stored=row["messages_stored"],
+        feeds=[FeedOut(**feed) for feed in row["feeds"]],
         sending_paused=row["sending_paused"],
     )
 

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-
 from api import repository
 from api.deps import Context, needs
 from api.routing import noun

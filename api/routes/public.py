@@ -1,13 +1,14 @@
 """What a policyholder's phone reads and sends. The signed link of the message says who it is; nobody signs in."""
 
-import json
 from typing import Annotated
 
 import shapely
-from fastapi import Query
+from fastapi import Header, Query
 
+from alerts.answer import give_answer
 from api import repository
 from api.deps import Context, needs
+from api.languages import LANGUAGES
 from api.push import check_endpoint, check_keys
 from api.routing import noun
 from api.schemas.public import (
@@ -32,12 +33,7 @@ router = noun("phone")
 _ACT = problems(401, 404, 408, 409, 413)
 #: The signed link's token where no Authorization header can be set.
 Token = Annotated[str | None, Query(alias="t", max_length=2000, description="Signed link token, instead of Bearer.")]
-_MAX_DETAIL_BYTES = 8 * 1024
 _MAX_DEVICES = 20
-
-
-class TooMuchDetail(InvalidInput):
-    """detail: at most 8 KiB."""
 
 
 class TooManyDevices(InvalidInput):
@@ -49,8 +45,18 @@ class EndpointTaken(Conflict):
 
 
 @router.get("/public/now", responses=problems(401))
-async def public_now(ctx: Annotated[Context, needs("read", "own-situation")], t: Token = None) -> PublicNow:
+async def public_now(
+    ctx: Annotated[Context, needs("read", "own-situation")],
+    t: Token = None,
+    language: Annotated[
+        str | None, Query(max_length=35, description="Of the texts, where the person chose one on this phone.")
+    ] = None,
+    accept_language: Annotated[
+        str | None, Header(description="The same, as one bare tag; what a browser sends by itself is not a choice.")
+    ] = None,
+) -> PublicNow:
     """Warnings, the way out and safe zones of this household."""
+    chosen = language or (accept_language if accept_language in LANGUAGES else None)
     async with ctx.transaction() as conn:
         now = await repository.now(conn)
         person = await repository.person(conn, ctx.policyholder_id)
@@ -93,7 +99,7 @@ async def public_now(ctx: Annotated[Context, needs("read", "own-situation")], t:
         state_reason=reason,
         checked_at=now,
         home=None if home is None else list(home),
-        warnings=[_warning(row, person["language"]) for row in mine],
+        warnings=[_warning(row, chosen or person["language"]) for row in mine],
         route=None if route is None else _route(route),
         safe_zones=[PublicSafeZone(**zone) for zone in zones or []],
         channels=[
@@ -143,6 +149,7 @@ def _route(row: repository.Row) -> PublicRoute:
         status=row["status"],
         safe_zone=zone,
         leave_by=row["leave_by"],
+        last_way_out=row["last_way_out"],
         travel_s=row["travel_s"],
         distance_m=row["distance_m"],
         inside_m=row["inside_m"],
@@ -158,9 +165,18 @@ async def public_answer(
     body: AnswerIn, ctx: Annotated[Context, needs("give", "own-answer")], t: Token = None
 ) -> AnswerRecorded:
     """Keeps an answer; the same idempotency key gives the first answer again."""
-    if len(json.dumps(body.detail).encode()) > _MAX_DETAIL_BYTES:
-        raise TooMuchDetail
-    return AnswerRecorded()
+    async with ctx.transaction() as conn:
+        kept = await give_answer(
+            conn,
+            tenant_id=ctx.tenant_id,
+            policyholder_id=ctx.policyholder_id,
+            warning_id=body.warning_id,
+            kind=body.kind,
+            detail=body.detail,
+            idempotency_key=body.idempotency_key,
+            now=await repository.now(conn),
+        )
+    return AnswerRecorded(answer_id=kept.answer_id, kind=body.kind, received_at=kept.answered_at)
 
 
 @router.post("/public/receipts", status_code=201, responses=_ACT)

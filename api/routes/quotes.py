@@ -1,10 +1,10 @@
 """Quotes: reading and issuing."""
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import BaseModel
 
 from api import repository
 from api.cursors import read_cursor, write_cursor
@@ -12,9 +12,15 @@ from api.deps import Context, needs
 from api.routing import noun
 from api.schemas.quote import QuoteOut, QuotePage, QuoteRequest, QuoteSummary
 from api.schemas.responses import ACT, READ, READ_ONE
-from core.errors import NotFound
+from core.errors import NotFound, Unavailable
 
 router = noun("quotes")
+
+_PRICING_WAIT_S: Final = 10.0
+
+
+class Busy(Unavailable):
+    """Other quotes are being priced; try again in a moment."""
 
 
 @router.get("/quotes", responses=READ)
@@ -48,8 +54,20 @@ async def quote(quote_id: UUID, ctx: Annotated[Context, needs("read", "quote")])
 @router.post("/quotes", status_code=201, responses=ACT, response_model=QuoteOut)
 async def issue(body: QuoteRequest, ctx: Annotated[Context, needs("issue", "quote")]) -> Response:
     """Prices a submission and stores the quote; the same submission gives the stored quote again."""
+    from itops import underwrite  # brings scipy, which nothing else here needs
 
-    async def act(conn: repository.Connection) -> BaseModel:
-        return QuoteOut()
+    async def act(conn: repository.Connection) -> QuoteOut:
+        priced = await asyncio.to_thread(underwrite.price_request, body.submission, body.fleet_csv, body.incidents_csv)
+        stored = await underwrite.issue_quote(conn, priced, tenant_id=ctx.tenant_id, now=await repository.now(conn))
+        row = await repository.find_quote(conn, stored.quote_id)
+        assert row is not None  # stored in this transaction, or before it
+        return QuoteOut(**row)
 
-    return await ctx.once(act, status=201)
+    try:
+        await asyncio.wait_for(ctx.services.pricing.acquire(), _PRICING_WAIT_S)
+    except TimeoutError:
+        raise Busy(retry_after_s=_PRICING_WAIT_S) from None
+    try:
+        return await ctx.once(act, status=201)
+    finally:
+        ctx.services.pricing.release()

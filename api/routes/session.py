@@ -38,6 +38,7 @@ async def sign_in(body: Login, ctx: Annotated[Context, needs("open", "session")]
 async def sign_out(ctx: Annotated[Context, needs("close", "session")], response: Response) -> None:
     """Ends this session at once."""
     await ctx.services.authenticator.sign_out(ctx.request)
+    ctx.services.hub.end_session(ctx.request.cookies.get(COOKIE))
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
 
 

@@ -6,14 +6,13 @@ from fastapi import Response
 
 from api import repository
 from api.deps import Context, needs
+from api.languages import LANGUAGES
 from api.routing import noun
 from api.schemas.responses import problems
 from api.schemas.ui import Basemap, Health, PartState, Ready, UiConfig
 from api.version import VERSION
 
 router = noun("installation")
-
-LANGUAGES = ["en", "zh"]
 
 
 def basemap_of(setting: str) -> Basemap:
@@ -40,7 +39,7 @@ async def ui_config(ctx: Annotated[Context, needs("read", "ui-config")]) -> UiCo
         basemap=basemap,
         attribution="Natural Earth" if basemap.kind == "bundled" else ctx.settings.basemap_attribution,
         bounds=bounds,
-        languages=LANGUAGES,
+        languages=list(LANGUAGES),
         vapid_public_key=ctx.services.vapid_public_key,
     )
 

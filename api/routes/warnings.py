@@ -1,19 +1,24 @@
 """Warnings: reading, releasing, rejecting, stopping."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import BaseModel
 
+from alerts import release
+from alerts.cap import of_alert, to_xml
+from alerts.repository import read_warning
 from api import repository
 from api.cursors import read_cursor, write_cursor
 from api.deps import Context, needs
 from api.routing import noun
-from api.schemas.responses import ACT, READ, READ_ONE
+from api.schemas.responses import ACT, READ, READ_ONE, problems
 from api.schemas.warning import (
     Approve,
     Approved,
+    DecisionOut,
     Pause,
     Reject,
     Rejected,
@@ -25,9 +30,13 @@ from api.schemas.warning import (
     WarningVersion,
 )
 from api.show import area_json
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
 
 router = noun("warnings")
+
+
+class NotReleased(Conflict):
+    """This version was not released, so there is no message."""
 
 
 @router.get("/warnings", responses=READ)
@@ -68,18 +77,27 @@ async def warning(warning_id: UUID, ctx: Annotated[Context, needs("read", "warni
         )
         for row in versions
     ]
-    return WarningOut(warning_id=warning_id, as_of=now, versions=shown, decisions=decisions)
+    return WarningOut(
+        warning_id=warning_id, as_of=now, versions=shown, decisions=[DecisionOut(**row) for row in decisions]
+    )
 
 
 @router.get(
     "/warnings/{warning_id}/{version}/cap.xml",
     response_class=Response,
-    responses={**READ_ONE, 200: {"content": {"application/cap+xml": {}}, "description": "A CAP 1.2 message."}},
+    responses={
+        **problems(401, 403, 404, 409),
+        200: {"content": {"application/cap+xml": {}}, "description": "A CAP 1.2 message."},
+    },
 )
 async def cap(warning_id: UUID, version: int, ctx: Annotated[Context, needs("read", "warning")]) -> Response:
-    """The CAP 1.2 message of one version."""
-    xml = await repository.cap_xml(ctx, warning_id, version)
-    return Response(xml, media_type="application/cap+xml")
+    """The CAP 1.2 message of one version that was released; 409 for a draft, which must never pass for a warning."""
+    async with ctx.transaction() as conn:
+        stored = await read_warning(conn, warning_id, version)
+    if stored.released_at is None:
+        raise NotReleased
+    message = of_alert(stored.alert, sender_name=stored.tenant_name)
+    return Response(to_xml(message), media_type="application/cap+xml")
 
 
 @router.post("/warnings/{warning_id}/{version}/approve", responses=ACT, response_model=Approved)
@@ -88,8 +106,16 @@ async def approve(
 ) -> Response:
     """Approves exactly the content one has read; the last approval that is needed releases it."""
 
-    async def act(conn: repository.Connection) -> BaseModel:
-        return Approved()
+    async def act(conn: repository.Connection) -> Approved:
+        done = await release.approve(
+            conn,
+            principal_id=ctx.principal_id,
+            warning_id=warning_id,
+            version=version,
+            content_sha256=bytes.fromhex(body.content_sha256),
+            now=await repository.now(conn),
+        )
+        return Approved(**asdict(done))
 
     return await ctx.once(act)
 
@@ -100,8 +126,16 @@ async def reject(
 ) -> Response:
     """Rejects a draft, with the reason that the log keeps."""
 
-    async def act(conn: repository.Connection) -> BaseModel:
-        return Rejected()
+    async def act(conn: repository.Connection) -> Rejected:
+        await release.reject(
+            conn,
+            principal_id=ctx.principal_id,
+            warning_id=warning_id,
+            version=version,
+            reason=body.reason,
+            now=await repository.now(conn),
+        )
+        return Rejected(warning_id=warning_id, version=version, state="rejected")
 
     return await ctx.once(act)
 
@@ -116,18 +150,26 @@ async def sending(ctx: Annotated[Context, needs("read", "warning")]) -> list[Sen
 @router.post("/sending/pause", responses=ACT, response_model=SendingState)
 async def pause(body: Pause, ctx: Annotated[Context, needs("pause", "sending")]) -> Response:
     """Stops sending at once; one person is enough."""
-
-    async def act(conn: repository.Connection) -> BaseModel:
-        return SendingState()
-
-    return await ctx.once(act)
+    return await _stop_or_go_on(release.pause, body, ctx)
 
 
 @router.post("/sending/resume", responses=ACT, response_model=SendingState)
 async def resume(body: Pause, ctx: Annotated[Context, needs("resume", "sending")]) -> Response:
-    """Asks to send again; it takes a second person who asks too."""
+    """Asks to send again; it takes a second person who asks too. 404 where nothing is stopped."""
+    return await _stop_or_go_on(release.resume, body, ctx)
 
-    async def act(conn: repository.Connection) -> BaseModel:
-        return SendingState()
 
-    return await ctx.once(act)
+async def _stop_or_go_on(verb: Callable[..., Awaitable[release.Pause]], body: Pause, ctx: Context) -> Response:
+    async def act(conn: repository.Connection) -> SendingState:
+        done = await verb(
+            conn,
+            principal_id=ctx.principal_id,
+            tenant_id=ctx.tenant_id,
+            scope=body.scope,
+            warning_id=body.warning_id,
+            now=await repository.now(conn),
+        )
+        return SendingState(**asdict(done), needs_second_person=done.needs_second_person)
+
+    # A stop of everybody's sending is no tenant's row.
+    return await ctx.once(act, as_system=body.scope == "all")

@@ -33,7 +33,8 @@ class RouteProperties(Out):
     safe_zone_names: dict[str, str] | None
     travel_s: float | None
     distance_m: float | None
-    leave_by: datetime | None = Field(description="None: nothing on the way is forecast to close.")
+    leave_by: datetime | None = Field(description="By when this route must be begun; none: nothing on it closes.")
+    last_way_out: datetime | None = Field(description="When the last way by any road closes; none: never.")
     inside_m: float = Field(description="Metres of the way inside the hazard.")
     reason: str
 

@@ -76,6 +76,16 @@ class NumberSource(Out):
     n_portfolios: int
 
 
+class FeedOut(Out):
+    """What brings readings in: the broker, or the tenant's stations as a whole."""
+
+    feed: Literal["broker", "stations"]
+    state: Literal["up", "down"]
+    since: datetime
+    n_stations: int
+    detail: str
+
+
 class Overview(Out):
     """The console's numbers. Null means unknown, never zero."""
 
@@ -83,6 +93,7 @@ class Overview(Out):
     source: NumberSource | None = Field(description="The newest assessment; none: there is none yet.")
     exposed_tiv: Decimal | None
     currency: str | None = Field(description="None where there is no assessment, or portfolios differ in currency.")
+    exposed_by_currency: dict[str, Decimal] = Field(description="Every currency that locations inside are insured in.")
     n_locations: int | None
     n_policies: int | None
     unknown_tiv: Decimal | None
@@ -94,6 +105,7 @@ class Overview(Out):
     n_help_open: int = Field(description="Calls for help that nobody has marked as handled.")
     n_stations: StationCounts
     messages_stored: int | None = Field(description="Readings stored; null where the count is not known.")
+    feeds: list[FeedOut] = Field(description="Where one is down, what its stations say is not known.")
     sending_paused: bool
 
 

@@ -6,10 +6,9 @@ from api.schemas.common import Out
 
 
 class PayloadProblem(Out):
-    """A payload that was quarantined, and why."""
+    """A reading that was quarantined, and why."""
 
-    index: int = Field(description="Which payload of the request, from 0.")
-    reason: str
+    reason: str = Field(examples=["conflict"])
     detail: str
 
 

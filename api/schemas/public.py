@@ -45,7 +45,8 @@ class PublicRoute(Out):
 
     status: RouteStatus
     safe_zone: PublicSafeZone | None
-    leave_by: datetime | None = Field(description="None: nothing on the way is forecast to close.")
+    leave_by: datetime | None = Field(description="By when this route must be begun; none: nothing on it closes.")
+    last_way_out: datetime | None = Field(description="When the last way by any road closes; none: never.")
     travel_s: float | None
     distance_m: float | None
     inside_m: float

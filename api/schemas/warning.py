@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.schemas.common import Area, In, Level, Out
 
@@ -148,9 +148,18 @@ class Rejected(Out):
 
 
 class Pause(In):
-    """What to stop. `tenant` stops everything of one's own organisation."""
+    """What to stop, or to send again. Scope `all` takes an operator, the others an approver."""
 
-    warning_id: UUID | None = Field(default=None, description="Only this warning; none: all of the tenant's.")
+    scope: Literal["tenant", "warning", "all"] = Field(
+        default="tenant", description="`tenant`: one's own organisation."
+    )
+    warning_id: UUID | None = Field(default=None, description="For scope `warning`.")
+
+    @model_validator(mode="after")
+    def _names_its_warning(self) -> "Pause":
+        if (self.scope == "warning") != (self.warning_id is not None):
+            raise ValueError("warning_id goes with scope 'warning', and only with it")
+        return self
 
 
 class SendingState(Out):

@@ -88,7 +88,7 @@ SELECT 1 AS found FROM policyholder WHERE policyholder_id = %(policyholder_id)s;
 SELECT pg_try_advisory_xact_lock(hashtextextended(%(key)s, 1869771621)) AS held;
 
 -- name: find_idempotent
-SELECT body_sha256, status, body FROM idempotency WHERE key = %(key)s;
+SELECT body_sha256, status, body FROM idempotency WHERE tenant_id = %(tenant_id)s AND key = %(key)s;
 
 -- name: insert_idempotent
 INSERT INTO idempotency (tenant_id, key, body_sha256, status, body)

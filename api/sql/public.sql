@@ -8,10 +8,10 @@ LEFT JOIN location AS l ON l.location_id = h.location_id
 WHERE h.policyholder_id = %(policyholder_id)s;
 
 -- name: person_warnings
--- Warnings that stand. `mine`: a delivery of any version names this person; the area decides for the others.
+-- Warnings that stand. `mine`: any version is for this person; the area decides for the others.
 SELECT w.warning_id, w.version, w.level, w.all_clear, w.texts, w.area, w.area_desc, w.sent_at, w.expires_at, w.sender,
        d.delivery_id,
-       EXISTS (SELECT FROM delivery AS x
+       EXISTS (SELECT FROM warning_recipient AS x
                WHERE x.warning_id = w.warning_id AND x.policyholder_id = %(policyholder_id)s) AS mine,
        (SELECT a.kind FROM answer AS a
         WHERE a.warning_id = w.warning_id AND a.policyholder_id = %(policyholder_id)s
@@ -38,7 +38,7 @@ WHERE r.effective_from <= %(now)s AND (r.effective_to IS NULL OR r.effective_to 
 ORDER BY r.rule_id, r.version DESC;
 
 -- name: person_route
-SELECT r.status, r.travel_s, r.distance_m, r.leave_by, r.inside_m, r.reason, r.geometry, p.computed_at,
+SELECT r.status, r.travel_s, r.distance_m, r.leave_by, r.last_way_out, r.inside_m, r.reason, r.geometry, p.computed_at,
        f.geometry AS footprint, z.safe_zone_id, z.names, z.lon, z.lat, z.opens_at
 FROM household_route AS r
 JOIN evacuation_plan AS p ON p.evacuation_plan_id = r.evacuation_plan_id
@@ -67,7 +67,8 @@ WHERE c.policyholder_id = %(policyholder_id)s AND c.withdrawn_at IS NULL
 ORDER BY c.rank, c.channel, c.contact_point_id;
 
 -- name: is_paused
-SELECT EXISTS (SELECT FROM sending_pause) AS paused;
+-- Of everything or of the tenant; that one warning is stopped does not concern everybody.
+SELECT EXISTS (SELECT FROM sending_pause WHERE scope = 'all' OR scope LIKE 'tenant:%%') AS paused;
 
 -- name: delivery_of
 SELECT delivery_id FROM delivery WHERE delivery_id = %(delivery_id)s AND policyholder_id = %(policyholder_id)s;

@@ -124,6 +124,18 @@ WITH newest AS (
     ORDER BY a.policyholder_id, a.answered_at DESC, a.answer_id DESC
 )
 SELECT exposure.*,
+       (SELECT coalesce(jsonb_object_agg(m.currency, m.tiv::text), '{}')
+        FROM (SELECT c.currency, sum(c.tiv) AS tiv
+              FROM assessment AS a
+              JOIN newest AS n ON n.footprint_id = a.footprint_id
+              CROSS JOIN LATERAL (
+                  SELECT k AS currency, (v ->> 'exposed_tiv')::numeric AS tiv FROM jsonb_each(a.by_currency) AS e (k, v)
+                  UNION ALL
+                  SELECT a.currency, a.exposed_tiv WHERE a.by_currency = '{}') AS c
+              GROUP BY c.currency) AS m) AS exposed_by_currency,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('feed', split_part(feed, ':', 1), 'state', state, 'since', since,
+                   'n_stations', n_stations, 'detail', detail) ORDER BY feed), '[]')
+        FROM feed_state) AS feeds,
        (SELECT count(*) FROM live WHERE NOT all_clear) AS n_warnings_live,
        (SELECT count(*) FROM warning WHERE state = 'draft') AS n_drafts_waiting,
        (SELECT count(*) FROM warned) AS n_people_warned,
@@ -201,7 +213,7 @@ WITH plan AS (
     LIMIT 1
 )
 SELECT r.household_id, r.status, r.safe_zone_id, z.names AS safe_zone_names, r.travel_s, r.distance_m, r.leave_by,
-       r.inside_m, r.reason, r.geometry
+       r.last_way_out, r.inside_m, r.reason, r.geometry
 FROM household_route AS r
 JOIN plan ON plan.evacuation_plan_id = r.evacuation_plan_id
 LEFT JOIN safe_zone AS z ON z.safe_zone_id = r.safe_zone_id

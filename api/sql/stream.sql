@@ -2,7 +2,7 @@
 
 -- name: take_sequencer
 -- True for the one process whose connection numbers the stream's events; the lock ends with the connection.
-SELECT pg_try_advisory_lock(7465637369, 1) AS taken;
+SELECT pg_try_advisory_lock(7463002) AS taken;
 
 -- name: stream_edges
 SELECT coalesce((SELECT min(stream_id) FROM stream_event), h.stream_id + 1) AS oldest, h.stream_id AS newest

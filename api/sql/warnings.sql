@@ -15,6 +15,7 @@ WITH chosen AS (
 )
 SELECT p.warning_id, p.version, p.level, p.all_clear, p.state, p.status, p.msg_type, p.reason, p.identifier, p.sender,
        p.area_desc, p.texts, p.n_people, p.sent_at, p.onset_at, p.expires_at, p.drafted_at, p.released_at, p.exercise,
+       p.approvals_needed AS n_approvals_needed, p.n_unreachable, p.held, p.event,
        (SELECT count(*) FROM approval AS a
         WHERE a.warning_id = p.warning_id AND a.version = p.version AND a.content_sha256 = p.content_sha256)
            AS n_approvals,
@@ -30,6 +31,7 @@ ORDER BY p.drafted_at DESC, p.warning_id DESC;
 -- name: warning_versions
 SELECT w.warning_id, w.version, w.level, w.all_clear, w.state, w.status, w.msg_type, w.reason, w.identifier, w.sender,
        w.area_desc, w.texts, w.n_people, w.sent_at, w.onset_at, w.expires_at, w.drafted_at, w.released_at, w.exercise,
+       w.approvals_needed AS n_approvals_needed, w.n_unreachable, w.held, w.event,
        w.content_sha256, w.references_ AS references, w.area, s.code AS station_code, s.name AS station_name,
        coalesce(a.approvals, '[]') AS approvals, coalesce(a.n, 0) AS n_approvals,
        coalesce(d.deliveries, '[]') AS deliveries, coalesce(c.receipts, '{}') AS receipts,
@@ -60,13 +62,12 @@ LEFT JOIN LATERAL (
 ) AS c ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(language, n) AS languages
-    FROM (SELECT h.language, count(DISTINCT h.policyholder_id) AS n
-          FROM delivery AS x JOIN policyholder AS h ON h.policyholder_id = x.policyholder_id
-          WHERE x.warning_id = w.warning_id AND x.version = w.version GROUP BY h.language) AS counted
+    FROM (SELECT language, count(DISTINCT policyholder_id) AS n FROM warning_recipient
+          WHERE warning_id = w.warning_id AND version = w.version GROUP BY language) AS counted
 ) AS g ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(channel, n) AS channels
-    FROM (SELECT channel, count(DISTINCT policyholder_id) AS n FROM delivery
+    FROM (SELECT channel, count(DISTINCT policyholder_id) AS n FROM warning_recipient
           WHERE warning_id = w.warning_id AND version = w.version GROUP BY channel) AS counted
 ) AS k ON true
 WHERE w.warning_id = %(warning_id)s
@@ -99,15 +100,8 @@ WHERE (%(kind)s::text IS NULL OR a.kind = %(kind)s)
 ORDER BY a.answered_at DESC, a.answer_id DESC
 LIMIT %(limit)s;
 
--- name: handle_answer
--- The first to handle it stays named.
-WITH handled AS (
-    UPDATE answer SET handled_at = coalesce(handled_at, %(now)s), handled_by = coalesce(handled_by, %(principal_id)s)
-    WHERE answer_id = %(answer_id)s
-    RETURNING answer_id, handled_at, handled_by
-)
-SELECT h.answer_id, h.handled_at, p.display_name AS handled_by
-FROM handled AS h JOIN principal AS p ON p.principal_id = h.handled_by;
+-- name: display_name
+SELECT display_name FROM principal WHERE principal_id = %(principal_id)s;
 
 -- name: quotes
 SELECT quote_id, premium, currency, as_of, exposure_from, exposure_to, model_version,

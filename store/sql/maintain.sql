@@ -13,7 +13,8 @@ DELETE FROM idempotency WHERE created_at < %(before)s;
 
 -- name: health
 -- Sizes and backlogs; work counts as due when it is neither put off nor leased.
-SELECT pg_database_size(current_database()) AS database_bytes,
+-- pg_database_size would need CONNECT, which the role shared by all of a cluster's databases must not have.
+SELECT (SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind IN ('r', 'm')) AS database_bytes,
        (SELECT count(*) FROM rollup_dirty) AS rollup_backlog,
        (SELECT jsonb_object_agg(consumer, n) FROM (
            SELECT consumer, count(*) AS n FROM outbox WHERE dead_at IS NULL GROUP BY consumer) AS waiting) AS outbox_waiting,

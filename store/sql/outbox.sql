@@ -82,10 +82,14 @@ UPDATE outbox SET dead_at = NULL, attempts = 0, available_at = clock_timestamp()
 WHERE outbox_id = %(outbox_id)s AND dead_at IS NOT NULL
 RETURNING consumer;
 
--- name: sequence
+-- name: sequence_lock
 -- Holding the head row keeps every other sequencer out until this one has committed, so that ids appear in order.
+SELECT stream_id FROM stream_head FOR UPDATE;
+
+-- name: sequence
+-- After `sequence_lock`, in the same transaction and with a younger snapshot.
 WITH head AS (
-    SELECT stream_id FROM stream_head FOR UPDATE
+    SELECT stream_id FROM stream_head
 ), taken AS (
     DELETE FROM outbox
     WHERE outbox_id IN (

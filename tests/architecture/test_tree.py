@@ -114,7 +114,7 @@ def test_no_dependency_installs_a_package_of_our_names() -> None:
             "a package registry's address",
             r"pypi\.org/simple|pythonhosted\.org|registry\.npmjs\.org|--(?:extra-)?index-url",
         ),
-        ("unfinished work", r"\b(?:TODO|FIXME|XXX|HACK)\b"),
+        ("unfinished work", r"\b(?:TODO|FIXME|HACK)\b|(?<!['\"])\bXXX\b(?!['\"])"),
         ("a merge that was not resolved", r"(?m)^(?:<{7}|>{7}|={7})(?: |$)"),
     ],
 )

@@ -124,7 +124,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
             installation_name="Ar Valley drill",
             exercise=True,
             version="0.1.0",
-            basemap=ui.Basemap(kind="bundled"),
+            basemap=ui.Basemap(kind="pmtiles", url="/basemap.pmtiles") if world.basemap else ui.Basemap(kind="bundled"),
             attribution="Natural Earth",
             bounds=[LON - 0.125, LAT - 0.075, LON + 0.125, LAT + 0.085],
             languages=["en", "zh"],
@@ -133,6 +133,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
 
     @app.get("/v1/overview")
     async def overview() -> ex.Overview:
+        state = "down" if world.broker_down else "up"
+        feeds = [ex.FeedOut(feed="broker", state=state, since=at(170), n_stations=6, detail="")]
         if world.empty:
             return ex.Overview(
                 as_of=world.now(),
@@ -142,6 +144,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
                 n_locations=None,
                 n_policies=None,
                 unknown_tiv=None,
+                exposed_by_currency={},
+                feeds=[],
                 n_unknown=None,
                 n_warnings_live=0,
                 n_drafts_waiting=0,
@@ -170,6 +174,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
             n_locations=1847,
             n_policies=1620,
             unknown_tiv="8100000",
+            exposed_by_currency={"LKR": "1284600000.00"},
+            feeds=feeds,
             n_unknown=23,
             n_warnings_live=2 if not world.released else 3,
             n_drafts_waiting=0 if world.released or world.rejected else 1,
@@ -361,6 +367,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
                         travel_s=600,
                         distance_m=4200,
                         leave_by=at(230),
+                        last_way_out=at(260),
                         inside_m=120 if i == 4 else 0,
                         reason="",
                     ),
@@ -492,6 +499,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
 
     @app.get("/{name:path}")
     async def file(name: str) -> Response:
+        if name == "basemap.pmtiles" and world.basemap is not None:
+            return FileResponse(world.basemap)
         wanted = static / {"": "index.html", "me": "me.html"}.get(name, name)
         types = {".mjs": "text/javascript", ".js": "text/javascript", ".webmanifest": "application/manifest+json"}
         if not wanted.is_file():

@@ -47,7 +47,7 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
                 answered=None,
             )
         ]
-        leave = world.now() + timedelta(minutes=34)
+        leave = world.now() + timedelta(minutes=world.leave_in_min)
         body = pu.PublicNow(
             name="Amara",
             language="en",
@@ -58,12 +58,13 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
             home=route(1)[0],
             warnings=warnings if warned else [],
             route=pu.PublicRoute(
-                status="clear",
+                status=world.route_status,
                 safe_zone=zones[1],
                 leave_by=leave,
+                last_way_out=leave + timedelta(minutes=40),
                 travel_s=780,
                 distance_m=4350,
-                inside_m=0,
+                inside_m=110,
                 reason="",
                 geometry={"type": "LineString", "coordinates": route(1)},
                 checked_at=at(182),

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from alerts import payload
+from alerts.alert import Alert, Text
+from alerts.level import Level
 from tests.e2e import driver
 from tests.e2e.stub import Server
 from tests.e2e.stub_phone import TOKEN
-from tests.e2e.world import HASH, key
+from tests.e2e.world import HASH, at, key, route, valley
 
 pytestmark = pytest.mark.browser
 
@@ -85,6 +89,27 @@ def test_map_draws_stations_cells_footprint_and_routes(console_context: BrowserC
     assert page.evaluate(bare) is True
 
 
+def test_another_base_map_is_read_in_parts_from_our_own_origin(
+    console_context: BrowserContext, stub: Server, shared_data: Path
+) -> None:
+    stub.world.basemap = shared_data / "map" / "world.pmtiles"
+    if not stub.world.basemap.is_file():
+        pytest.skip("map/world.pmtiles is not in the real data")
+    watch = driver.open_page(console_context)
+    sizes: list[int] = []
+    watch.page.on(
+        "response",
+        lambda answer: sizes.append(int(answer.headers["content-length"])) if "basemap.pmtiles" in answer.url else None,
+    )
+    driver.sign_in(watch.page, stub.url, "approver", "right")
+    driver.wait_for_map(watch.page)
+    assert sizes
+    assert sum(sizes) < stub.world.basemap.stat().st_size / 4, "the file is read in parts"
+    assert watch.off_origin(stub.url) == []
+    assert watch.violations == []
+    assert watch.errors == []
+
+
 def test_approval_sends_the_hash_that_was_read(console_context: BrowserContext, stub: Server) -> None:
     page = signed_in(console_context, stub).page
     with page.expect_request("**/approve") as asked:
@@ -123,8 +148,8 @@ def test_stream_resumes_after_the_last_event_when_the_server_comes_back(
 ) -> None:
     page = signed_in(console_context, stub).page
     driver.until(lambda: len(stub.world.last_event_ids) == 1, page)
-    stub.world.emit("observations_stored", {})
-    page.wait_for_timeout(500)
+    with page.expect_response("**/v1/stations"):
+        stub.world.emit("observations_stored", {})
     stub.stop()
     page.wait_for_selector(".banner.offline", timeout=20_000)
     expect(page.locator("[data-action=approve]")).to_be_disabled()
@@ -145,6 +170,12 @@ def test_nothing_known_is_shown_as_unknown_not_as_zero(console_context: BrowserC
     assert driver.number(page, "policies") == "unknown"
     expect(page.get_by_text("No warning is out and none waits.")).to_be_visible()
     expect(page.get_by_text("No station is registered yet.")).to_be_visible()
+
+
+def test_a_broker_that_is_away_is_said_at_the_top(console_context: BrowserContext, stub: Server) -> None:
+    stub.world.broker_down = True
+    page = signed_in(console_context, stub).page
+    expect(page.locator("[data-feed=broker]")).to_contain_text("What 6 stations say is not known.")
 
 
 def test_a_part_that_fails_says_so_with_its_request_and_can_be_tried_again(
@@ -245,6 +276,26 @@ def test_phone_shows_level_instruction_way_and_leave_by(phone_context: BrowserCo
     assert watch.violations == []
 
 
+def test_phone_says_when_the_time_to_leave_has_passed(phone_context: BrowserContext, stub: Server) -> None:
+    page = phone_context.new_page()
+    stub.world.leave_in_min = -5
+    driver.open_phone(page, stub.url, TOKEN)
+    expect(page.locator("[data-leave-by]")).to_contain_text("Another road may be open until")
+    stub.world.leave_in_min = -90
+    expect(page.locator("[data-leave-by]")).to_contain_text("Go as high as you can", timeout=15_000)
+    expect(page.get_by_text("Go to: North School")).to_have_count(0)
+
+
+def test_a_way_through_the_hazard_is_begun_at_once_and_says_so(phone_context: BrowserContext, stub: Server) -> None:
+    stub.world.route_status, stub.world.leave_in_min = "through-hazard", -20
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    way = page.locator("[data-route=through-hazard]")
+    expect(way).to_contain_text("Leave now")
+    expect(way).to_contain_text("Part of this way (110 m) lies in the danger.")
+    expect(way).to_contain_text("Go to: North School")
+
+
 def test_help_on_the_phone_reaches_the_console_and_is_handled_there(
     phone_context: BrowserContext, console_context: BrowserContext, stub: Server
 ) -> None:
@@ -307,13 +358,14 @@ def test_a_link_that_is_not_valid_shows_nothing_of_anybody(phone_context: Browse
     assert "Millbridge" not in page.inner_text("body")
 
 
-def test_push_shows_its_own_words_and_wakes_the_page(phone_context: BrowserContext, stub: Server) -> None:
+def test_push_alone_brings_the_warning_when_the_server_cannot_be_reached(
+    phone_context: BrowserContext, stub: Server
+) -> None:
     phone_context.grant_permissions(["notifications"], origin=stub.url)
     stub.world.phone_state = "no_warning"
     page = phone_context.new_page()
     driver.open_phone(page, stub.url, TOKEN)
     driver.wait_for_service_worker(page)
-    stub.world.phone_state = "warning"
     cdp = phone_context.new_cdp_session(page)
     registrations: list[str] = []
     cdp.on(
@@ -322,11 +374,43 @@ def test_push_shows_its_own_words_and_wakes_the_page(phone_context: BrowserConte
     )
     cdp.send("ServiceWorker.enable")
     driver.until(lambda: bool(registrations), page)
-    data = '{"headline": "Flood at Millbridge: leave now", "instruction": "Go to North School.", "level": "red"}'
+    stub.stop()
+    alert = Alert(
+        warning_id=key("red"),
+        version=1,
+        tenant_id=key("tenant"),
+        rule_id=None,
+        level=Level.RED,
+        msg_type="Alert",
+        all_clear=False,
+        reason="level_reached",
+        status="Exercise",
+        exercise=True,
+        identifier="tocsin-red-1",
+        sender="flood-desk@example.org",
+        sent_at=at(184),
+        expires_at=at(600),
+        area=shapely.Polygon(valley(0.02)),
+        area_desc={"en": "Millbridge"},
+        texts={},
+    )
+    text = Text(headline="Flood at Millbridge: leave now", description="", instruction="Go to North School.")
+    told = payload.build(
+        alert,
+        text,
+        language="en",
+        delivery_id=key("delivery"),
+        url=f"{stub.url}/now#t={TOKEN}",
+        way_out=payload.WayOut(status="clear", leave_by=at(240), line=shapely.LineString(route(1))),
+        safe_zones=[],
+    )
+    data = payload.to_push(told, shapely.LineString(route(1)), 3000).decode()
     cdp.send("ServiceWorker.deliverPushMessage", {"origin": stub.url, "registrationId": registrations[0], "data": data})
-    driver.wait_for_phone_level(page, "red", 4)
+    driver.wait_for_phone_level(page, "red", 15)
+    expect(page.locator("[data-leave-by]")).to_be_visible()
+    expect(page.locator("svg.sketch path.way")).to_have_attribute("d", re.compile("^M"))
     shown = page.evaluate(
-        "async () => (await (await navigator.serviceWorker.ready).getNotifications()).map((one) => [one.title, one.body])"
+        "async () => (await (await navigator.serviceWorker.ready).getNotifications()).map((n) => [n.title, n.body])"
     )
     assert shown == [["Flood at Millbridge: leave now", "Go to North School."]]
 

@@ -4,7 +4,8 @@ import math
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 from api.schemas import warning as wa
@@ -105,6 +106,10 @@ class World:
     events: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
     last_event_ids: list[str | None] = field(default_factory=list)
     extra_warning: bool = False
+    broker_down: bool = False
+    leave_in_min: float = 34
+    route_status: Literal["clear", "through-hazard"] = "clear"
+    basemap: Path | None = None  #: a PMTiles file; none: the built-in base
 
     def now(self) -> datetime:
         return at(190) + timedelta(seconds=(time.monotonic() - self.started) * SPEED)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tocsin.drill.world import World
     from tocsin.services import Services
 
-#: Scenario time after the storm in which the last warnings are lifted.
-_TAIL = timedelta(hours=3)
+#: Scenario time after the last reading, for what is under way; shorter than what makes a station silent.
+_TAIL = timedelta(minutes=15)
 
 
 def register(app: typer.Typer) -> None:
@@ -69,6 +69,11 @@ class _Show:
         self.world: World
         self.player: Player
         self.desks: list[Desk] = []
+        self.restarts: dict[str, int] = {}
+        self.most_exposed: dict[str, Any] | None = None
+        self.most_warned = 0
+        self.planned_for: int | None = None
+        self.routes: dict[str, Any] | None = None
 
     def play(self, running: "Services") -> dict[str, Any] | None:
         """Plays; gives the summary, or none where somebody stopped it."""
@@ -84,6 +89,7 @@ class _Show:
         self.say("loading it, pricing the fleet of 2,000 devices, making two accounts")
         loaded, quote, passwords = asyncio.run(stage.prepare(running, self.world))
         fake = free_port()
+        running.env["TOCSIN_INGEST__BATCH_MS"] = str(stage.BATCH_MS)
         running.env["TOCSIN_DELIVER__FAKE_URL"] = f"http://127.0.0.1:{fake}"
         running.supervisor.start("fake-provider", ["fake-provider", "--port", str(fake)], running.env)
         running.start_processes()
@@ -133,6 +139,7 @@ class _Show:
 
     def _watch(self, running: "Services") -> None:
         running.check()
+        self.restarts = {c.name: c.n_starts - 1 for c in running.supervisor.children if c.n_starts > 1}
 
     def _announce(self, pace: Any, base_url: str, passwords: dict[str, str], link: str) -> None:
         total = pace.wall_seconds(self.world) + _TAIL.total_seconds() / pace.speed
@@ -163,6 +170,7 @@ class _Show:
                 self._watch(running)
                 self._approve()
                 overview = self.desks[0].get("/v1/overview")
+                self._note_exposure(overview)
                 live.update(_live_table(self.player.now(), overview))
                 if not console.is_terminal and time.monotonic() - last_told > 10:
                     last_told = time.monotonic()
@@ -189,7 +197,8 @@ class _Show:
         while time.monotonic() < deadline and not self.stop.wait(0.5):
             self._watch(running)
             self._approve()
-            if not self.desks[0].waiting() and not self._undelivered():
+            stored = self.desks[0].get("/v1/overview")["messages_stored"] or 0
+            if stored >= self.player.n_sent and not self.desks[0].waiting() and not self._undelivered():
                 return
 
     def _all_warnings(self) -> list[dict[str, Any]]:
@@ -218,7 +227,6 @@ class _Show:
             for version in warning["versions"]:
                 for count in version["deliveries"]:
                     deliveries[count["state"]] = deliveries.get(count["state"], 0) + count["n"]
-        plans = self.desks[0].get("/v1/evacuation-plans/latest")
         cleared = [warning for warning in warnings if warning["versions"][0]["all_clear"]]
         open_still = [
             {
@@ -236,6 +244,7 @@ class _Show:
             )
         if not warnings:
             problems.append("no warning was raised")
+        problems += [f"the process {name} ended and was started again {n} times" for name, n in self.restarts.items()]
         return {
             "exercise": True,
             "seed": self.seed,
@@ -245,13 +254,14 @@ class _Show:
             "readings_stored": overview["messages_stored"],
             "peak_flooded_km2": round(peak.area_km2, 1),
             "overview": overview,
-            "largest_exposure": self.largest_exposure(),
+            "largest_exposure": self.most_exposed,
             "warnings": lead_rows(self.world, warnings),
             "n_warnings": len(warnings),
             "n_all_clear": len(cleared),
             "held_open": open_still,
             "deliveries": deliveries,
-            "routes": plans["counts"] if isinstance(plans, dict) and "counts" in plans else plans,
+            "people_warned": self.most_warned,
+            "routes": self.routes["counts"] if self.routes else None,
             "quote": {
                 name: quote[name]
                 for name in ("quote_id", "premium", "currency", "expected_loss", "exposure_window", "as_of")
@@ -260,10 +270,26 @@ class _Show:
             "problems": problems,
         }
 
-    def largest_exposure(self) -> dict[str, Any] | None:
-        """The assessment of the newest footprint; the largest one is what the console showed at the peak."""
-        items = self.desks[0].get("/v1/assessments/latest")["items"]
-        return max(items, key=lambda item: float(item["exposed_tiv"])) if items else None
+    def _note_exposure(self, overview: dict[str, Any]) -> None:
+        """Keeps the largest figures that the console has shown, and the routes of that moment."""
+        self.most_warned = max(self.most_warned, overview["n_people_warned"])
+        version = (overview["source"] or {}).get("footprint_version")
+        if version is not None and version != self.planned_for:
+            plan = self.desks[0].get_or_none("/v1/evacuation-plans/latest")
+            if plan is not None:
+                self.planned_for = plan["footprint_version"]
+                if self.routes is None or _in_trouble(plan) > _in_trouble(self.routes):
+                    self.routes = plan
+        if overview["exposed_tiv"] is None:
+            return
+        if self.most_exposed is None or float(overview["exposed_tiv"]) > float(self.most_exposed["exposed_tiv"]):
+            names = ("exposed_tiv", "currency", "n_locations", "n_policies", "n_unknown", "unknown_tiv", "as_of")
+            self.most_exposed = {name: overview[name] for name in names}
+
+
+def _in_trouble(plan: dict[str, Any]) -> int:
+    """Households that have no clear way."""
+    return sum(n for status, n in plan["counts"].items() if status not in ("clear", "changed"))
 
 
 def _one_line(now: datetime, overview: dict[str, Any]) -> str:
@@ -294,31 +320,36 @@ def _live_table(now: datetime, overview: dict[str, Any]) -> Any:
     return table
 
 
+def _clock(moment: str | None) -> str:
+    return "-" if moment is None else f"{datetime.fromisoformat(moment):%H:%M}"
+
+
 def _print_summary(told: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     console.print(f"EXERCISE, seed {told['seed']}, {told['speed']:g}x, {told['wall_s']} s", style="bold")
-    overview = told["overview"]
     exposure = told["largest_exposure"]
     lines = [
         ("messages sent, readings stored", f"{told['messages_sent']:,}, {told['readings_stored'] or 0:,}"),
         ("warnings raised, ended by an all-clear", f"{told['n_warnings']}, {told['n_all_clear']}"),
-        ("people warned", f"{overview['n_people_warned']}"),
+        ("people warned at one time", f"{told['people_warned']}"),
         ("deliveries", ", ".join(f"{n} {state}" for state, n in sorted(told["deliveries"].items())) or "none"),
     ]
     if exposure is not None:
         lines.append(
             (
-                "insured value in the water, last footprint",
+                "insured value in the water, at most",
                 f"{float(exposure['exposed_tiv']):,.0f} {exposure['currency']}, {exposure['n_locations']:,} locations;"
                 f" place unknown: {exposure['n_unknown']} locations, {float(exposure['unknown_tiv']):,.0f}",
             )
         )
     routes = told["routes"]
     if isinstance(routes, dict):
-        lines.append(("routes", ", ".join(f"{n} {status}" for status, n in sorted(routes.items()))))
+        lines.append(
+            ("routes when fewest were clear", ", ".join(f"{n} {status}" for status, n in sorted(routes.items()) if n))
+        )
     quote = told["quote"]
     lines.append(("quote for the fleet", f"{float(quote['premium']):,.2f} {quote['currency']}"))
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -326,14 +357,20 @@ def _print_summary(told: dict[str, Any]) -> None:
         table.add_row(name, value)
     console.print(table)
     if told["warnings"]:
-        leads = Table(
-            title="Warnings, and how long before the first home in the area was wet", title_justify="left", box=None
-        )
-        for column in ("station", "level", "released", "people", "lead"):
-            leads.add_column(column)
+        title = "Warnings; lead: from the first release to the first home in water"
+        leads = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column in ("station", "first", "highest", "all-clear", "people", "lead"):
+            leads.add_column(column, no_wrap=True)
         for row in told["warnings"]:
-            lead = "no home was wet" if row["lead_min"] is None else f"{row['lead_min']} min"
-            leads.add_row(row["station"], row["level"], str(row["released_at"])[:16], str(row["n_people"]), lead)
+            lead = "none wet" if row["lead_min"] is None else f"{row['lead_min']} min"
+            leads.add_row(
+                row["station"].split(" / ")[0],
+                f"{row['first_level']} {_clock(row['released_at'])}",
+                f"{row['highest_level']} {_clock(row['highest_released_at'])}",
+                _clock(row["all_clear_at"]),
+                str(row["n_people"]),
+                lead,
+            )
         console.print(leads)
     for row in told["held_open"]:
         console.print(f"still open: {row['station']}, {row['level']}: {row['why']}")

@@ -20,7 +20,7 @@ T = TypeVar("T")
 Tenant = Annotated[str, typer.Option(help="Slug of the tenant.")]
 OwnerOrPublic = Annotated[str | None, typer.Option(help="Slug of the tenant; without it the data are public.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
-File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The file to import.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:

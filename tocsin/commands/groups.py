@@ -3,6 +3,7 @@
 import typer
 
 _HELP = {
+    "drill": "The small made-up world in which a storm can be rehearsed.",
     "import": "Bring files into the database: all of a file, or nothing of it.",
     "cap": "Common Alerting Protocol messages.",
     "warnings": "Warnings as they stand.",

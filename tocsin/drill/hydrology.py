@@ -1,7 +1,7 @@
 """Rain to river: a moving storm, runoff by curve number, a cascade of reservoirs, Muskingum routing, rating curves.
 
-Sources: effective rain, USDA NRCS National Engineering Handbook part 630 ch. 10 (2004), eq. 10-11; catchment response,
-Nash (1957), IAHS 45:114; routing, McCarthy (1938) as in Chow, Maidment & Mays (1988) eq. 8.4.5 to 8.4.10; stage from
+Sources: effective rain, USDA NRCS National Engineering Handbook part 630 ch. 10 (2004); catchment response,
+Nash (1957), IAHS 45:114; routing, McCarthy (1938) as in Chow, Maidment & Mays (1988) section 8.4; stage from
 discharge, Manning's formula by the divided-channel method (Chow 1959, ch. 6), over the terrain itself.
 """
 
@@ -164,7 +164,7 @@ class Rivers:
         local = excess * (self.area_km2[:, None] * 1000.0 / STEP_S)
         flow = np.zeros_like(local)
         for i, gauge in enumerate(self.gauges):
-            # response time grows with the catchment (Nash 1957 found powers of 0.3 to 0.4)
+            # response time grows with the catchment (Nash 1960 found a power of 0.3)
             own = cascade(local[..., i, :], 2600.0 * max(self.area_km2[i], 1.0) ** 0.3)
             for upper in gauge.upstream:
                 own = own + muskingum(flow[..., upper, :], self.reach_m[(upper, i)])

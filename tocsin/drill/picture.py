@@ -12,7 +12,7 @@ from tocsin.drill.terrain import CELL_M, HEIGHT_M, PLANE, WIDTH_M
 from tocsin.drill.world import World
 
 
-def draw(world: World, path: Path) -> Path:
+def draw(world: World, path: Path, *, dpi: int = 90) -> Path:
     """Writes a PNG; nothing in it is read from a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
@@ -69,7 +69,7 @@ def draw(world: World, path: Path) -> Path:
     top.set_title(f"EXERCISE: Tarn Valley, seed {world.seed}; peak {peak.area_km2:.1f} km² at hour {peak.at_h:.0f}")
     top.legend(loc="upper right", fontsize=8, framealpha=0.9)
     _hydrographs(below, world)
-    figure.savefig(path, dpi=90, metadata={"Software": None})
+    figure.savefig(path, dpi=dpi, metadata={"Software": None})
     return path
 
 

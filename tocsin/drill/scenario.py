@@ -14,8 +14,8 @@ from tocsin.drill.inundation import StageAlong, multipolygon, to_lon_lat
 from tocsin.drill.terrain import Terrain
 
 DURATION_H = 30.0
-#: Official levels above the banks, in metres: out of bank, into the lowest streets, into the towns.
-LEVEL_ABOVE_BANK_M = {"yellow": 0.2, "orange": 0.8, "red": 1.4}
+#: Official levels above the banks, in metres: nearly full, into the lowest streets, into the towns.
+LEVEL_ABOVE_BANK_M = {"yellow": -0.4, "orange": 0.3, "red": 1.4}
 _PEAK_ABOVE_RED_M = 0.55  # at the gauge that dies: the storm is scaled to it
 ARRIVAL_MIN = (60, 120, 180, 240, 360)
 _EVERY_STEPS = 12  # a footprint an hour

@@ -18,6 +18,8 @@ INTERVAL_S = 600.0
 NOISE_M = 0.008
 _LOST = 0.012  # share of messages that never arrive
 _OUTAGE = ("gw-north", 9.5, 10.4)  # gateway, from h, until h: its readings come in one pack afterwards
+#: When a crew has put a new gauge in the place of the one that died, hours after the start.
+REPLACED_AT_H = 22.0
 _BASIN_NAMES = {
     "west": {"en": "West Basin Rain", "zh": "西区雨量站"},
     "north": {"en": "North Basin Rain", "zh": "北区雨量站"},
@@ -144,8 +146,8 @@ def _of_sensor(number: int, sensor: Sensor, scenario: Scenario, rng: np.random.G
     gateway, gone, back = _OUTAGE
     held: list[tuple[float, float]] = []
     for k in range(n):
-        if hours[k] > last_h:
-            return
+        if last_h < hours[k] < REPLACED_AT_H:
+            continue
         reading = (float(hours[k]), float(value[k]))
         if sensor.gateway == gateway and sensor.quantity == "level" and gone <= hours[k] < back:
             held.append(reading)

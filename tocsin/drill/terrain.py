@@ -173,7 +173,7 @@ def build(rng: np.random.Generator) -> Terrain:
 def flow_directions(elevation: FloatArray, outlet: tuple[int, int]) -> IntArray:
     """(NY * NX,) index of the neighbour each cell's water runs to; the outlet points at itself.
 
-    Priority-flood from the outlet (Barnes, Lehman & Mulla 2014, algorithm 1): a cell drains to the neighbour from
+    Priority-flood from the outlet (Barnes, Lehman & Mulla 2014): a cell drains to the neighbour from
     which the rising flood reached it, so that every cell has a way out, pits included.
     """
     ny, nx = elevation.shape

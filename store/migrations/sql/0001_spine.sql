@@ -54,6 +54,14 @@ CREATE TABLE session (
 );
 CREATE INDEX session_age ON session (expires_at);
 
+-- Tries to sign in, by account and by address (hashed): see api/auth.py. The worker's own; tocsin_app has no right on it.
+CREATE TABLE login_throttle (
+    subject_sha256 bytea PRIMARY KEY,
+    n_tries        integer NOT NULL,
+    last_try_at    timestamptz NOT NULL,
+    blocked_until  timestamptz
+);
+
 CREATE TABLE api_key (
     api_key_id   uuid PRIMARY KEY,
     tenant_id    uuid NOT NULL REFERENCES tenant,

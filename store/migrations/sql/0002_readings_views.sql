@@ -20,16 +20,14 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS r ON true;
 
--- The bare comparison with '' stands outside the join so that it is evaluated once, before any row, and raises where no
--- tenant was set: without it public rows alone would come back without an error.
+-- current_setting has no default here: where no tenant was set, reading these views is an error.
 CREATE VIEW tenant_observation WITH (security_barrier) AS
 SELECT o.datastream_id, d.station_id, d.quantity, d.unit, o.observed_at, o.value, o.quality, o.tests, o.revision,
        o.flags_version, o.received_at
 FROM datastream AS d
 JOIN station AS s ON s.station_id = d.station_id
 JOIN observation_current AS o ON o.datastream_id = d.datastream_id
-WHERE current_setting('app.tenant') <> ''
-  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+WHERE (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
   AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
 
 CREATE VIEW tenant_latest_observation WITH (security_barrier) AS
@@ -37,8 +35,7 @@ SELECT l.datastream_id, d.station_id, d.quantity, d.unit, l.observed_at, l.value
 FROM datastream AS d
 JOIN station AS s ON s.station_id = d.station_id
 JOIN latest_observation AS l ON l.datastream_id = d.datastream_id
-WHERE current_setting('app.tenant') <> ''
-  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+WHERE (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
   AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
 
 CREATE VIEW tenant_observation_rollup WITH (security_barrier) AS
@@ -47,8 +44,7 @@ SELECT r.datastream_id, d.station_id, d.quantity, d.unit, r.hour, r.n, r.n_suspe
 FROM datastream AS d
 JOIN station AS s ON s.station_id = d.station_id
 JOIN observation_rollup AS r ON r.datastream_id = d.datastream_id
-WHERE current_setting('app.tenant') <> ''
-  AND (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
+WHERE (d.tenant_id IS NULL OR d.tenant_id = current_setting('app.tenant')::uuid)
   AND (s.tenant_id IS NULL OR s.tenant_id = current_setting('app.tenant')::uuid);
 
 -- A view reads with its owner's rights. The worker's policies let it see every row of datastream and station, also where
@@ -60,6 +56,15 @@ ALTER VIEW tenant_observation OWNER TO tocsin_worker;
 ALTER VIEW tenant_latest_observation OWNER TO tocsin_worker;
 ALTER VIEW tenant_observation_rollup OWNER TO tocsin_worker;
 REVOKE CREATE ON SCHEMA public FROM tocsin_worker;
+
+-- The schema's owner computes rollups from it. Only the view's owner can say so, and the owner of a view is not its reader.
+DO $$
+DECLARE me name := current_user;
+BEGIN
+    SET LOCAL ROLE tocsin_worker;
+    EXECUTE format('GRANT SELECT ON observation_current TO %I', me);
+    EXECUTE format('SET LOCAL ROLE %I', me);
+END $$;
 
 GRANT SELECT, INSERT ON observation, observation_revision TO tocsin_worker;  -- insert-only
 GRANT SELECT ON observation_rollup TO tocsin_worker;

@@ -8,7 +8,8 @@ import h3
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.integration.api.world import NOW, Console, Sync, World
+from core.ids import new_id
+from tests.integration.api.world import CHEAP, NOW, PASSWORD, Console, Sync, World, insert
 
 
 def test_ui_config_health_and_ready_need_nobody(console: Any, world: World) -> None:
@@ -30,7 +31,7 @@ def test_ui_config_health_and_ready_need_nobody(console: Any, world: World) -> N
 
 def test_overview_tells_the_newest_assessment_and_the_live_warnings(console: Any, world: World, other: World) -> None:
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "insurer") as client:
+        async with app.as_role(world, "insurer") as client:
             told = (await client.get("/v1/overview")).json()
         assert told["exposed_tiv"] == "1250.00"
         assert told["currency"] == "LKR"
@@ -43,6 +44,7 @@ def test_overview_tells_the_newest_assessment_and_the_live_warnings(console: Any
         assert told["n_help_open"] == 1
         assert told["n_stations"] == {"online": 1, "silent": 1, "unknown": 0}
         assert told["sending_paused"] is False
+        assert [(one["feed"], one["state"], one["n_stations"]) for one in told["feeds"]] == [("stations", "down", 2)]
 
     console(body)
 
@@ -51,16 +53,13 @@ def test_overview_without_an_assessment_is_unknown_and_not_zero(
     console: Any, make_tenant: Callable[[str], Any], worker: Sync
 ) -> None:
     tenant = make_tenant("empty")
-    from tests.integration.api.world import CHEAP, PASSWORD
-
-    worker.execute(
-        "INSERT INTO principal (principal_id, tenant_id, login, display_name, password_hash, roles)"
-        " VALUES (gen_random_uuid(), %s, 'insurer@empty', 'x', %s, '{insurer}')",
-        [tenant, CHEAP.hash(PASSWORD)],
-    )
+    insert(
+        worker, "principal", principal_id=new_id(), tenant_id=tenant, login="insurer@empty", display_name="x",
+        password_hash=CHEAP.hash(PASSWORD), roles=["insurer"],
+    )  # fmt: skip
 
     async def body(app: Console) -> None:
-        async with await app.as_role(World("empty", tenant, 0.0), "insurer") as client:
+        async with app.as_role(World("empty", tenant, 0.0), "insurer") as client:
             told = (await client.get("/v1/overview")).json()
             assert (await client.get("/v1/evacuation-plans/latest")).status_code == 404
             zones = (await client.get("/v1/safe-zones")).json()
@@ -73,23 +72,24 @@ def test_overview_without_an_assessment_is_unknown_and_not_zero(
 
 
 def test_overview_does_not_add_currencies(console: Any, world: World, worker: Sync) -> None:
-    worker.execute(
-        "INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256)"
-        " VALUES ('00000000-0000-7000-8000-000000000001', %s, 'Second', 'USD', '\\x00')",
-        [world.tenant_id],
-    )
-    worker.execute(
-        "INSERT INTO assessment SELECT gen_random_uuid(), tenant_id, '00000000-0000-7000-8000-000000000001', footprint_id, 1, 1,"
-        " 9, 0, 0, 'USD', computed_at FROM assessment WHERE assessment_id = %s",
-        [world.ids["assessment"]],
-    )
+    second = new_id()
+    insert(
+        worker, "portfolio", portfolio_id=second, tenant_id=world.tenant_id, name="Second", currency="USD",
+        source_sha256=b"\3" * 32,
+    )  # fmt: skip
+    insert(
+        worker, "assessment", assessment_id=new_id(), tenant_id=world.tenant_id, portfolio_id=second,
+        footprint_id=world.ids["footprint"], n_locations=1, n_policies=1, exposed_tiv=9, n_unknown=0, unknown_tiv=0,
+        currency="USD", computed_at=NOW,
+    )  # fmt: skip
 
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "insurer") as client:
+        async with app.as_role(world, "insurer") as client:
             told = (await client.get("/v1/overview")).json()
             listed = (await client.get("/v1/assessments/latest")).json()["items"]
         assert told["exposed_tiv"] is None
         assert told["currency"] is None
+        assert told["exposed_by_currency"] == {"LKR": "1250.00", "USD": "9.00"}
         assert told["source"]["n_portfolios"] == 2
         assert {one["currency"]: one["exposed_tiv"] for one in listed} == {"LKR": "1250.00", "USD": "9.00"}
 
@@ -98,7 +98,7 @@ def test_overview_does_not_add_currencies(console: Any, world: World, worker: Sy
 
 def test_a_silent_station_is_unknown_and_held(console: Any, world: World) -> None:
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "partner") as client:
+        async with app.as_role(world, "partner") as client:
             told = (await client.get("/v1/stations")).json()
         by_name = {one["properties"]["name"]: one for one in told["features"]}
         live, dead = by_name["station"], by_name["dead_station"]
@@ -120,7 +120,7 @@ def test_observations_are_the_newest_in_the_span_oldest_first(console: Any, worl
     path = f"/v1/stations/{world.ids['station']}/observations"
 
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "insurer") as client:
+        async with app.as_role(world, "insurer") as client:
             everything = (await client.get(path)).json()
             assert [one["value"] for one in everything["items"]] == [6.0, 5.0, 4.0, 3.0, 2.0]
             assert everything["unit"] == "m"
@@ -141,7 +141,7 @@ def test_observations_are_the_newest_in_the_span_oldest_first(console: Any, worl
 
 def test_footprints_are_the_newest_version_with_their_zones(console: Any, world: World) -> None:
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "partner") as client:
+        async with app.as_role(world, "partner") as client:
             (one,) = (await client.get("/v1/footprints/latest")).json()["features"]
         assert one["properties"]["version"] == 2
         assert one["geometry"]["type"] == "MultiPolygon"
@@ -165,7 +165,7 @@ def test_cells_are_the_parents_that_h3_itself_gives(console: Any, world: World, 
         expected[parent] = expected.get(parent, 0.0) + tiv
 
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "underwriter") as client:
+        async with app.as_role(world, "underwriter") as client:
             told = (await client.get("/v1/exposure/cells", params={"resolution": resolution})).json()
         assert {one["properties"]["cell"]: one["properties"]["tiv"] for one in told["features"]} == expected
         assert told["n_unmapped"] == 1
@@ -178,7 +178,7 @@ def test_cells_are_the_parents_that_h3_itself_gives(console: Any, world: World, 
 
 def test_locations_in_a_box_largest_first(console: Any, world: World) -> None:
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "insurer") as client:
+        async with app.as_role(world, "insurer") as client:
             everywhere = (await client.get("/v1/locations")).json()
             assert [one["properties"]["tiv"] for one in everywhere["features"]] == ["1000.00", "250.00"]
             assert everywhere["features"][0]["properties"]["exposed_tiv"] == "1000.00"
@@ -201,7 +201,7 @@ def test_locations_in_a_box_largest_first(console: Any, world: World) -> None:
 
 def test_plan_routes_and_safe_zones(console: Any, world: World) -> None:
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "operator") as client:
+        async with app.as_role(world, "operator") as client:
             plan = (await client.get("/v1/evacuation-plans/latest")).json()
             routes = (await client.get("/v1/evacuation-plans/latest/routes")).json()
             zones = (await client.get("/v1/safe-zones")).json()
@@ -219,7 +219,7 @@ def test_plan_routes_and_safe_zones(console: Any, world: World) -> None:
 
 def test_warnings_list_pages_and_states(console: Any, world: World) -> None:
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "approver") as client:
+        async with app.as_role(world, "approver") as client:
             page = (await client.get("/v1/warnings", params={"limit": 1})).json()
             rest = (await client.get("/v1/warnings", params={"limit": 1, "cursor": page["next_cursor"]})).json()
             assert {page["items"][0]["warning_id"], rest["items"][0]["warning_id"]} == {
@@ -240,12 +240,12 @@ def test_warnings_list_pages_and_states(console: Any, world: World) -> None:
 
 def test_a_warning_shows_versions_decisions_and_deliveries(console: Any, world: World) -> None:
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "approver") as client:
+        async with app.as_role(world, "approver") as client:
             told = (await client.get(f"/v1/warnings/{world.ids['warning']}")).json()
         (version,) = told["versions"]
         assert version["content_sha256"] == "09" * 32
         assert version["deliveries"] == [{"channel": "fake", "state": "accepted", "n": 1}]
-        assert version["audience"] == {"by_language": {"en": 1}, "by_channel": {"fake": 1}}
+        assert version["audience"] == {"by_language": {"en": 1, "zh": 1}, "by_channel": {"fake": 2}}
         assert version["area"]["type"] == "MultiPolygon"
         assert [one["reason"] for one in told["decisions"]] == ["level_reached"]
 
@@ -254,11 +254,11 @@ def test_a_warning_shows_versions_decisions_and_deliveries(console: Any, world: 
 
 def test_answers_and_quotes(console: Any, world: World) -> None:
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "insurer") as client:
+        async with app.as_role(world, "insurer") as client:
             (answer,) = (await client.get("/v1/answers", params={"kind": "help"})).json()["items"]
             assert (answer["name"], answer["lon"]) == ("neighbour acme", world.lon)
             assert (await client.get("/v1/answers", params={"kind": "safe"})).json()["items"] == []
-        async with await app.as_role(world, "underwriter") as client:
+        async with app.as_role(world, "underwriter") as client:
             (listed,) = (await client.get("/v1/quotes")).json()["items"]
             assert listed["premium"] == "1234.56"
             whole = (await client.get(f"/v1/quotes/{listed['quote_id']}")).json()
@@ -272,7 +272,7 @@ def test_the_scenario_clock_is_what_is_told(console: Any, world: World, worker: 
     worker.execute("INSERT INTO scenario_clock VALUES (true, true, %s, %s, 60, %s)", [NOW, NOW, then])
 
     async def body(app: Console) -> None:
-        async with await app.as_role(world, "insurer") as client:
+        async with app.as_role(world, "insurer") as client:
             told = (await client.get("/v1/overview")).json()
         assert datetime.fromisoformat(told["as_of"]) == then
         assert told["n_warnings_live"] == 0  # expired on that clock
@@ -299,6 +299,20 @@ def test_the_phone_sees_its_own_warning_route_and_zones(console: Any, world: Wor
         assert told["warnings"][0]["headline"] == "立即撤离"
         assert told["warnings"][0]["answered"] == "help"
         assert told["route"] is None
+
+    console(body)
+
+
+def test_a_language_chosen_on_the_phone_wins_over_the_stored_one(console: Any, world: World) -> None:
+    async def body(app: Console) -> None:
+        async with app.phone(world) as phone:
+            for given in ({"params": {"language": "zh"}}, {"headers": {"Accept-Language": "zh"}}):
+                told = (await phone.get("/v1/public/now", **given)).json()  # type: ignore[arg-type]
+                assert told["warnings"][0]["headline"] == "立即撤离"
+                assert told["language"] == "en"
+            for unchosen in ("zh-CN,zh;q=0.9", "zh-CN", "xx"):
+                told = (await phone.get("/v1/public/now", headers={"Accept-Language": unchosen})).json()
+                assert told["warnings"][0]["headline"] == "Leave now"
 
     console(body)
 

@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import shapely
 from argon2 import PasswordHasher
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from alerts.links import Link, secret_key, sign_link
@@ -47,240 +48,201 @@ def square(lon: float, lat: float, half: float) -> bytes:
     return shapely.to_wkb(shapely.MultiPolygon([shapely.box(lon - half, lat - half, lon + half, lat + half)]))
 
 
+def insert(conn: Sync, table: str, *, returning: str | None = None, **columns: Any) -> Any:
+    """Inserts one row; dicts and lists of dicts go in as jsonb."""
+    names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
+    marks = sql.SQL(", ").join(sql.Placeholder() for _ in columns)
+    query = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), names, marks)
+    if returning:
+        query += sql.SQL(" RETURNING {}").format(sql.Identifier(returning))
+    values = [
+        Jsonb(one) if isinstance(one, dict) or (isinstance(one, list) and one and isinstance(one[0], dict)) else one
+        for one in columns.values()
+    ]
+    row = conn.execute(query, values)
+    return row.fetchone()[0] if returning else None  # type: ignore[index]
+
+
+TEXTS = {
+    "en": {"headline": "Leave now", "description": "The river rises.", "instruction": "Go to School."},
+    "zh": {"headline": "立即撤离", "description": "河水上涨。", "instruction": "前往学校。"},
+}
+
+
 def seed(conn: Sync, slug: str, *, exercise: bool = True, lon: float = 79.9) -> World:
     """One of everything for a tenant around (lon, 6.9): three locations, a silent and a live station, warnings."""
     tenant = derived_id("tenant", slug)
     world = World(slug, tenant, lon)
-    ids = world.ids
-    run = conn.execute
-    run("INSERT INTO tenant (tenant_id, slug, name) VALUES (%s, %s, %s)", [tenant, slug, slug.title()])
+    insert(conn, "tenant", tenant_id=tenant, slug=slug, name=slug.title())
     for role in (*ROLES, "approver2"):
-        person = new_id()
-        world.principals[role] = person
-        run(
-            "INSERT INTO principal (principal_id, tenant_id, login, display_name, password_hash, roles)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            [person, tenant, f"{role}@{slug}", f"{role} of {slug}", CHEAP.hash(PASSWORD), [role.rstrip("2")]],
+        world.principals[role] = new_id()
+        insert(
+            conn, "principal", principal_id=world.principals[role], tenant_id=tenant, login=f"{role}@{slug}",
+            display_name=f"{role} of {slug}", password_hash=CHEAP.hash(PASSWORD), roles=[role.rstrip("2")],
+        )  # fmt: skip
+    _seed_book(conn, world)
+    _seed_stations(conn, world)
+    _seed_hazard(conn, world)
+    _seed_warnings(conn, world, exercise=exercise)
+    world.ids["quote"] = new_id()
+    insert(
+        conn, "quote", quote_id=world.ids["quote"], tenant_id=tenant, inputs_sha256=slug.encode()[:1] * 32,
+        submission={"insured": slug}, result={"premium": 1234.56}, as_of="2026-01-31", exposure_from="2025-01-01",
+        exposure_to="2026-01-01", model_version="test-1", premium="1234.56", currency="EUR", issued_at=NOW,
+    )  # fmt: skip
+    return world
+
+
+def _seed_book(conn: Sync, world: World) -> None:
+    ids, tenant, lon = world.ids, world.tenant_id, world.lon
+    ids["portfolio"], ids["policy"] = new_id(), new_id()
+    insert(
+        conn, "portfolio", portfolio_id=ids["portfolio"], tenant_id=tenant, name="Book", currency="LKR",
+        source_sha256=b"\1" * 32,
+    )  # fmt: skip
+    ids["locations"] = [
+        insert(
+            conn, "location", tenant_id=tenant, portfolio_id=ids["portfolio"], acc_number="A1", loc_number=f"L{number}",
+            lon=x, lat=None if x is None else 6.9, building_tiv=tiv, currency="LKR",
+            h3=None if x is None else h3.str_to_int(h3.latlng_to_cell(6.9, x, 9)), returning="location_id",
         )
-    ids["portfolio"] = new_id()
-    run(
-        "INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256) VALUES (%s, %s, 'Book', 'LKR', %s)",
-        [ids["portfolio"], tenant, b"\1" * 32],
-    )
-    ids["locations"] = []
-    for number, (x, tiv) in enumerate(((lon, 1000), (lon + 0.001, 250), (None, 77)), start=1):
-        cell = None if x is None else h3.str_to_int(h3.latlng_to_cell(6.9, x, 9))
-        row = run(
-            "INSERT INTO location (tenant_id, portfolio_id, acc_number, loc_number, lon, lat, h3, building_tiv, currency)"
-            " VALUES (%s, %s, 'A1', %s, %s, %s, %s, %s, 'LKR') RETURNING location_id",
-            [tenant, ids["portfolio"], f"L{number}", x, None if x is None else 6.9, cell, tiv],
-        ).fetchone()
-        assert row is not None
-        ids["locations"].append(row[0])
-    ids["policy"] = new_id()
-    run(
-        "INSERT INTO policy (policy_id, tenant_id, portfolio_id, acc_number, pol_number) VALUES (%s, %s, %s, 'A1', 'P1')",
-        [ids["policy"], tenant, ids["portfolio"]],
-    )
+        for number, (x, tiv) in enumerate(((lon, 1000), (lon + 0.001, 250), (None, 77)), start=1)
+    ]  # fmt: skip
+    insert(
+        conn, "policy", policy_id=ids["policy"], tenant_id=tenant, portfolio_id=ids["portfolio"], acc_number="A1",
+        pol_number="P1",
+    )  # fmt: skip
     for name, language in (("person", "en"), ("neighbour", "zh")):
         ids[name], ids[f"{name}_household"], ids[f"{name}_contact"] = new_id(), new_id(), new_id()
-        run(
-            "INSERT INTO policyholder (policyholder_id, tenant_id, policy_id, location_id, name, language)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            [ids[name], tenant, ids["policy"], ids["locations"][0], f"{name} {slug}", language],
-        )
-        run(
-            "INSERT INTO household (household_id, tenant_id, policyholder_id, lon, lat, people) VALUES (%s, %s, %s, %s, 6.9, 3)",
-            [ids[f"{name}_household"], tenant, ids[name], lon],
-        )
-        run(
-            "INSERT INTO contact_point (contact_point_id, tenant_id, policyholder_id, channel, address, consent_at)"
-            " VALUES (%s, %s, %s, 'fake', %s, %s)",
-            [ids[f"{name}_contact"], tenant, ids[name], Jsonb({"to": name}), NOW],
-        )
-    for name, state in (("station", "online"), ("dead_station", "silent")):
-        ids[name] = new_id()
-        run(
-            "INSERT INTO station (station_id, tenant_id, code, name, lon, lat, river, state, state_since)"
-            " VALUES (%s, %s, %s, %s, %s, 6.9, 'Kelani', %s, %s)",
-            [ids[name], tenant, f"{name}-{slug}", name, lon, state, NOW],
-        )
-        row = run(
-            "INSERT INTO datastream (station_id, tenant_id, quantity, unit) VALUES (%s, %s, 'level', 'm')"
-            " RETURNING datastream_id",
-            [ids[name], tenant],
-        ).fetchone()
-        assert row is not None
-        ids[f"{name}_datastream"] = row[0]
-        for minutes in range(5):
-            run(
-                "INSERT INTO observation (datastream_id, observed_at, value, quality, tests, received_at)"
-                " VALUES (%s, %s, %s, 1, 0, %s)",
-                [row[0], NOW - timedelta(minutes=10 * minutes), 2.0 + minutes, NOW],
-            )
-        run(
-            "INSERT INTO latest_observation (datastream_id, observed_at, value, quality, received_at)"
-            " VALUES (%s, %s, 2.0, 1, %s)",
-            [row[0], NOW, NOW],
-        )
-    area = square(lon, 6.9, 0.01)
-    for station, phase, level in (("station", "active", "red"), ("dead_station", "stale", "orange")):
-        rule = new_id()
-        ids[f"{station}_rule"] = rule
-        run(
-            "INSERT INTO rule (rule_id, version, tenant_id, code, datastream_id, definition, area, area_desc, effective_from)"
-            " VALUES (%s, 1, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                rule,
-                tenant,
-                f"rule-{station}",
-                ids[f"{station}_datastream"],
-                Jsonb({"quantity": "level", "thresholds": {"yellow": 3.0, "red": 5.0}, "interval_s": 600}),
-                area,
-                Jsonb({"en": "Low town", "zh": "低城"}),
-                NOW - timedelta(days=1),
-            ],
-        )
-        run(
-            "INSERT INTO rule_state (rule_id, tenant_id, state, updated_at) VALUES (%s, %s, %s, %s)",
-            [rule, tenant, Jsonb({"phase": phase, "level": level, "evaluated_until": NOW.isoformat()}), NOW],
-        )
+        insert(
+            conn, "policyholder", policyholder_id=ids[name], tenant_id=tenant, policy_id=ids["policy"],
+            location_id=ids["locations"][0], name=f"{name} {world.slug}", language=language,
+        )  # fmt: skip
+        insert(
+            conn, "household", household_id=ids[f"{name}_household"], tenant_id=tenant, policyholder_id=ids[name],
+            lon=lon, lat=6.9, people=3,
+        )  # fmt: skip
+        insert(
+            conn, "contact_point", contact_point_id=ids[f"{name}_contact"], tenant_id=tenant, policyholder_id=ids[name],
+            channel="fake", address={"to": name}, consent_at=NOW,
+        )  # fmt: skip
+
+
+def _seed_stations(conn: Sync, world: World) -> None:
+    ids, tenant, lon = world.ids, world.tenant_id, world.lon
+    for name, state, phase, level in (
+        ("station", "online", "active", "red"),
+        ("dead_station", "silent", "stale", "orange"),
+    ):
+        ids[name], ids[f"{name}_rule"] = new_id(), new_id()
+        insert(
+            conn, "station", station_id=ids[name], tenant_id=tenant, code=f"{name}-{world.slug}", name=name, lon=lon,
+            lat=6.9, river="Kelani", state=state, state_since=NOW,
+        )  # fmt: skip
+        stream = ids[f"{name}_datastream"] = insert(
+            conn, "datastream", station_id=ids[name], tenant_id=tenant, quantity="level", unit="m",
+            returning="datastream_id",
+        )  # fmt: skip
+        for step in range(5):
+            insert(
+                conn, "observation", datastream_id=stream, observed_at=NOW - timedelta(minutes=10 * step),
+                value=2.0 + step, quality=1, tests=0, received_at=NOW,
+            )  # fmt: skip
+        insert(conn, "latest_observation", datastream_id=stream, observed_at=NOW, value=2.0, quality=1, received_at=NOW)
+        insert(
+            conn, "rule", rule_id=ids[f"{name}_rule"], version=1, tenant_id=tenant, code=f"rule-{name}",
+            datastream_id=stream, area=square(lon, 6.9, 0.01), area_desc={"en": "Low town", "zh": "低城"},
+            definition={"quantity": "level", "thresholds": {"yellow": 3.0, "red": 5.0}, "interval_s": 600},
+            effective_from=NOW - timedelta(days=1),
+        )  # fmt: skip
+        insert(
+            conn, "rule_state", rule_id=ids[f"{name}_rule"], tenant_id=tenant, updated_at=NOW,
+            state={"phase": phase, "level": level, "evaluated_until": NOW.isoformat()},
+        )  # fmt: skip
+
+
+def _seed_hazard(conn: Sync, world: World) -> None:
+    ids, tenant, lon = world.ids, world.tenant_id, world.lon
+    insert(
+        conn, "feed_state", feed=f"stations:{tenant}", tenant_id=tenant, state="down", since=NOW, n_stations=2,
+        detail="all stations fell silent",
+    )  # fmt: skip
     ids["event"] = new_id()
-    run(
-        "INSERT INTO hazard_event (hazard_event_id, tenant_id, code, peril, name, started_at)"
-        " VALUES (%s, %s, 'E1', 'flood', 'Kelani flood', %s)",
-        [ids["event"], tenant, NOW - timedelta(hours=2)],
-    )
+    insert(
+        conn, "hazard_event", hazard_event_id=ids["event"], tenant_id=tenant, code="E1", peril="flood",
+        name="Kelani flood", started_at=NOW - timedelta(hours=2),
+    )  # fmt: skip
+    later = json.loads(shapely.to_geojson(shapely.from_wkb(square(lon, 6.9, 0.02))))
     for version in (1, 2):
         ids["footprint"] = new_id()
-        run(
-            "INSERT INTO footprint (footprint_id, hazard_event_id, tenant_id, version, valid_at, made_how, geometry, zones)"
-            " VALUES (%s, %s, %s, %s, %s, 'test', %s, %s)",
-            [
-                ids["footprint"],
-                ids["event"],
-                tenant,
-                version,
-                NOW,
-                area,
-                Jsonb(
-                    [
-                        {
-                            "arrival_min": 60,
-                            "intensity": 0.5,
-                            "unit": "m",
-                            "geometry": json.loads(shapely.to_geojson(shapely.from_wkb(square(lon, 6.9, 0.02)))),
-                        }
-                    ]
-                ),
-            ],
-        )
+        insert(
+            conn, "footprint", footprint_id=ids["footprint"], hazard_event_id=ids["event"], tenant_id=tenant,
+            version=version, valid_at=NOW, made_how="test", geometry=square(lon, 6.9, 0.01),
+            zones=[{"arrival_min": 60, "intensity": 0.5, "unit": "m", "geometry": later}],
+        )  # fmt: skip
     ids["assessment"] = new_id()
-    run(
-        "INSERT INTO assessment (assessment_id, tenant_id, portfolio_id, footprint_id, n_locations, n_policies, exposed_tiv,"
-        " n_unknown, unknown_tiv, currency, computed_at) VALUES (%s, %s, %s, %s, 2, 1, 1250, 1, 77, 'LKR', %s)",
-        [ids["assessment"], tenant, ids["portfolio"], ids["footprint"], NOW],
-    )
-    run(
-        "INSERT INTO assessment_location (assessment_id, tenant_id, location_id, exposed_tiv, rank) VALUES (%s, %s, %s, 1000, 1)",
-        [ids["assessment"], tenant, ids["locations"][0]],
-    )
+    insert(
+        conn, "assessment", assessment_id=ids["assessment"], tenant_id=tenant, portfolio_id=ids["portfolio"],
+        footprint_id=ids["footprint"], n_locations=2, n_policies=1, exposed_tiv=1250, n_unknown=1, unknown_tiv=77,
+        currency="LKR", computed_at=NOW,
+    )  # fmt: skip
+    insert(
+        conn, "assessment_location", assessment_id=ids["assessment"], tenant_id=tenant,
+        location_id=ids["locations"][0], exposed_tiv=1000, rank=1,
+    )  # fmt: skip
     ids["network"], ids["zone"], ids["plan"] = new_id(), new_id(), new_id()
-    run(
-        "INSERT INTO road_network (road_network_id, tenant_id, code, version, sha256, file, n_nodes, n_edges)"
-        " VALUES (%s, %s, 'roads', 1, %s, 'roads.npz', 4, 6)",
-        [ids["network"], tenant, b"\2" * 32],
-    )
-    run(
-        "INSERT INTO safe_zone (safe_zone_id, tenant_id, code, names, lon, lat, seats) VALUES (%s, %s, 'Z1', %s, %s, 6.95, 100)",
-        [ids["zone"], tenant, Jsonb({"en": "School", "zh": "学校"}), lon],
-    )
-    run(
-        "INSERT INTO evacuation_plan (evacuation_plan_id, footprint_id, road_network_id, tenant_id, counts, closed_edges,"
-        " computed_at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [
-            ids["plan"],
-            ids["footprint"],
-            ids["network"],
-            tenant,
-            Jsonb({"clear": 1}),
-            shapely.to_wkb(shapely.MultiLineString([[(lon, 6.9), (lon, 6.91)]])),
-            NOW,
-        ],
-    )
-    run(
-        "INSERT INTO household_route (evacuation_plan_id, household_id, tenant_id, status, safe_zone_id, travel_s, distance_m,"
-        " leave_by, geometry) VALUES (%s, %s, %s, 'clear', %s, 600, 5500, %s, %s)",
-        [
-            ids["plan"],
-            ids["person_household"],
-            tenant,
-            ids["zone"],
-            NOW + timedelta(minutes=40),
-            shapely.to_wkb(shapely.LineString([(lon, 6.9), (lon, 6.95)])),
-        ],
-    )
-    for name, state, level, rule in (
-        ("warning", "released", "red", "station_rule"),
-        ("draft", "draft", "red", "dead_station_rule"),
-    ):
+    insert(
+        conn, "road_network", road_network_id=ids["network"], tenant_id=tenant, code="roads", version=1,
+        sha256=b"\2" * 32, file="roads.npz", n_nodes=4, n_edges=6,
+    )  # fmt: skip
+    insert(
+        conn, "safe_zone", safe_zone_id=ids["zone"], tenant_id=tenant, code="Z1", names={"en": "School", "zh": "学校"},
+        lon=lon, lat=6.95, seats=100,
+    )  # fmt: skip
+    insert(
+        conn, "evacuation_plan", evacuation_plan_id=ids["plan"], footprint_id=ids["footprint"],
+        road_network_id=ids["network"], tenant_id=tenant, counts={"clear": 1}, computed_at=NOW,
+        closed_edges=shapely.to_wkb(shapely.MultiLineString([[(lon, 6.9), (lon, 6.91)]])),
+    )  # fmt: skip
+    insert(
+        conn, "household_route", evacuation_plan_id=ids["plan"], household_id=ids["person_household"], tenant_id=tenant,
+        status="clear", safe_zone_id=ids["zone"], travel_s=600, distance_m=5500, leave_by=NOW + timedelta(minutes=40),
+        geometry=shapely.to_wkb(shapely.LineString([(lon, 6.9), (lon, 6.95)])),
+    )  # fmt: skip
+
+
+def _seed_warnings(conn: Sync, world: World, *, exercise: bool) -> None:
+    ids, tenant = world.ids, world.tenant_id
+    for name, state, rule in (("warning", "released", "station_rule"), ("draft", "draft", "dead_station_rule")):
         ids[name] = new_id()
-        run(
-            "INSERT INTO warning (warning_id, version, tenant_id, rule_id, hazard_event_id, exercise, status, msg_type, level,"
-            " reason, state, identifier, sender, sent_at, expires_at, area, area_desc, texts, n_people, content_sha256,"
-            " drafted_at, released_at) VALUES (%s, 1, %s, %s, %s, %s, %s, 'Alert', %s, 'level_reached', %s, %s, 'ops@example',"
-            " %s, %s, %s, %s, %s, 2, %s, %s, %s)",
-            [
-                ids[name],
-                tenant,
-                ids[rule],
-                ids["event"],
-                exercise,
-                "Exercise" if exercise else "Actual",
-                level,
-                state,
-                f"urn:{ids[name]}",
-                NOW,
-                NOW + timedelta(hours=6),
-                area,
-                Jsonb({"en": "Low town", "zh": "低城"}),
-                Jsonb(
-                    {
-                        "en": {"headline": "Leave now", "description": "The river rises.", "instruction": "Go to School."},
-                        "zh": {"headline": "立即撤离", "description": "河水上涨。", "instruction": "前往学校。"},
-                    }
-                ),
-                bytes([7 if name == "draft" else 9]) * 32,
-                NOW,
-                NOW if state == "released" else None,
-            ],
-        )
-        run(
-            "INSERT INTO decision (decision_id, tenant_id, rule_id, at, reason, level_before, level_after, warning_id, version)"
-            " VALUES (%s, %s, %s, %s, 'level_reached', 'none', %s, %s, 1)",
-            [new_id(), tenant, ids[rule], NOW, level, ids[name]],
-        )
-    ids["delivery"] = new_id()
-    run(
-        "INSERT INTO delivery (delivery_id, tenant_id, warning_id, version, policyholder_id, contact_point_id, channel, provider,"
-        " exercise, state, available_at, queued_at, accepted_at) VALUES (%s, %s, %s, 1, %s, %s, 'fake', 'fake', %s,"
-        " 'accepted', %s, %s, %s)",
-        [ids["delivery"], tenant, ids["warning"], ids["person"], ids["person_contact"], exercise, NOW, NOW, NOW],
-    )
-    ids["answer"] = new_id()
-    run(
-        "INSERT INTO answer (answer_id, tenant_id, policyholder_id, warning_id, kind, idempotency_key, answered_at)"
-        " VALUES (%s, %s, %s, %s, 'help', %s, %s)",
-        [ids["answer"], tenant, ids["neighbour"], ids["warning"], f"seed-{slug}", NOW],
-    )
-    ids["quote"] = new_id()
-    run(
-        "INSERT INTO quote (quote_id, tenant_id, inputs_sha256, submission, result, as_of, exposure_from, exposure_to,"
-        " model_version, premium, currency, issued_at) VALUES (%s, %s, %s, %s, %s, '2026-01-31', '2025-01-01', '2026-01-01',"
-        " 'test-1', 1234.56, 'EUR', %s)",
-        [ids["quote"], tenant, bytes([slug.encode()[0]]) * 32, Jsonb({"insured": slug}), Jsonb({"premium": 1234.56}), NOW],
-    )
-    return world
+        insert(
+            conn, "warning", warning_id=ids[name], version=1, tenant_id=tenant, rule_id=ids[rule],
+            hazard_event_id=ids["event"], exercise=exercise, status="Exercise" if exercise else "Actual",
+            msg_type="Alert", level="red", reason="level_reached", state=state, identifier=f"urn:uuid:{ids[name]}",
+            sender="ops@example.org", sent_at=NOW, expires_at=NOW + timedelta(hours=6),
+            area=square(world.lon, 6.9, 0.01), area_desc={"en": "Low town", "zh": "低城"}, texts=TEXTS, n_people=2,
+            content_sha256=(b"\7" if state == "draft" else b"\t") * 32, approvals_needed=2 if state == "draft" else 0,
+            drafted_at=NOW, released_at=NOW if state == "released" else None,
+        )  # fmt: skip
+        for who, language in (("person", "en"), ("neighbour", "zh")):
+            insert(
+                conn, "warning_recipient", tenant_id=tenant, warning_id=ids[name], version=1, policyholder_id=ids[who],
+                channel="fake", contact_point_id=ids[f"{who}_contact"], language=language, priority=1,
+            )  # fmt: skip
+        insert(
+            conn, "decision", decision_id=new_id(), tenant_id=tenant, rule_id=ids[rule], at=NOW, reason="level_reached",
+            level_before="none", level_after="red", warning_id=ids[name], version=1,
+        )  # fmt: skip
+    ids["delivery"], ids["answer"] = new_id(), new_id()
+    insert(
+        conn, "delivery", delivery_id=ids["delivery"], tenant_id=tenant, warning_id=ids["warning"], version=1,
+        policyholder_id=ids["person"], contact_point_id=ids["person_contact"], channel="fake", provider="fake",
+        exercise=exercise, state="accepted", available_at=NOW, queued_at=NOW, accepted_at=NOW,
+    )  # fmt: skip
+    insert(
+        conn, "answer", answer_id=ids["answer"], tenant_id=tenant, policyholder_id=ids["neighbour"],
+        warning_id=ids["warning"], kind="help", idempotency_key=f"seed-{world.slug}", answered_at=NOW,
+    )  # fmt: skip
 
 
 class Console:
@@ -294,16 +256,19 @@ class Console:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=("203.0.113.7", 40000))
         return httpx.AsyncClient(transport=transport, base_url="http://tocsin.test", headers=headers)
 
-    async def as_role(self, world: World, role: str) -> httpx.AsyncClient:
-        client = self.client()
-        answer = await client.post("/v1/session", json={"login": f"{role}@{world.slug}", "password": PASSWORD})
-        assert answer.status_code == 200, answer.text
-        return client
+    @asynccontextmanager
+    async def as_role(self, world: World, role: str) -> AsyncIterator[httpx.AsyncClient]:
+        async with self.client() as client:
+            answer = await client.post("/v1/session", json={"login": f"{role}@{world.slug}", "password": PASSWORD})
+            assert answer.status_code == 200, answer.text
+            yield client
 
-    async def as_key(self, world: World, *roles: str) -> httpx.AsyncClient:
+    @asynccontextmanager
+    async def as_key(self, world: World, *roles: str) -> AsyncIterator[httpx.AsyncClient]:
         async with worker_pool(self.settings, size=1) as pool:
-            key = await auth.create_key(pool, name=f"key-{'-'.join(roles)}", tenant=world.slug, roles=list(roles))
-        return self.client(Authorization=f"Bearer {key}")
+            key = await auth.create_key(pool, name=f"key-{new_id()}", tenant=world.slug, roles=list(roles))
+        async with self.client(Authorization=f"Bearer {key}") as client:
+            yield client
 
     def token(self, world: World, person: str = "person", *, valid: timedelta = timedelta(hours=6)) -> str:
         link = Link(

@@ -12,6 +12,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,7 @@ from store.cluster import (
     StartFailed,
 )
 from store.embedded import AlreadyStarted, EmbeddedServer, NotOwner
+from store.maintain import ensure_partitions, maintain, sizes_and_health
 from store.migrate import migrate
 
 pytestmark = pytest.mark.sql
@@ -157,6 +159,15 @@ def test_owner_without_superuser_rights_builds_the_schema_and_people_are_served(
                     "INSERT INTO observation SELECT datastream_id, now(), 1.5, 1, 0, now() FROM datastream",
                 ):
                     worker.execute(statement)
+                worker.execute(
+                    "INSERT INTO outbox (consumer, kind, ordering_key, payload) VALUES ('c', 'k', 'o', '{}')"
+                )
+                assert ensure_partitions(worker, [date(2025, 11, 27)]) == 2
+            owner_url = server.url(mode, "owner")  # type: ignore[arg-type]
+            assert maintain(owner_url).partitions_made > 0
+            with psycopg.connect(owner_url, autocommit=True) as owner:
+                # Forced row-level security hides the work from an owner who does not become the worker for it.
+                assert sizes_and_health(owner).outbox_waiting == {"c": 1}
             with psycopg.connect(server.url(mode, "app")) as app:  # type: ignore[arg-type]
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     app.execute("SET ROLE tocsin_worker")

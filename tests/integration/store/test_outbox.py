@@ -119,6 +119,25 @@ def test_an_older_row_that_commits_late_waits_for_its_key(postgres_url: str, wor
         on_worker(postgres_url, check)
 
 
+def test_a_claim_waits_for_another_that_has_not_committed(postgres_url: str, worker: SyncConnection) -> None:
+    """Neither could see the other's lease, and each might take a row of the same key."""
+    with psycopg.connect(postgres_url) as slow:
+        publish(slow, "a")
+        publish(worker, "a")
+
+        async def check(conn: AsyncConnection) -> None:
+            async with await connect_worker_async(postgres_url) as other:
+                async with conn.transaction():
+                    assert len(await claim(conn)) == 1
+                    slow.commit()
+                    second = asyncio.create_task(claim(other, "other"))
+                    await asyncio.sleep(0.2)
+                    assert not second.done()
+                assert await second == []
+
+        on_worker(postgres_url, check)
+
+
 def test_many_claimers_never_share_a_key(postgres_url: str, worker: SyncConnection) -> None:
     for i in range(60):
         publish(worker, f"k{i % 3}")
@@ -313,8 +332,20 @@ def test_kill_between_effect_and_commit_leaves_the_effect_exactly_once(
         async def handler(conn, work):
             await conn.execute("INSERT INTO quarantine VALUES (gen_random_uuid(), %s, '', '', '', '', now(), now())",
                                [os.urandom(8) + str(work.outbox_id).encode()])
-            if random.random() < 0.2:
+            perhaps_die()
+
+        def perhaps_die():
+            if random.random() < 0.12:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+        complete = outbox.complete
+
+        async def complete_or_die(conn, ids):
+            perhaps_die()
+            await complete(conn, ids)
+            perhaps_die()
+
+        outbox.complete = complete_or_die
 
         async def main():
             pool = worker_pool(Settings(database_url=SecretStr(sys.argv[1])))
@@ -363,6 +394,24 @@ def test_sequencer_gives_ids_without_a_gap_in_commit_order(postgres_url: str, wo
         on_worker(postgres_url, check)
     rows = worker.execute("SELECT stream_id, payload->>'version' FROM stream_event ORDER BY stream_id").fetchall()
     assert rows == [(1, "2"), (2, "1")]
+
+
+def test_a_sequencer_waits_for_another_that_has_not_committed(postgres_url: str, worker: SyncConnection) -> None:
+    for version in (1, 2):
+        outbox.publish_sync(worker, WarningChanged(warning_id=new_id(), version=version), ordering_key="w")
+
+    async def check(conn: AsyncConnection) -> None:
+        async with await connect_worker_async(postgres_url) as other:
+            async with conn.transaction():
+                assert await outbox.sequence(conn, limit=1) == 1
+                second = asyncio.create_task(outbox.sequence(other))
+                await asyncio.sleep(0.2)
+                assert not second.done()
+            assert await second == 1
+
+    on_worker(postgres_url, check)
+    rows = worker.execute("SELECT stream_id, payload->>'version' FROM stream_event ORDER BY stream_id").fetchall()
+    assert rows == [(1, "1"), (2, "2")]
 
 
 def test_many_sequencers_leave_no_gap_and_a_reader_misses_nothing(postgres_url: str, worker: SyncConnection) -> None:

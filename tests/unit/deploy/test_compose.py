@@ -21,7 +21,7 @@ LOGINS = {
     "ingest": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
     "watch": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
     "deliver": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
-    "jobs": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
+    "jobs": {"TOCSIN_DATABASE_URL": "tocsin", "TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
     "api": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker", "TOCSIN_DATABASE_APP_URL": "tocsin_app"},
 }
 

@@ -349,3 +349,20 @@ def test_routes_are_connected_from_the_door_to_the_zone() -> None:
         graph = graph_of(network, False)
         for e, f in zip(route.edges[:-1], route.edges[1:], strict=True):
             assert graph.head[e] == graph.tail[f]
+
+
+def test_a_grid_of_100_000_edges_equals_scipy() -> None:
+    network = grid(160, 160)
+    assert network.n_edges == 4 * 160 * 159
+    hazard = Hazard(geometry=box(40.5, 40.5, 99.5, 110.5))
+    closed = closures(network, hazard).closed()
+    graph = graph_of(network, False)
+    seconds = network.edge_seconds()
+    nodes = np.array([0, 159, 160 * 80], dtype=np.int32)
+    close = np.where(closed[graph.edge_road], -1.0, np.inf)
+    tree = run_sweep(graph, seconds, close, nodes, np.arange(3), np.zeros(3), np.full(3, np.inf))
+    usable = close > 0
+    matrix = csr_array((seconds[usable], (graph.head[usable], graph.tail[usable])), shape=(network.n_nodes,) * 2)
+    expected = dijkstra(matrix, indices=nodes, min_only=True)
+    assert np.isinf(expected).sum() == 59 * 70
+    assert np.allclose(tree.time_s, expected)

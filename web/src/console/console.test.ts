@@ -3,6 +3,7 @@ import type { Schemas } from "../lib/client";
 import { makeTranslate } from "../lib/i18n";
 import en from "./catalogue/en.json";
 import { plotData, thresholdLines, yRange } from "./hydrograph";
+import { fontOf, tileLayers } from "./map/baselayers";
 import { areaFeatures, cellFeatures, classBreaks, closedFeatures, stationFeatures, stationWord } from "./map/features";
 
 const t = makeTranslate("en", en, en);
@@ -14,8 +15,10 @@ const station = (more: Partial<Schemas["StationProperties"]>): Schemas["StationP
 describe("stations on the map", () => {
   it("shows a silent or held station as unknown, never at its last level", () => {
     expect(stationWord(station({ state: "silent", level: "orange" }), t)).toEqual({ level: "unknown", word: "silent: unknown" });
-    expect(stationWord(station({ state: "silent", level: "unknown", held: true, held_level: "red" }), t)).toEqual({ level: "unknown", word: "unknown, held at: Leave or shelter now" });
+    expect(stationWord(station({ state: "silent", level: "unknown", held: true, held_level: "red" }), t)).toEqual({ level: "unknown", word: "unknown, held at: Leave now" });
     expect(stationWord(station({ state: "unknown", level: "unknown" }), t).word).toBe("not heard yet");
+    expect(stationWord(station({ level: "unknown", phase: null }), t).word).toBe("no warning level is set");
+    expect(stationWord(station({ level: "unknown", phase: null, state: "silent" }), t).word).toBe("silent: unknown");
     expect(stationWord(station({ level: "yellow" }), t)).toEqual({ level: "yellow", word: "Prepare" });
   });
 
@@ -28,7 +31,7 @@ describe("stations on the map", () => {
         { type: "Feature", id: "3", geometry: { type: "Point", coordinates: [80, 7] }, properties: station({ level: "red", station_id: "r" }) },
       ],
     } as Schemas["StationCollection"];
-    const features = stationFeatures(collection, "r", t, false);
+    const features = stationFeatures(collection, "r", t, false, "en");
     expect(features.map((one) => one.properties?.icon)).toEqual(["held-red", "station-red"]);
     expect((features[0]?.properties?.sort as number) > (features[1]?.properties?.sort as number)).toBe(true);
     expect(features.map((one) => one.properties?.selected)).toEqual([false, true]);
@@ -81,5 +84,20 @@ describe("the hydrograph", () => {
     expect(low).toBeLessThan(0.5);
     expect(high).toBeGreaterThan(5);
     expect(yRange(null, null, [])).toEqual([0, 1]);
+  });
+});
+
+describe("another base map", () => {
+  it("draws what its tiles have, of either naming, and nothing that they have not", () => {
+    const ids = (names: string[]): string[] => tileLayers(new Set(names), false).map((layer) => layer.id);
+    expect(ids(["earth", "water", "roads", "boundaries", "places"])).toEqual(["sea", "base-earth", "base-water", "base-water-line", "base-roads-line", "base-boundaries-line", "base-places"]);
+    expect(ids(["land", "lake", "place"])).toEqual(["sea", "base-land", "base-lake", "base-place"]);
+    expect(ids([])).toEqual(["sea"]);
+  });
+
+  it("labels with a font that the style's glyphs have", () => {
+    const layer = (font: unknown) => ({ id: "x", type: "symbol", source: "s", layout: { "text-font": font } }) as unknown as Parameters<typeof fontOf>[0][number];
+    expect(fontOf([layer(["literal", ["A"]]), layer(["Open Sans Regular"])])).toEqual(["Open Sans Regular"]);
+    expect(fontOf([])).toEqual(["Noto Sans", "sans-serif"]);
   });
 });

@@ -357,7 +357,7 @@ export interface paths {
         };
         /**
          * Cap
-         * @description The CAP 1.2 message of one version.
+         * @description The CAP 1.2 message of one version that was released; 409 for a draft, which must never pass for a warning.
          */
         get: operations["cap"];
         put?: never;
@@ -459,7 +459,7 @@ export interface paths {
         put?: never;
         /**
          * Resume
-         * @description Asks to send again; it takes a second person who asks too.
+         * @description Asks to send again; it takes a second person who asks too. 404 where nothing is stopped.
          */
         post: operations["resume"];
         delete?: never;
@@ -563,7 +563,7 @@ export interface paths {
         put?: never;
         /**
          * Post Observations
-         * @description Stores one payload of readings; answers after the commit. A payload sent twice changes nothing.
+         * @description Stores one payload of readings; answers after the commit. The same payload again changes nothing.
          */
         post: operations["post_observations"];
         delete?: never;
@@ -925,7 +925,7 @@ export interface components {
         };
         /**
          * Audience
-         * @description People a version is for, as an approval binds it. Channel `none`: inside the area, and no channel reaches them.
+         * @description People a version is for, as an approval binds them. Channel `none`: inside, and no channel reaches them.
          */
         Audience: {
             /** By Channel */
@@ -1079,6 +1079,31 @@ export interface components {
             state: "queued" | "claimed" | "accepted" | "delivered" | "failed" | "uncertain" | "stopped";
             /** N */
             n: number;
+        };
+        /**
+         * FeedOut
+         * @description What brings readings in: the broker, or the tenant's stations as a whole.
+         */
+        FeedOut: {
+            /**
+             * Feed
+             * @enum {string}
+             */
+            feed: "broker" | "stations";
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "up" | "down";
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** N Stations */
+            n_stations: number;
+            /** Detail */
+            detail: string;
         };
         /**
          * FieldProblem
@@ -1495,6 +1520,13 @@ export interface components {
              * @description None where there is no assessment, or portfolios differ in currency.
              */
             currency: string | null;
+            /**
+             * Exposed By Currency
+             * @description Every currency that locations inside are insured in.
+             */
+            exposed_by_currency: {
+                [key: string]: string;
+            };
             /** N Locations */
             n_locations: number | null;
             /** N Policies */
@@ -1521,6 +1553,11 @@ export interface components {
              * @description Readings stored; null where the count is not known.
              */
             messages_stored: number | null;
+            /**
+             * Feeds
+             * @description Where one is down, what its stations say is not known.
+             */
+            feeds: components["schemas"]["FeedOut"][];
             /** Sending Paused */
             sending_paused: boolean;
         };
@@ -1539,26 +1576,31 @@ export interface components {
         };
         /**
          * Pause
-         * @description What to stop. `tenant` stops everything of one's own organisation.
+         * @description What to stop, or to send again. Scope `all` takes an operator, the others an approver.
          */
         Pause: {
             /**
+             * Scope
+             * @description `tenant`: one's own organisation.
+             * @default tenant
+             * @enum {string}
+             */
+            scope: "tenant" | "warning" | "all";
+            /**
              * Warning Id
-             * @description Only this warning; none: all of the tenant's.
+             * @description For scope `warning`.
              */
             warning_id?: string | null;
         };
         /**
          * PayloadProblem
-         * @description A payload that was quarantined, and why.
+         * @description A reading that was quarantined, and why.
          */
         PayloadProblem: {
             /**
-             * Index
-             * @description Which payload of the request, from 0.
+             * Reason
+             * @example conflict
              */
-            index: number;
-            /** Reason */
             reason: string;
             /** Detail */
             detail: string;
@@ -1722,9 +1764,14 @@ export interface components {
             safe_zone: components["schemas"]["PublicSafeZone"] | null;
             /**
              * Leave By
-             * @description None: nothing on the way is forecast to close.
+             * @description By when this route must be begun; none: nothing on it closes.
              */
             leave_by: string | null;
+            /**
+             * Last Way Out
+             * @description When the last way by any road closes; none: never.
+             */
+            last_way_out: string | null;
             /** Travel S */
             travel_s: number | null;
             /** Distance M */
@@ -2131,9 +2178,14 @@ export interface components {
             distance_m: number | null;
             /**
              * Leave By
-             * @description None: nothing on the way is forecast to close.
+             * @description By when this route must be begun; none: nothing on it closes.
              */
             leave_by: string | null;
+            /**
+             * Last Way Out
+             * @description When the last way by any road closes; none: never.
+             */
+            last_way_out: string | null;
             /**
              * Inside M
              * @description Metres of the way inside the hazard.
@@ -3729,7 +3781,10 @@ export interface operations {
     cap: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 warning_id: string;
                 version: number;
@@ -3767,6 +3822,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4641,13 +4705,17 @@ export interface operations {
             query: {
                 /** @description Code of the station that speaks. */
                 station: string;
+                /** @description For a payload that does not say it, such as {t, v}. */
+                quantity?: string | null;
             };
             header?: never;
             path?: never;
             cookie?: never;
         };
+        /** @description One payload, as it would be published over MQTT: a SenML JSON pack (RFC 8428) or plain JSON. */
         requestBody: {
             content: {
+                "application/senml+json": unknown;
                 "application/json": unknown;
             };
         };

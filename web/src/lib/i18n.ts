@@ -31,6 +31,17 @@ export function chooseLanguage(wanted: readonly (string | null | undefined)[], o
   return ours[0] ?? "en";
 }
 
+const HAN = /\p{Script=Han}/u;
+
+/** A name kept as "English / 中文": the half that the language reads; any other name as it is. */
+export function nameIn(name: string, language: string): string {
+  const halves = name.split(" / ");
+  if (halves.length !== 2) return name;
+  const han = halves.map((half) => HAN.test(half));
+  if (han[0] === han[1]) return name;
+  return halves[han.indexOf(language === "zh")] ?? name;
+}
+
 /** The text in `language`, else English, else any. */
 export function pick<T>(byLanguage: Record<string, T> | null | undefined, language: string): T | undefined {
   if (!byLanguage) return undefined;

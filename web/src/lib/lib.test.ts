@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { distance, money, reading, span } from "./format";
 import { bounds } from "./geojson";
-import { chooseLanguage, makeTranslate, pick } from "./i18n";
+import { chooseLanguage, makeTranslate, nameIn, pick } from "./i18n";
 import { LEVELS, rank } from "./levels";
 import { isStale, ServerTime } from "./servertime";
 import { roundLength, sketch } from "./sketch";
@@ -34,6 +34,16 @@ describe("texts", () => {
     expect(chooseLanguage(["pt"], ["en", "zh"])).toBe("en");
     expect(pick({ fr: "eau" }, "zh")).toBe("eau");
     expect(pick(null, "zh")).toBeUndefined();
+  });
+});
+
+describe("names in two languages", () => {
+  it("gives the half that is read, and leaves other names whole", () => {
+    expect(nameIn("Stonefold / 石圈", "en")).toBe("Stonefold");
+    expect(nameIn("Stonefold / 石圈", "zh")).toBe("石圈");
+    expect(nameIn("石圈 / Stonefold", "zh")).toBe("石圈");
+    expect(nameIn("Pier 4 / East", "zh")).toBe("Pier 4 / East");
+    expect(nameIn("Kelani", "zh")).toBe("Kelani");
   });
 });
 
@@ -87,7 +97,7 @@ describe("the installation's time", () => {
 
 describe("urgency", () => {
   const station = (code: string, more: Partial<UrgentStation>): UrgentStation => ({
-    station_id: code, code, state: "online", level: "none", held: false, held_level: null, state_since: null, ...more,
+    station_id: code, code, state: "online", level: "none", held: false, held_level: null, state_since: null, phase: "normal", ...more,
   });
   const warning = (id: string, more: Partial<UrgentWarning>): UrgentWarning => ({
     warning_id: id, level: "yellow", state: "released", n_people: 10, n_approvals: 0, n_approvals_needed: 0, drafted_at: "2026-01-01T00:00:00Z", ...more,

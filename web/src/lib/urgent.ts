@@ -10,6 +10,7 @@ export interface UrgentStation {
   held: boolean;
   held_level: ShownLevel | null;
   state_since: string | null;
+  phase: string | null;
 }
 
 export interface UrgentWarning {
@@ -27,7 +28,8 @@ function stationScore(station: UrgentStation): number {
   if (station.held) return 100 + rank(station.held_level ?? "unknown");
   const level = rank(station.level);
   if (level >= 1) return 10 + level;
-  return station.state === "silent" ? 5 : station.level === "unknown" ? 1 : 0;
+  if (station.state === "silent") return 5;
+  return station.level !== "unknown" ? 2 : station.phase === null ? 0 : 3; // watched stations before those that only measure
 }
 
 export function byUrgency(a: UrgentStation, b: UrgentStation): number {

@@ -102,11 +102,19 @@ class Phone {
       this.unreachable = true;
     });
     navigator.serviceWorker?.addEventListener("message", (event: MessageEvent<{ kind: string; settled?: Settled<AnswerBody, Recorded>[] }>) => {
-      if (event.data.kind === "push") look();
+      if (event.data.kind === "push") void this.#pushed().then(look);
       if (event.data.kind === "settled") void this.#settle(event.data.settled ?? []);
     });
     void this.#pushState();
     await this.refresh();
+  }
+
+  /** Takes up what the service worker kept from a push: it may be all that gets through. */
+  async #pushed(): Promise<void> {
+    const last = await kept<Kept>("now");
+    if (last === null || last.at <= (this.kept?.at ?? 0)) return;
+    this.kept = last;
+    this.time.tell(last.now.checked_at, performance.now());
   }
 
   async refresh(): Promise<void> {

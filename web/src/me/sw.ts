@@ -3,7 +3,9 @@
 
 import { kept, keep, outboxStore } from "../lib/device";
 import { Outbox } from "../lib/outbox";
-import { type AnswerBody, fetchNow, type Recorded, sendAnswer, sendReceipt } from "./api";
+import { type AnswerBody, fetchNow, type Kept, type Recorded, sendAnswer, sendReceipt } from "./api";
+import { type PushMessage, situationFrom } from "./push";
+import { tokenOf } from "./situation";
 
 declare const self: ServiceWorkerGlobalScope;
 declare const __PRECACHE__: string[];
@@ -37,17 +39,6 @@ self.addEventListener("fetch", (event) => {
   event.respondWith(caches.open(CACHE).then(async (cache) => (await cache.match(wanted)) ?? fetch(event.request)));
 });
 
-/** What a push carries; everything needed to act is inside it. */
-interface PushMessage {
-  headline?: string;
-  instruction?: string;
-  level?: string;
-  language?: string;
-  warning_id?: string;
-  delivery_id?: string;
-  url?: string;
-}
-
 self.addEventListener("push", (event) => {
   event.waitUntil(shown(event.data));
 });
@@ -59,7 +50,7 @@ async function shown(data: PushMessageData | null): Promise<void> {
   } catch {
     message = { headline: data?.text() ?? "" };
   }
-  await keep("push", { message, at: Date.now() });
+  const url = ownPage(message.url);
   // Every push must show something: a silent one costs the permission on some phones.
   await self.registration.showNotification(message.headline ?? "Tocsin", {
     body: message.instruction ?? "",
@@ -67,22 +58,35 @@ async function shown(data: PushMessageData | null): Promise<void> {
     icon: "/icon.svg",
     lang: message.language ?? "",
     requireInteraction: message.level === "red" || message.level === "orange",
-    data: { url: message.url ?? "/me" },
+    data: { url },
   });
+  const before = await kept<Kept>("now");
+  const now = situationFrom(message, before?.now ?? null);
+  if (now !== null) await keep("now", { now, at: Date.now() });
+  const token = (await kept<string>("token")) ?? tokenOf(new URL(url, self.location.origin).hash);
+  if (token !== null) await keep("token", token);
   for (const client of await self.clients.matchAll({ type: "window" })) client.postMessage({ kind: "push" });
-  const token = await kept<string>("token");
   if (token === null) return;
-  if (message.delivery_id !== undefined) await sendReceipt(token, message.delivery_id, "displayed");
+  if (message.id !== undefined) await sendReceipt(token, message.id, "displayed");
   await fetchNow(token).then(
-    (now) => keep("now", { now, at: Date.now() }),
+    (told) => keep("now", { now: told, at: Date.now() }),
     () => undefined,
   );
 }
 
+/** The phone page with the token of a message's link; anything else becomes the plain page. */
+function ownPage(url: string | undefined): string {
+  try {
+    const asked = new URL(url ?? "/me", self.location.origin);
+    return asked.origin === self.location.origin && ["/me", "/now"].includes(asked.pathname) ? `/me${asked.hash}` : "/me";
+  } catch {
+    return "/me";
+  }
+}
+
 self.addEventListener("notificationclick", (event) => {
   event.notification.close();
-  const asked = new URL((event.notification.data as { url?: string } | null)?.url ?? "/me", self.location.origin);
-  const url = asked.origin === self.location.origin && asked.pathname === "/me" ? asked.href : "/me";
+  const url = ownPage((event.notification.data as { url?: string } | null)?.url);
   event.waitUntil(
     self.clients.matchAll({ type: "window" }).then((clients) => {
       const open = clients.find((client) => new URL(client.url).pathname === "/me");

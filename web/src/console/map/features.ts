@@ -1,7 +1,7 @@
 /** What the API tells, as features for the map's layers. Pure: tested without a browser. */
 
 import type { Schemas } from "../../lib/client";
-import { type Translate, pick } from "../../lib/i18n";
+import { nameIn, pick, type Translate } from "../../lib/i18n";
 import { rank, type ShownLevel } from "../../lib/levels";
 import { labelInk } from "./style";
 
@@ -11,30 +11,38 @@ type Features = GeoJSON.Feature[];
 export function stationWord(station: Schemas["StationProperties"], t: Translate): { level: ShownLevel; word: string } {
   if (station.held) {
     const at = station.held_level;
-    return { level: "unknown", word: at && at !== "unknown" ? t("station.held_at", { level: t(`level.${at}`) }) : t("station.held") };
+    return { level: "unknown", word: at && at !== "unknown" ? t("station.held_at", { level: t(`level.short.${at}`) }) : t("station.held") };
   }
   if (station.state === "silent") return { level: "unknown", word: t("station.silent") };
   if (station.state === "unknown") return { level: "unknown", word: t("station.never") };
-  return { level: station.level, word: t(`level.${station.level}`) };
+  if (unwatched(station)) return { level: "unknown", word: t("station.unwatched") };
+  return { level: station.level, word: t(`level.short.${station.level}`) };
 }
 
-export function stationFeatures(collection: Schemas["StationCollection"] | null, selected: string | null, t: Translate, dark: boolean): Features {
+/** It speaks, and no rule watches it: a rain gauge, say. It has no level, and nothing is the matter with it. */
+export function unwatched(station: Schemas["StationProperties"]): boolean {
+  return station.phase === null && station.state === "online";
+}
+
+export function stationFeatures(collection: Schemas["StationCollection"] | null, selected: string | null, t: Translate, dark: boolean, language: string): Features {
   return (collection?.features ?? []).flatMap(({ geometry, properties }): Features => {
     if (geometry === null) return [];
     const { level, word } = stationWord(properties, t);
-    const quiet = level === "none";
+    const plain = unwatched(properties);
+    const quiet = level === "none" || plain;
     return [
       {
         type: "Feature",
         geometry: { type: "Point", coordinates: geometry.coordinates },
         properties: {
           id: properties.station_id,
-          name: properties.name,
+          name: nameIn(properties.name, language),
+          quiet,
           word: quiet ? "" : `\n${word}`,
           ink: labelInk(level, dark),
           level,
-          icon: properties.held ? `held-${properties.held_level ?? "unknown"}` : `station-${level}`,
-          sort: properties.held ? 10 + rank(properties.held_level ?? "unknown") : rank(level),
+          icon: plain ? "station-plain" : properties.held ? `held-${properties.held_level ?? "unknown"}` : `station-${level}`,
+          sort: properties.held ? 10 + rank(properties.held_level ?? "unknown") : plain ? 0 : rank(level),
           selected: properties.station_id === selected,
         },
       },

@@ -83,6 +83,15 @@ export function addImages(map: MapLibre, dark: boolean): void {
       add(map, `area-${level}`, hatch(LEVELS[level].outline, level === "blue" ? 14 : 10, level === "red", 1));
     }
   }
+  const plain = canvas(16);
+  plain.fillStyle = "#57606a";
+  plain.strokeStyle = "#ffffff";
+  plain.lineWidth = 2;
+  plain.beginPath();
+  plain.arc(8, 8, 5, 0, 2 * Math.PI);
+  plain.fill();
+  plain.stroke();
+  add(map, "station-plain", plain);
   add(map, "hazard", hatch(dark ? "#7cc4ff" : "#0a5c9e", 8, false, 1.3));
 
   const house = canvas(28);

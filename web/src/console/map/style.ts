@@ -1,7 +1,9 @@
-/** The map's style: a plain base, then our own layers. No glyph files, no tiles, no request off this origin. */
+/** The map's style: the base (base.ts), then our own layers. */
 
 import type { ExpressionSpecification, LayerSpecification, StyleSpecification } from "maplibre-gl";
 import type { ShownLevel } from "../../lib/levels";
+import type { Base } from "./base";
+import { FONT } from "./baselayers";
 
 /** ColorBrewer BuPu, five classes: light to dark, readable without telling red from green. */
 export const RAMP = ["#edf8fb", "#b3cde3", "#8c96c6", "#8856a7", "#810f7c"] as const;
@@ -22,11 +24,8 @@ export const GROUPS: Record<string, string[]> = {
   stations: ["stations-selected", "stations", "stations-label"],
 };
 
-const FONT = ["Noto Sans", "sans-serif"];
-
-export function makeStyle(worldLand: GeoJSON.GeoJSON, worldBorders: GeoJSON.GeoJSON, dark: boolean): StyleSpecification {
-  const land = dark ? "#1b222b" : "#f3f1ea";
-  const sea = dark ? "#0c1620" : "#cfdfe9";
+export function makeStyle(base: Base, dark: boolean): StyleSpecification {
+  const font = base.font ?? FONT;
   const ink = dark ? "#e6eaf0" : "#1b1f24";
   const halo = dark ? "#10151b" : "#ffffff";
   const green = dark ? "#6fd39b" : "#0b6b3a";
@@ -35,12 +34,9 @@ export function makeStyle(worldLand: GeoJSON.GeoJSON, worldBorders: GeoJSON.GeoJ
   const exposure = ["match", ["get", "class"], ...ramp(dark).flatMap((color, i) => [i, color]), "transparent"] as unknown as ExpressionSpecification;
   const empty: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
   const levelColor = ["match", ["get", "level"], "blue", "#1d4ed8", "yellow", "#5c4700", "orange", "#c2410c", "red", "#b3001b", "#57606a"] as unknown as ExpressionSpecification;
+  const named = ["format", ["get", "name"], { "font-scale": 1 }, ["get", "word"], { "font-scale": 0.92, "text-color": ["get", "ink"] }];
   const layers: LayerSpecification[] = [
-    // The built-in coast is meant for whole regions. Closer than that it says nothing true, so it fades into plain ground.
-    { id: "sea", type: "background", paint: { "background-color": ["interpolate", ["linear"], ["zoom"], 7, sea, 9, land] } },
-    { id: "land", type: "fill", source: "world-land", maxzoom: 9, paint: { "fill-color": land, "fill-antialias": false } },
-    { id: "borders", type: "line", source: "world-borders", maxzoom: 9, paint: { "line-color": dark ? "#4a5563" : "#a9a395", "line-width": 0.8 } },
-    { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 13, 0.72, 15, 0.25], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
+    { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 12.5, 0.58, 15, 0.2], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
     { id: "footprint-fill", type: "fill", source: "footprint", paint: { "fill-color": hazard, "fill-opacity": 0.16 } },
     { id: "footprint-hatch", type: "fill", source: "footprint", paint: { "fill-pattern": "hazard", "fill-opacity": 0.75 } },
     { id: "zones-line", type: "line", source: "zones", paint: { "line-color": hazard, "line-width": 1.2, "line-dasharray": [3, 2] } },
@@ -55,26 +51,28 @@ export function makeStyle(worldLand: GeoJSON.GeoJSON, worldBorders: GeoJSON.GeoJ
     { id: "routes-case", type: "line", source: "routes", layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": halo, "line-width": ["interpolate", ["linear"], ["zoom"], 9, 2, 14, 6] } },
     { id: "routes", type: "line", source: "routes", layout: { "line-cap": "round", "line-join": "round" }, paint: {
       "line-color": ["case", ["==", ["get", "status"], "clear"], green, dark ? "#ff9b5e" : "#c2410c"], "line-width": ["interpolate", ["linear"], ["zoom"], 9, 1, 14, 3.2] } },
-    { id: "routes-arrow", type: "symbol", source: "routes", minzoom: 13, layout: { "symbol-placement": "line", "symbol-spacing": 120, "text-field": "›", "text-font": FONT, "text-size": 20, "text-keep-upright": false, "text-offset": [0, -0.12] }, paint: { "text-color": green, "text-halo-color": halo, "text-halo-width": 1.5 } },
+    { id: "routes-arrow", type: "symbol", source: "routes", minzoom: 13, layout: { "symbol-placement": "line", "symbol-spacing": 120, "text-field": "›", "text-font": font, "text-size": 20, "text-keep-upright": false, "text-offset": [0, -0.12] }, paint: { "text-color": green, "text-halo-color": halo, "text-halo-width": 1.5 } },
     { id: "closed-mark", type: "symbol", source: "closed", filter: ["==", ["geometry-type"], "Point"], layout: { "icon-image": "closed", "icon-padding": 6 } },
-    { id: "zones-label", type: "symbol", source: "zones", minzoom: 11, layout: { "symbol-placement": "line", "text-field": ["get", "label"], "text-font": FONT, "text-size": 11 }, paint: { "text-color": hazard, "text-halo-color": halo, "text-halo-width": 1.5 } },
+    { id: "zones-label", type: "symbol", source: "zones", minzoom: 11, layout: { "symbol-placement": "line", "text-field": ["get", "label"], "text-font": font, "text-size": 11 }, paint: { "text-color": hazard, "text-halo-color": halo, "text-halo-width": 1.5 } },
     { id: "safe-zones", type: "symbol", source: "safe-zones", layout: { "icon-image": "safe-zone", "icon-allow-overlap": true, "icon-size": ["interpolate", ["linear"], ["zoom"], 8, 0.6, 12, 0.9] } },
     { id: "stations-selected", type: "circle", source: "stations", filter: ["==", ["get", "selected"], true], paint: { "circle-radius": 22, "circle-color": "transparent", "circle-stroke-width": 3.5, "circle-stroke-color": dark ? "#ffd60a" : "#0b57d0" } },
     { id: "stations", type: "symbol", source: "stations", layout: { "icon-image": ["get", "icon"], "icon-allow-overlap": true, "symbol-sort-key": ["get", "sort"] } },
     { id: "stations-label", type: "symbol", source: "stations", layout: {
-      "text-field": ["format", ["get", "name"], { "font-scale": 1 }, ["get", "word"], { "font-scale": 0.92, "text-color": ["get", "ink"] }] as unknown as ExpressionSpecification,
-      "text-font": FONT, "text-size": 12, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.5, "text-justify": "auto",
+      // Names of stations with nothing to tell wait until there is room for them.
+      "text-field": ["step", ["zoom"], ["case", ["get", "quiet"], "", named], 11.5, named] as unknown as ExpressionSpecification,
+      "text-font": font, "text-size": 12, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.5, "text-justify": "auto",
       "symbol-sort-key": ["-", 0, ["get", "sort"]], "text-max-width": 12 }, paint: { "text-color": ink, "text-halo-color": halo, "text-halo-width": 1.8 } },
-    { id: "safe-zones-label", type: "symbol", source: "safe-zones", minzoom: 10.5, layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": 11.5, "text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 1.3, "text-max-width": 9 }, paint: { "text-color": green, "text-halo-color": halo, "text-halo-width": 1.8 } },
+    { id: "safe-zones-label", type: "symbol", source: "safe-zones", minzoom: 10.5, layout: { "text-field": ["get", "name"], "text-font": font, "text-size": 11.5, "text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 1.3, "text-max-width": 9 }, paint: { "text-color": green, "text-halo-color": halo, "text-halo-width": 1.8 } },
   ];
   return {
     version: 8,
     sources: {
-      "world-land": { type: "geojson", data: worldLand, maxzoom: 9 },
-      "world-borders": { type: "geojson", data: worldBorders, maxzoom: 9 },
+      ...base.sources,
       ...Object.fromEntries(SOURCES.map((name) => [name, { type: "geojson", data: empty }])),
     },
-    layers,
+    layers: [...base.layers(dark), ...layers],
+    ...(base.glyphs === undefined ? {} : { glyphs: base.glyphs }),
+    ...(base.sprite === undefined ? {} : { sprite: base.sprite }),
   } as StyleSpecification;
 }
 

@@ -4,35 +4,16 @@ import "@fontsource/noto-sans/latin-400.css";
 import "maplibre-gl/dist/maplibre-gl.css";
 import * as maplibregl from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
-import { feature, mesh } from "topojson-client";
-import type { GeometryCollection, Topology } from "topojson-specification";
-import worldUrl from "world-atlas/countries-50m.json?url";
+import type { Schemas } from "../../lib/client";
+import { type Base, loadBase } from "./base";
 import { addImages } from "./icons";
 import { GROUPS, makeStyle, type SourceName } from "./style";
 import type { Bounds } from "../../lib/geojson";
 
-interface World {
-  land: GeoJSON.GeoJSON;
-  borders: GeoJSON.GeoJSON;
-}
-
-const EMPTY: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
-
-async function loadWorld(): Promise<World> {
-  try {
-    const topology = (await (await fetch(worldUrl)).json()) as Topology;
-    const land = topology.objects.land;
-    const countries = topology.objects.countries as GeometryCollection | undefined;
-    if (land === undefined || countries === undefined) return { land: EMPTY, borders: EMPTY };
-    return { land: feature(topology, land), borders: mesh(topology, countries, (a, b) => a !== b) };
-  } catch {
-    return { land: EMPTY, borders: EMPTY }; // without its base the map still shows our own data
-  }
-}
-
 export interface ViewOptions {
   container: HTMLElement;
   dark: boolean;
+  basemap: Schemas["Basemap"] | null;
   labels: Record<string, string>;
   onStation: (id: string) => void;
   onLocations: (bounds: Bounds | null) => void;
@@ -45,15 +26,15 @@ export class MapView {
   #hidden = new Set<string>();
   #ready = false;
   #options: ViewOptions;
-  #world: World;
+  #base: Base;
 
-  private constructor(options: ViewOptions, world: World) {
+  private constructor(options: ViewOptions, base: Base) {
     this.#options = options;
-    this.#world = world;
+    this.#base = base;
     maplibregl.setWorkerUrl(new URL(workerUrl, location.href).href);
     this.map = new maplibregl.Map({
       container: options.container,
-      style: makeStyle(world.land, world.borders, options.dark),
+      style: makeStyle(base, options.dark),
       center: [0, 20],
       zoom: 1,
       attributionControl: false,
@@ -103,15 +84,15 @@ export class MapView {
 
   static async open(options: ViewOptions): Promise<MapView> {
     // MapLibre draws labels from the page's fonts; asked for before they are there, the fallback face would stay.
-    const [world] = await Promise.all([loadWorld(), document.fonts.load('12px "Noto Sans"').catch(() => [])]);
-    return new MapView(options, world);
+    const [base] = await Promise.all([loadBase(options.basemap), document.fonts.load('12px "Noto Sans"').catch(() => [])]);
+    return new MapView(options, base);
   }
 
   setDark(dark: boolean): void {
     if (dark === this.#options.dark) return;
     this.#options = { ...this.#options, dark };
     this.#ready = false;
-    this.map.setStyle(makeStyle(this.#world.land, this.#world.borders, dark), { diff: false });
+    this.map.setStyle(makeStyle(this.#base, dark), { diff: false });
   }
 
   set(name: SourceName, features: GeoJSON.Feature[]): void {
@@ -139,7 +120,7 @@ export class MapView {
 
   /** Shows the whole box beside what lies over the map's left edge, `left` pixels wide. */
   fit(box: Bounds, animate: boolean, left: number): void {
-    this.map.fitBounds(box, { padding: { top: 24, right: 72, bottom: 32, left: left + 24 }, maxZoom: 14, animate });
+    this.map.fitBounds(box, { padding: { top: 24, right: 72, bottom: 32, left: left + 48 }, maxZoom: 14, animate });
   }
 
   /** Moves only where the place is out of sight: a map that jumps by itself loses its reader. */

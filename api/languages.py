@@ -1,0 +1,5 @@
+"""The languages that pages and messages have catalogues for."""
+
+from typing import Final
+
+LANGUAGES: Final = ("en", "zh")

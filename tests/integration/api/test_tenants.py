@@ -1,0 +1,233 @@
+"""Every operation of openapi.json, asked by everybody about everybody's objects.
+
+The matrix is made from the document itself, so an operation that is added is asked too. `EXAMPLES` names an object of
+each kind of path parameter and a body for each act; an operation that needs one that is not there fails the test.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from core.ids import new_id
+from tests.integration.api.test_acts import FLEET, INCIDENTS, SUBMISSION, subscription
+from tests.integration.api.world import Console, Sync, World
+
+#: Path parameter -> the seeded object that it names.
+OBJECTS = {"station_id": "station", "warning_id": "draft", "answer_id": "answer", "quote_id": "quote"}
+#: Bodies that would act, were they allowed. `{delivery}` and `{warning}` stand for objects of the world asked about.
+BODIES: dict[str, dict[str, Any]] = {
+    "sign_in": {"login": "insurer@acme", "password": "wrong on purpose"},
+    "approve": {"content_sha256": "ab" * 32},
+    "reject": {"reason": "matrix"},
+    "pause": {"scope": "warning", "warning_id": "{warning}"},
+    "resume": {"scope": "warning", "warning_id": "{warning}"},
+    "handled": {},
+    "issue": {"submission": SUBMISSION, "fleet_csv": FLEET, "incidents_csv": INCIDENTS},
+    "post_observations": [{"n": "level", "t": 1785400000, "v": 4.5}],  # type: ignore[dict-item]
+    "public_answer": {"kind": "safe", "idempotency_key": "matrix-key-1", "warning_id": "{warning}"},
+    "public_receipt": {"delivery_id": "{delivery}", "kind": "displayed"},
+    "public_push_subscription": subscription(77),
+}
+QUERIES = {"post_observations": {"station": "{station_code}"}, "observations": {"quantity": "level"}}
+#: Operations that name an object of one tenant, in the path, the query or the body.
+NAMES_AN_OBJECT = {
+    "observations", "warning", "cap", "approve", "reject", "pause", "resume", "handled", "quote", "post_observations",
+    "public_answer", "public_receipt",
+}  # fmt: skip
+#: Who is allowed in, by hand: the oracle beside api/policy.py. "link" is a policyholder's, "key" a device's.
+WATCH = {"insurer", "approver", "operator", "admin"}
+BOOK = WATCH | {"underwriter"}
+ALL = BOOK | {"partner"}
+ALLOWED: dict[str, set[str]] = {
+    "sign_out": ALL, "me": ALL | {"key"}, "stations": ALL, "observations": ALL, "latest_footprints": ALL,
+    "overview": BOOK, "latest_assessments": BOOK, "cells": BOOK, "locations": BOOK, "latest_plan": WATCH,
+    "latest_routes": WATCH, "safe_zones": ALL, "warnings": WATCH, "warning": WATCH, "cap": WATCH,
+    "approve": {"approver"}, "reject": {"approver"}, "sending": WATCH, "pause": {"approver", "operator"},
+    "resume": {"approver", "operator"}, "answers": WATCH, "handled": {"insurer", "approver", "operator"},
+    "quotes": {"underwriter", "admin"}, "quote": {"underwriter", "admin"}, "issue": {"underwriter"},
+    "post_observations": {"operator", "key"}, "stream": ALL, "public_now": {"link"}, "public_answer": {"link"},
+    "public_receipt": {"link"}, "public_push_subscription": {"link"},
+}  # fmt: skip
+PUBLIC = {"ui_config", "health", "ready", "sign_in"}
+TABLES = (
+    "approval", "warning", "decision", "sending_pause", "answer", "receipt", "contact_point", "quote", "idempotency",
+    "audit", "delivery", "observation", "outbox", "principal", "session", "tenant",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    method: str
+    path: str
+
+    def request(self, about: World | None) -> dict[str, Any]:
+        """The request about a world's objects; about none that exist where there is no world."""
+
+        def known(kind: str) -> str:
+            return str(about.ids[kind]) if about else str(new_id())
+
+        def fill(value: Any) -> Any:
+            if value == "{station_code}":
+                return f"station-{about.slug}" if about else "station-nowhere"
+            if isinstance(value, str) and re.fullmatch(r"\{\w+\}", value):
+                return known(value[1:-1])
+            return value
+
+        path = self.path
+        for parameter in re.findall(r"\{(\w+)\}", self.path):
+            value = "1" if parameter == "version" else known(OBJECTS[parameter])
+            path = path.replace(f"{{{parameter}}}", value)
+        asked: dict[str, Any] = {"method": self.method, "url": path}
+        if self.name in QUERIES:
+            asked["params"] = {name: fill(value) for name, value in QUERIES[self.name].items()}
+        if self.name in BODIES:
+            body = BODIES[self.name]
+            asked["json"] = {k: fill(v) for k, v in body.items()} if isinstance(body, dict) else body
+        return asked
+
+
+def operations(document: dict[str, Any]) -> Iterator[Operation]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield Operation(operation["operationId"], method.upper(), path)
+
+
+def rows(worker: Sync, tenant: UUID | None = None) -> dict[str, Any]:
+    """What stands in the tables that acts write, so that a refused act can be seen to have written nothing."""
+    found = {}
+    for table in TABLES:
+        row = worker.execute(
+            f"SELECT count(*), md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t"
+        )
+        found[table] = row.fetchone()
+    return found
+
+
+def same_but_for_the_request_id(one: httpx.Response, other: httpx.Response) -> bool:
+    def told(answer: httpx.Response) -> tuple[Any, ...]:
+        body = {**answer.json(), "request_id": ""}
+        headers = {k: v for k, v in answer.headers.items() if k not in ("x-request-id", "content-length")}
+        return answer.status_code, body, headers
+
+    return told(one) == told(other)
+
+
+def test_the_oracle_knows_every_operation(console: Any, world: World) -> None:
+    async def body(app: Console) -> None:
+        async with app.client() as client:
+            document = (await client.get("/v1/openapi.json")).json()
+        names = {one.name for one in operations(document)}
+        assert names == set(ALLOWED) | PUBLIC
+        acting = {one.name for one in operations(document) if one.method == "POST"}
+        assert acting == set(BODIES)
+        with_parameters = {one.name for one in operations(document) if "{" in one.path}
+        assert with_parameters <= NAMES_AN_OBJECT
+
+    console(body)
+
+
+def test_without_a_session_key_or_link_nothing_is_told(console: Any, world: World, worker: Sync) -> None:
+    async def body(app: Console) -> None:
+        async with app.client() as nobody, app.client(Cookie="tocsin_session=expired") as expired:
+            document = (await nobody.get("/v1/openapi.json")).json()
+            before = rows(worker)
+            for operation in operations(document):
+                for client in (nobody, expired):
+                    answer = await client.request(**operation.request(world))
+                    if operation.name in PUBLIC:
+                        assert answer.status_code == (401 if operation.name == "sign_in" else 200), operation
+                    else:
+                        assert answer.status_code == 401, operation
+                        assert answer.headers["content-type"] == "application/problem+json"
+                        assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert rows(worker) == before
+
+    console(body)
+
+
+@pytest.mark.parametrize("who", ["insurer", "approver", "underwriter", "partner", "admin", "operator", "key", "link"])
+def test_another_tenants_object_is_as_if_it_did_not_exist(
+    console: Any, world: World, other: World, worker: Sync, who: str
+) -> None:
+    async def body(app: Console) -> None:
+        if who == "link":
+            opening: Any = app.phone(world)
+        elif who == "key":
+            opening = app.as_key(world, "device")
+        else:
+            opening = app.as_role(world, who)
+        async with opening as client:
+            document = (await client.get("/v1/openapi.json")).json()
+            secrets = [str(one) for one in other.ids.values() if isinstance(one, UUID)] + [f"@{other.slug}"]
+            asked = [one for one in operations(document) if one.name not in PUBLIC | {"stream", "sign_out"}]
+            before = rows(worker)
+            for operation in asked:
+                allowed = who in ALLOWED[operation.name]
+                if not allowed:
+                    answer = await client.request(**operation.request(world))
+                    wrong_door = (who == "link") != (ALLOWED[operation.name] == {"link"})
+                    assert answer.status_code == (401 if wrong_door else 403), operation
+                elif operation.name in NAMES_AN_OBJECT:
+                    if (operation.name, who) in {("pause", "operator"), ("resume", "operator")}:
+                        continue  # an operator stops everything or nothing: refused for any one warning
+                    foreign = await client.request(**operation.request(other))
+                    missing = await client.request(**operation.request(None))
+                    if operation.name == "post_observations":
+                        assert foreign.status_code == missing.status_code == 422
+                    else:
+                        assert foreign.status_code == missing.status_code == 404, operation
+                        assert same_but_for_the_request_id(foreign, missing), operation
+                elif operation.method == "GET":
+                    answer = await client.request(**operation.request(world))
+                    assert answer.status_code == 200, (operation, answer.text)
+                    for secret in secrets:
+                        assert secret not in answer.text, (operation, secret)
+            after = rows(worker)
+            assert after == before
+
+    console(body)
+
+
+def test_the_matrix_would_notice_an_act(console: Any, world: World, worker: Sync) -> None:
+    """The same requests about one's own objects do write: a matrix that asks wrongly would pass for nothing."""
+
+    async def body(app: Console) -> None:
+        async with app.client() as client:
+            document = (await client.get("/v1/openapi.json")).json()
+        wrote = set()
+        for operation in operations(document):
+            if operation.method != "POST" or operation.name in PUBLIC | {"approve"}:
+                continue
+            allowed = ALLOWED[operation.name]
+            if allowed == {"link"}:
+                opening: Any = app.phone(world)
+            else:
+                opening = app.as_role(world, sorted(allowed - {"key"})[0])
+            async with opening as client:
+                before = rows(worker)
+                answer = await client.request(**operation.request(world))
+                assert answer.status_code in (200, 201), (operation, answer.text)
+                if rows(worker) != before:
+                    wrote.add(operation.name)
+        assert wrote == {name for name in BODIES if name not in PUBLIC | {"approve"}}
+
+    console(body)
+
+
+def test_the_overview_counts_one_tenant_only(console: Any, world: World, other: World, worker: Sync) -> None:
+    async def body(app: Console) -> None:
+        async with app.as_role(world, "insurer") as client:
+            mine = (await client.get("/v1/overview")).json()
+        for table in ("answer", "receipt", "delivery", "approval", "decision", "warning_recipient", "warning"):
+            worker.execute(f"DELETE FROM {table} WHERE tenant_id = %s", [other.tenant_id])
+        async with app.as_role(world, "insurer") as client:
+            alone = (await client.get("/v1/overview")).json()
+        assert {**mine, "as_of": ""} == {**alone, "as_of": ""}
+
+    console(body)

@@ -1,0 +1,42 @@
+import { describe, expect, it } from "vitest";
+import { decodePolyline, situationFrom, type PushMessage } from "./push";
+import { face } from "./situation";
+
+const message: PushMessage = {
+  id: "d", warning_id: "w", version: 2, exercise: true, level: "red", all_clear: false, cancelled: false, language: "en", headline: "Leave now", instruction: "Go up.",
+  description: "", sent: "2026-06-14T09:00:00+00:00", expires: "2026-06-14T12:00:00+00:00",
+  route: { status: "clear", leave_by: "2026-06-14T10:00:00+00:00", polyline: "_p~iF~ps|U_ulLnnqC_mqNvxq`@" },
+  safe_zones: [{ name: "Hall", lon: -126.453, lat: 43.252 }, { name: "School", lon: 1, lat: 2 }], url: "/me#t=abc",
+};
+
+describe("a push", () => {
+  it("decodes the published example of the polyline format", () => {
+    // Google, "Encoded Polyline Algorithm Format": (38.5, -120.2), (40.7, -120.95), (43.252, -126.453)
+    expect(decodePolyline("_p~iF~ps|U_ulLnnqC_mqNvxq`@")).toEqual([[-120.2, 38.5], [-120.95, 40.7], [-126.453, 43.252]]);
+    expect(decodePolyline("_p~iF~ps|U_ulL")).toEqual([[-120.2, 38.5]]);
+    expect(decodePolyline("")).toEqual([]);
+  });
+
+  it("is enough to show the warning and the way on a phone that knew nothing", () => {
+    const now = situationFrom(message, null);
+    expect(now?.route?.geometry?.coordinates).toHaveLength(3);
+    expect(now?.route?.safe_zone?.names).toEqual({ en: "Hall" });
+    expect(now?.home).toEqual([-120.2, 38.5]);
+    const shown = face({ hasToken: true, kept: now && { now, at: 0 }, unreachable: true, stale: true, time: new Date("2026-06-14T09:10:00Z") });
+    expect(shown).toMatchObject({ kind: "warning", warning: { level: "red", headline: "Leave now", delivery_id: "d" }, expired: false });
+  });
+
+  it("replaces its own warning and leaves the others", () => {
+    const first = situationFrom(message, null);
+    const other = situationFrom({ ...message, warning_id: "x", level: "blue" }, first);
+    const lifted = situationFrom({ ...message, version: 3, all_clear: true, level: "none", route: null }, other);
+    expect(lifted?.warnings.map((one) => [one.warning_id, one.all_clear])).toEqual([["w", true], ["x", false]]);
+    expect(lifted?.state).toBe("warning");
+    expect(situationFrom({ ...message, warning_id: "x", version: 3, cancelled: true }, lifted)?.state).toBe("all_clear");
+  });
+
+  it("that is overtaken by a newer one, or tells of no warning, changes nothing", () => {
+    expect(situationFrom({ ...message, version: 1 }, situationFrom(message, null))).toBeNull();
+    expect(situationFrom({ headline: "hello" }, null)).toBeNull();
+  });
+});
