@@ -367,7 +367,7 @@ def decode_columns(topic: Topic, body: bytes, received_s: float) -> Columns | No
     times: list[float] = []
     values: list[float] = []
     for r in records:
-        name, unit, t, v = r.n, r.u, r.t, r.v
+        name, t, v = r.n, r.t, r.v
         if v is unset:
             return None
         n_given += 1
@@ -381,10 +381,10 @@ def decode_columns(topic: Topic, body: bytes, received_s: float) -> Columns | No
             full = base_name
         else:
             full, n_given = base_name + name, n_given + 1
-        if unit is unset:
+        if r.u is unset:
             unit = base_unit
         else:
-            n_given += 1
+            unit, n_given = r.u, n_given + 1
         if t is unset:
             t = base_time
         else:

@@ -274,12 +274,6 @@ async def ensure_partitions(conn: AsyncConnection, days: Sequence[str]) -> None:
     await conn.execute("SELECT ensure_reading_partitions(%s::date[])", [list(days)])
 
 
-async def mark_dirty(conn: AsyncConnection, hours: Sequence[tuple[int, int]]) -> None:
-    """Says which (datastream, hours since 1970) must be rolled up anew."""
-    params = {"ids": [h[0] for h in hours], "hours": [moment(h[1] * 3600 * MICROSECOND) for h in hours]}
-    await conn.execute(_SQL["mark_dirty"], params)
-
-
 async def tenant_id(conn: AsyncConnection, slug: str) -> UUID | None:
     """A tenant's id; none for "public" or where there is no such tenant."""
     if slug == PUBLIC:

@@ -140,9 +140,6 @@ SELECT pg_notify('tocsin_readings', %(datastream_ids)s);
 -- name: listen
 LISTEN tocsin_readings;
 
--- name: mark_dirty
-INSERT INTO rollup_dirty (datastream_ids, hours) VALUES (%(ids)s::bigint[], %(hours)s::timestamptz[]);
-
 -- name: tell_replay
 SELECT pg_notify('tocsin_replay', %(mark)s);
 
