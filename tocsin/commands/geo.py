@@ -34,18 +34,19 @@ def register(app: typer.Typer) -> None:
 
 
 def _with_database(work: Callable[[Any, Settings], Awaitable[T]]) -> T:
-    from store.pool import connect_worker_async, worker_url
+    from tocsin.database import command_connection
 
     settings = load_settings()
 
     async def run() -> T:
-        conn = await connect_worker_async(worker_url(settings))
-        try:
+        async with command_connection(settings, settings.mode, create=True, say=_say) as conn:
             return await work(conn, settings)
-        finally:
-            await conn.close()
 
     return asyncio.run(run())
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _tell(as_json: bool, document: dict[str, Any], line: str) -> None:
