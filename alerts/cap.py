@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import shapely
 from lxml import etree
@@ -633,9 +634,8 @@ def _put_info(root: etree._Element, info: CapInfo) -> None:
 
 
 def _number(value: float) -> str:
-    """Without an exponent, as few digits as give the same number back."""
-    text = repr(float(value))
-    return text if "e" not in text and "E" not in text else f"{value:.17f}".rstrip("0")
+    """Without an exponent, and exactly the digits that give the same number back."""
+    return format(Decimal(repr(float(value))), "f")
 
 
 # ---------------------------------------------------------------- our warnings as CAP

@@ -34,7 +34,7 @@ from alerts.channels.webhook import WebhookChannel
 from alerts.channels.webpush import WebPushChannel
 from alerts.level import Level
 from alerts.payload import SafeZone, WayOut
-from alerts.repository import DueDelivery, StoredWarning
+from alerts.repository import DueDelivery, Settled, StoredWarning
 from core.clock import Clock, ScenarioClock
 from core.errors import InvalidInput
 from core.events import WarningReleased
@@ -57,6 +57,7 @@ MAX_ATTEMPTS = 30
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 60.0
 _POLL_S = 0.25
+_MARK_TOGETHER_S = 0.02
 _LINK_DAYS = 14
 _NEVER_AGAIN_S = 100 * 365 * 86_400.0
 
@@ -197,11 +198,20 @@ class Sender:
             await repository.give_back(
                 conn, [one.delivery_id for one in claimed if one.delivery_id not in wanted], worker
             )
-            for one in claimed:
-                if one.delivery_id in wanted and not self._may_send(one):
-                    await self._refuse(conn, one, worker, clock.now())
-        await asyncio.gather(*(self._send(one, out, worker) for one, out in ready if one.delivery_id in wanted))
+            refused = [self._refusal(one) for one in claimed if one.delivery_id in wanted and not self._may_send(one)]
+            await repository.settle_deliveries(conn, refused, worker=worker, now=clock.now())
+        await self._send_all([(one, out) for one, out in ready if one.delivery_id in wanted], worker)
         return len(claimed)
+
+    async def _send_all(self, ready: list[tuple[DueDelivery, Outgoing]], worker: str) -> None:
+        """Sends at once and marks as answers come, those of a few milliseconds together."""
+        sending = {asyncio.create_task(self._send(one, message)) for one, message in ready}
+        while sending:
+            done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+            if sending:
+                more, sending = await asyncio.wait(sending, timeout=_MARK_TOGETHER_S)
+                done |= more
+            await self._mark([task.result() for task in done], worker)
 
     def _may_send(self, one: DueDelivery) -> bool:
         if one.exercise and one.provider != FAKE:
@@ -217,8 +227,8 @@ class Sender:
         # priorities are a hundred a level, the worst first (alerts.audience.priorities)
         return kept[0].alert.level if kept else (Level.RED if one.priority < 100 else Level.NONE)
 
-    async def _refuse(self, conn: AsyncConnection, one: DueDelivery, worker: str, now: datetime) -> None:
-        """Ends a delivery that this process must not or cannot send."""
+    def _refusal(self, one: DueDelivery) -> Settled:
+        """The end of a delivery that this process must not or cannot send."""
         if one.exercise and one.provider != FAKE:
             log.error("an exercise was about to reach a live channel", provider=one.provider, key=str(one.delivery_id))
             state, error = "failed", "an exercise reaches no live channel"
@@ -226,36 +236,34 @@ class Sender:
             state, error = "failed", f"the channel {one.provider} is off"
         else:
             state, error = "uncertain", "its sender died while sending, and the provider does not honour keys"
-        await repository.settle_delivery(
-            conn, one.delivery_id, worker=worker, state=state, now=now, error=error, retry_after_s=_NEVER_AGAIN_S
-        )
+        return Settled(delivery_id=one.delivery_id, state=state, error=error, retry_after_s=_NEVER_AGAIN_S)
 
-    async def _send(self, one: DueDelivery, message: Outgoing, worker: str) -> None:
+    async def _send(self, one: DueDelivery, message: Outgoing) -> tuple[DueDelivery, Outcome, Settled]:
         channel = self.channels[one.provider]
         try:
             outcome = await channel.send(message, str(one.delivery_id))
         except Exception as error:  # a fault of ours must not take the others of this batch with it
             log.error("a channel raised", provider=one.provider, error=f"{type(error).__name__}: {error}")
-            outcome = Outcome(result=Result.UNCERTAIN, error=f"{type(error).__name__}: {error}"[:300])
+            outcome = Outcome(result=Result.UNCERTAIN, error=f"{type(error).__name__}: {error}")
         state, wait_s = settle(outcome, attempts=one.attempts, keyed=channel.honours_keys, level=message.level)
+        settled = Settled(
+            delivery_id=one.delivery_id,
+            state=state,
+            provider_ref=outcome.provider_ref,
+            error=outcome.error,
+            retry_after_s=wait_s,
+        )
+        return one, outcome, settled
+
+    async def _mark(self, sent: list[tuple[DueDelivery, Outcome, Settled]], worker: str) -> None:
         async with self.pool.connection() as conn, conn.transaction():
             now = (await read_clock(conn)).now()
-            kept = await repository.settle_delivery(
-                conn,
-                one.delivery_id,
-                worker=worker,
-                state=state,
-                now=now,
-                provider_ref=outcome.provider_ref,
-                error=outcome.error,
-                retry_after_s=wait_s,
-            )
-            if kept and state == "accepted":
-                await repository.add_receipt(conn, one.delivery_id, one.tenant_id, "accepted", now)
-            if outcome.result is Result.GONE:
-                await repository.withdraw_contact_point(conn, one.contact_point_id, now)
-        if not kept:
-            log.warning("lease lost while sending", key=str(one.delivery_id), state=state)
+            kept = await repository.settle_deliveries(conn, [one for _, _, one in sent], worker=worker, now=now)
+            gone = [one.contact_point_id for one, outcome, _ in sent if outcome.result is Result.GONE]
+            await repository.withdraw_contact_points(conn, gone, now)
+        for one, _, settled in sent:
+            if one.delivery_id not in kept:
+                log.warning("lease lost while sending", key=str(one.delivery_id), state=settled.state)
 
     # ------------------------------------------------------------ what is said
 

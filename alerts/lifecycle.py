@@ -64,9 +64,6 @@ class Reason(StrEnum):
     HELD_AREA_EMPTY = "held_area_empty"
     HELD_AREA_INVALID = "held_area_invalid"
     HELD_AREA_TOO_LARGE = "held_area_too_large"
-    # sending
-    SENDING_PAUSED = "sending_paused"
-    SENDING_RESUMED = "sending_resumed"
 
 
 class Message(StrEnum):

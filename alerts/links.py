@@ -113,4 +113,4 @@ def secret_key(settings: Settings) -> bytes:
 
 def page_url(public_url: str, token: str) -> str:
     """The address of a policyholder's page: the token stands after `#`, so that no server or proxy logs it."""
-    return f"{public_url.rstrip('/')}/now#t={token}"
+    return f"{public_url.rstrip('/')}/me#t={token}"

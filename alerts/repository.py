@@ -641,28 +641,33 @@ async def give_back(conn: AsyncConnection, ids: Sequence[UUID], worker: str) -> 
         await _do(conn, "give_back_deliveries", {"delivery_ids": list(ids), "worker": worker})
 
 
-async def settle_delivery(
-    conn: AsyncConnection,
-    delivery_id: UUID,
-    *,
-    worker: str,
-    state: str,
-    now: datetime,
-    provider_ref: str | None = None,
-    error: str | None = None,
-    retry_after_s: float = 0.0,
-) -> bool:
-    """Keeps the outcome of one send; False when the lease went to another worker meanwhile."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of one send."""
+
+    delivery_id: UUID
+    state: str
+    provider_ref: str | None = None
+    error: str | None = None
+    retry_after_s: float = 0.0
+
+
+async def settle_deliveries(
+    conn: AsyncConnection, outcomes: Sequence[Settled], *, worker: str, now: datetime
+) -> set[UUID]:
+    """Keeps outcomes and the receipts of what was accepted; gives those this worker still held."""
+    if not outcomes:
+        return set()
     values = {
-        "delivery_id": delivery_id,
         "worker": worker,
-        "state": state,
         "now": now,
-        "provider_ref": provider_ref,
-        "error": error[:500] if error else None,
-        "retry_after_s": retry_after_s,
+        "delivery_ids": [one.delivery_id for one in outcomes],
+        "states": [one.state for one in outcomes],
+        "provider_refs": [one.provider_ref for one in outcomes],
+        "errors": [one.error[:500] if one.error else None for one in outcomes],
+        "retry_after_s": [one.retry_after_s for one in outcomes],
     }
-    return await _do(conn, "settle_delivery", values) == 1
+    return {row["delivery_id"] for row in await _rows(conn, "settle_deliveries", values)}
 
 
 async def add_receipt(conn: AsyncConnection, delivery_id: UUID, tenant_id: UUID, kind: str, at: datetime) -> bool:
@@ -671,9 +676,10 @@ async def add_receipt(conn: AsyncConnection, delivery_id: UUID, tenant_id: UUID,
     return await _do(conn, "add_receipt", values) == 1
 
 
-async def withdraw_contact_point(conn: AsyncConnection, contact_point_id: UUID, now: datetime) -> None:
-    """The address is gone, says its provider."""
-    await _do(conn, "withdraw_contact_point", {"contact_point_id": contact_point_id, "now": now})
+async def withdraw_contact_points(conn: AsyncConnection, ids: Sequence[UUID], now: datetime) -> None:
+    """These addresses are gone, say their providers."""
+    if ids:
+        await _do(conn, "withdraw_contact_points", {"contact_point_ids": list(ids), "now": now})
 
 
 async def routes_of(conn: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Row]:

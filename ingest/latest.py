@@ -51,7 +51,7 @@ class LatestValues:
         order = np.lexsort((np.arange(len(ds)), effective, speaks, ds))
         last = np.flatnonzero(np.r_[ds[order][1:] != ds[order][:-1], True])
         first = np.r_[0, last[:-1] + 1]
-        heard = np.maximum.reduceat(received_us[order], first)
+        heard = np.maximum.reduceat(np.where(speaks, received_us, 0)[order], first)
         for row, heard_us in zip(order[last].tolist(), heard.tolist(), strict=True):
             new = _Latest(
                 int(effective[row]),
@@ -61,11 +61,9 @@ class LatestValues:
                 int(received_us[row]),
                 int(heard_us),
             )
-            old = self._new.get(int(ds[row]))
             if not speaks[row]:
-                if old is not None:
-                    old.heard_us = max(old.heard_us, new.heard_us)
-                continue
+                continue  # what was known already is no sign of life: a broker may deliver it long after
+            old = self._new.get(int(ds[row]))
             if old is not None:
                 new.heard_us = max(old.heard_us, new.heard_us)
                 if old.effective_us > new.effective_us:

@@ -69,9 +69,15 @@ class Ingest:
         self._db_told = False
         self._next_tidy = self._next_purge = 0.0
         self._started = time.monotonic()
+        self._listener: Listener | None = None
         self.counters = Counters()
         folder = Path(settings.home) / "spool"
         self._spool = Spool(folder, max_bytes=settings.ingest.spool_max_bytes)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the broker's messages reach us now."""
+        return self._listener is not None and self._listener.connected
 
     # ------------------------------------------------------------------ database
     async def _database(self) -> AsyncConnection | None:
@@ -221,7 +227,7 @@ class Ingest:
         if conn is not None:
             await self._read_clock(conn)
         inbox = Inbox(asyncio.get_running_loop())
-        listener = Listener(login, inbox, receive_maximum=2 * ingest.batch_rows)
+        listener = self._listener = Listener(login, inbox, receive_maximum=2 * ingest.batch_rows)
         if not await listener.start(stop):
             return
         held: list[Delivered] = []

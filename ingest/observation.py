@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
+import numpy as np
+import numpy.typing as npt
+
 
 class Quality(IntEnum):
     """QARTOD flags (IOOS, Manual for Real-Time Oceanographic Data Quality Control Flags, 2020, table 1)."""
@@ -53,10 +56,9 @@ class Reading:
     corrects: str | None = None  #: message id of the reading that this one replaces
 
 
-def clock_checks(observed_us: int, received_us: int, skew_us: int) -> int:
-    """Check bits of a reading's time against its arrival; both in microseconds since 1970."""
-    if observed_us < CLOCK_SET_US:
-        return int(Check.CLOCK_UNSET)
-    if observed_us > received_us + skew_us:
-        return int(Check.CLOCK_AHEAD)
-    return 0
+def clock_checks(
+    observed_us: npt.NDArray[np.int64], received_us: npt.NDArray[np.int64], skew_us: int
+) -> npt.NDArray[np.int64]:
+    """(n,) Check bits of each reading's time against its arrival; all in microseconds since 1970."""
+    ahead = np.where(observed_us > received_us + skew_us, np.int64(Check.CLOCK_AHEAD), np.int64(0))
+    return np.where(observed_us < CLOCK_SET_US, np.int64(Check.CLOCK_UNSET), ahead)

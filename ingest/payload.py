@@ -16,7 +16,7 @@ import msgspec
 from core.errors import InvalidInput
 from core.units import QUANTITIES, UnknownQuantity, UnknownUnit, conversion
 from ingest.observation import MICROSECOND, Check, Reading
-from ingest.senml import BadPack, resolve
+from ingest.senml import RELATIVE_BELOW_S, BadPack, is_name, resolve
 from ingest.station import MIXED, Topic, segment
 
 MAX_DEPTH = 16
@@ -24,6 +24,7 @@ MAX_DEPTH = 16
 #: Numbers that instruments and services send for "no value" (USGS: -999999). They are no measurement in any unit;
 #: -999 may be one in millimetres, so it counts only where the quantity cannot be so low.
 _NO_DATA = frozenset({-9999.0, -99999.0, -999999.0, -9999999.0})
+_SPECIAL = _NO_DATA | {-999.0}
 
 #: Seconds at and above which a time is taken for milliseconds: 1e11 s is the year 5138, 1e11 ms is March 1973.
 _MILLISECONDS_FROM = 1e11
@@ -323,6 +324,93 @@ def _read_pack(topic: Topic, body: bytes, received_s: float) -> list[Reading]:
             )
         )
     return readings
+
+
+class _Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A SenML record of the commonest kind; any other field sends the pack the exact way."""
+
+    bn: str | msgspec.UnsetType = msgspec.UNSET
+    bt: float | msgspec.UnsetType = msgspec.UNSET
+    bu: str | msgspec.UnsetType = msgspec.UNSET
+    n: str | msgspec.UnsetType = msgspec.UNSET
+    u: str | msgspec.UnsetType = msgspec.UNSET
+    t: float | msgspec.UnsetType = msgspec.UNSET
+    v: float | msgspec.UnsetType = msgspec.UNSET
+
+
+_records = msgspec.json.Decoder(list[_Record])
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The readings of a pack side by side: nothing known of their clocks yet, no message ids, no corrections."""
+
+    quantity: list[str]
+    observed_s: list[float]  #: seconds since 1970
+    value: list[float]
+
+
+def decode_columns(topic: Topic, body: bytes, received_s: float) -> Columns | None:
+    """What `decode` would give for a good pack of the commonest kind, faster; none: `decode` must decide.
+
+    Shown equal to `decode` in tests/unit/ingest/test_payload.py.
+    """
+    try:
+        records = _records.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    unset = msgspec.UNSET
+    base_name, base_time, n_given = "", 0.0, 0
+    base_unit: str | None = None
+    known: dict[tuple[str, str | None], tuple[str, float, float]] = {}
+    quantities: list[str] = []
+    times: list[float] = []
+    values: list[float] = []
+    for r in records:
+        name, t, v = r.n, r.t, r.v
+        if v is unset:
+            return None
+        n_given += 1
+        if r.bn is not unset:
+            base_name, n_given = r.bn, n_given + 1
+        if r.bt is not unset:
+            base_time, n_given = r.bt, n_given + 1
+        if r.bu is not unset:
+            base_unit, n_given = r.bu, n_given + 1
+        if name is unset:
+            full = base_name
+        else:
+            full, n_given = base_name + name, n_given + 1
+        if r.u is unset:
+            unit = base_unit
+        else:
+            unit, n_given = r.u, n_given + 1
+        if t is unset:
+            t = base_time
+        else:
+            t, n_given = t + base_time, n_given + 1
+        found = known.get((full, unit))
+        if found is None:
+            if not is_name(full):
+                return None
+            try:
+                quantity = _quantity_of(full, topic)
+                factor, offset = conversion(quantity, unit)
+            except InvalidInput:
+                return None
+            found = known[full, unit] = (quantity, factor, offset)
+        quantities.append(found[0])
+        times.append(t)
+        values.append(v * found[1] + found[2])
+        if v in _SPECIAL:
+            return None
+    if not records or not _names_at_most(body, n_given):
+        return None
+    if min(times) < RELATIVE_BELOW_S:
+        times = [t + received_s if -RELATIVE_BELOW_S < t < RELATIVE_BELOW_S else t for t in times]
+    if min(times) < _EARLIEST_S or max(times) >= _MILLISECONDS_FROM or not math.isfinite(sum(values)):
+        return None
+    return Columns(quantities, times, values)
 
 
 def decode(topic: Topic, body: bytes, received_s: float, *, max_bytes: int = 64 * 1024) -> list[Reading]:

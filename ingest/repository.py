@@ -1,5 +1,6 @@
 """The only SQL of ingest: stations, stored readings as the memory wants them, and a batch's rows on their way in."""
 
+import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -206,6 +207,40 @@ def copy_buffer(
     return b"".join(out)
 
 
+_LEDGER_KEY = struct.Struct(">iqiqiq")  # datastream, observed and received, each after its length
+_LENGTH = struct.Struct(">i")
+
+
+def ledger_buffer(
+    keys: Iterable[tuple[str, str]],
+    datastream_ids: Sequence[int],
+    observed_us: Sequence[int],
+    received_us: Sequence[int],
+    *,
+    numbers: Sequence[int] | None = None,
+) -> bytes:
+    """Rows of `ingest_ledger` in binary COPY format; with `numbers`, of its staging table, which counts its rows."""
+    out = [_SIGNATURE]
+    head = struct.pack(">h", 5 if numbers is None else 6)
+    length, key = _LENGTH.pack, _LEDGER_KEY.pack
+    for i, ((source, message_id), ds, observed, received) in enumerate(
+        zip(keys, datastream_ids, observed_us, received_us, strict=True)
+    ):
+        a, b = source.encode(), message_id.encode()
+        number = b"" if numbers is None else struct.pack(">ii", 4, numbers[i])
+        out += (
+            head,
+            number,
+            length(len(a)),
+            a,
+            length(len(b)),
+            b,
+            key(8, ds, 8, observed - _PG_EPOCH_US, 8, received - _PG_EPOCH_US),
+        )
+    out.append(_TRAILER)
+    return b"".join(out)
+
+
 async def copy_bytes(conn: AsyncConnection, name: str, buffer: bytes) -> None:
     """Runs the named binary COPY with a packed buffer."""
     async with conn.cursor() as cursor, cursor.copy(_SQL[name]) as copy:
@@ -237,12 +272,6 @@ async def make_staging(conn: AsyncConnection) -> None:
 async def ensure_partitions(conn: AsyncConnection, days: Sequence[str]) -> None:
     """Asks for the daily partitions of these days, where the engine has such (store/migrations)."""
     await conn.execute("SELECT ensure_reading_partitions(%s::date[])", [list(days)])
-
-
-async def mark_dirty(conn: AsyncConnection, hours: Sequence[tuple[int, int]]) -> None:
-    """Says which (datastream, hours since 1970) must be rolled up anew."""
-    params = {"ids": [h[0] for h in hours], "hours": [moment(h[1] * 3600 * MICROSECOND) for h in hours]}
-    await conn.execute(_SQL["mark_dirty"], params)
 
 
 async def tenant_id(conn: AsyncConnection, slug: str) -> UUID | None:

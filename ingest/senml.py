@@ -23,6 +23,11 @@ _TEXTS = ("bn", "bu", "n", "u", "vs", "vd")
 _KNOWN = frozenset((*_NUMBERS, *_TEXTS, "vb"))
 
 
+def is_name(name: str) -> bool:
+    """Whether a resolved name holds only what RFC 8428 section 4.5.1 allows."""
+    return _NAME.fullmatch(name) is not None
+
+
 class BadPack(InvalidInput):
     """This is not a SenML pack."""
 

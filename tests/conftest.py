@@ -8,6 +8,7 @@ template; the URL is the owner's. The server is a private embedded PostgreSQL, o
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +101,7 @@ def sql_server(request: pytest.FixtureRequest) -> Iterator[SqlServer]:
 def _embedded_server() -> tuple[SqlServer, Any]:
     from store import embedded
 
+    _sweep()
     home = Path(tempfile.mkdtemp(prefix="tocsin-test-"))
     home.chmod(0o755)  # as root the server runs as another account, which must be able to reach it
     fast = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
@@ -110,6 +112,21 @@ def _embedded_server() -> tuple[SqlServer, Any]:
         shutil.rmtree(home, ignore_errors=True)
 
     return SqlServer(running.superuser_url()), stop
+
+
+def _sweep() -> None:
+    """Ends the servers of test runs that were killed: those whose lock is free although they started a while ago."""
+    from core.errors import TocsinError
+    from store import embedded
+
+    for lock in Path(tempfile.gettempdir()).glob("tocsin-test-*/postgres/lock"):
+        home = lock.parent.parent
+        try:
+            if time.time() - lock.stat().st_mtime > 600:
+                embedded.stop_left_behind(home)  # refused while its run is alive
+                shutil.rmtree(home, ignore_errors=True)
+        except (TocsinError, OSError):
+            continue
 
 
 @pytest.fixture

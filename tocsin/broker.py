@@ -106,7 +106,7 @@ def start(
     username, password = _login(state_dir)
     chosen = port or free_port()
     if port is not None:
-        _refuse_occupied(port)
+        refuse_occupied("127.0.0.1", port, setting="TOCSIN_MQTT__PORT")
     program = shutil.which(mosquitto) or shutil.which(f"/usr/sbin/{mosquitto}") if mosquitto else None
     if program is not None:
         argv = [program, "-c", str(_mosquitto_conf(state_dir, chosen, username, password, account))]
@@ -216,13 +216,14 @@ def _amqtt_conf(state_dir: Path, port: int, username: str, password: str) -> Pat
     return conf
 
 
-def _refuse_occupied(port: int) -> None:
-    with socket.socket() as probe:
+def refuse_occupied(host: str, port: int, *, setting: str) -> None:
+    """Raises PortOccupied, naming the setting to change, where another program listens there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
-            raise PortOccupied(port=port, setting="TOCSIN_MQTT__PORT") from error
+            raise PortOccupied(port=port, setting=setting) from error
 
 
 def _wait_ready(broker: Broker, state_dir: Path) -> None:

@@ -35,8 +35,8 @@ from tocsin.recording import Recording
 
 log = get_logger("replay")
 
-#: A batch of a replay at full speed spans no more than this, so that silence and order show as they did.
-_STEP_S = 600.0
+#: A batch of a replay at full speed spans half of the shortest interval, so that silence and order show as they did.
+_STEP_INTERVALS = 0.5
 _IN_FLIGHT = 2000
 _STALLED_AFTER_S = 60.0
 #: How far around a gauge its replay rules warn, in degrees: a few kilometres, for want of a surveyed area.
@@ -269,10 +269,11 @@ class _Player:
     async def _publish(self, client: paho.Client) -> None:
         """Every message over MQTT at QoS 1, in order of arrival; at a speed each waits for its time."""
         messages = self._recording.messages
+        step_s = max(60.0, _STEP_INTERVALS * min(s.interval_s for s in self._recording.stations))
         first, began = messages[0].arrival_s, time.monotonic()
         waiting: list[paho.MQTTMessageInfo] = []
         said = began
-        for n, (message, body) in enumerate(recordings.enveloped(messages, step_s=_STEP_S, mark=self._mark)):
+        for n, (message, body) in enumerate(recordings.enveloped(messages, step_s=step_s, mark=self._mark)):
             if self._speed is not None:
                 due = began + (message.arrival_s - first) / self._speed
                 while (left := due - time.monotonic()) > 0:

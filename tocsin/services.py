@@ -102,6 +102,12 @@ def running(settings: Settings, mode: Mode, say: Callable[[str], None], *, fresh
     home = settings.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     supervisor = _own(home)
+    try:
+        # Told now and in one line, not after everything else has started.
+        brokers.refuse_occupied(settings.api.host, settings.api.port, setting="TOCSIN_API__PORT")
+    except brokers.PortOccupied:
+        supervisor.close()
+        raise
     server: embedded.EmbeddedServer | None = None
     services: Services | None = None
     try:

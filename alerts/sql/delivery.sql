@@ -54,14 +54,23 @@ WHERE d.delivery_id = ANY(%(delivery_ids)s) AND d.claimed_by = %(worker)s AND d.
 UPDATE delivery SET state = 'queued', lease_until = NULL, claimed_by = NULL, attempts = attempts - 1
 WHERE delivery_id = ANY(%(delivery_ids)s) AND claimed_by = %(worker)s AND state = 'claimed';
 
--- name: settle_delivery
--- The outcome of one send, if this worker still holds it.
-UPDATE delivery
-SET state = %(state)s, provider_ref = coalesce(%(provider_ref)s, provider_ref), last_error = %(error)s, lease_until = NULL,
-    claimed_by = NULL, available_at = clock_timestamp() + make_interval(secs => %(retry_after_s)s),
-    accepted_at = CASE WHEN %(state)s = 'accepted' THEN %(now)s ELSE accepted_at END
-WHERE delivery_id = %(delivery_id)s AND claimed_by = %(worker)s AND state = 'claimed'
-RETURNING delivery_id;
+-- name: settle_deliveries
+-- The outcomes of some sends, where this worker still holds them, with the receipts of those that were accepted.
+WITH settled AS (
+    UPDATE delivery AS d
+    SET state = n.state, provider_ref = coalesce(n.provider_ref, d.provider_ref), last_error = n.error, lease_until = NULL,
+        claimed_by = NULL, available_at = clock_timestamp() + make_interval(secs => n.retry_after_s),
+        accepted_at = CASE WHEN n.state = 'accepted' THEN %(now)s ELSE d.accepted_at END
+    FROM unnest(%(delivery_ids)s::uuid[], %(states)s::text[], %(provider_refs)s::text[], %(errors)s::text[],
+                %(retry_after_s)s::double precision[]) AS n (delivery_id, state, provider_ref, error, retry_after_s)
+    WHERE d.delivery_id = n.delivery_id AND d.claimed_by = %(worker)s AND d.state = 'claimed'
+    RETURNING d.delivery_id, d.tenant_id, d.state
+), receipts AS (
+    INSERT INTO receipt (delivery_id, tenant_id, kind, at)
+    SELECT delivery_id, tenant_id, 'accepted', %(now)s FROM settled WHERE state = 'accepted'
+    ON CONFLICT DO NOTHING
+)
+SELECT delivery_id FROM settled;
 
 -- name: add_receipt
 INSERT INTO receipt (delivery_id, tenant_id, kind, at) VALUES (%(delivery_id)s, %(tenant_id)s, %(kind)s, %(at)s)
@@ -70,9 +79,9 @@ ON CONFLICT DO NOTHING;
 -- name: receipt_delivered
 UPDATE delivery SET state = 'delivered' WHERE delivery_id = %(delivery_id)s AND state IN ('accepted', 'uncertain');
 
--- name: withdraw_contact_point
--- The address is gone for good, says its provider.
-UPDATE contact_point SET withdrawn_at = %(now)s WHERE contact_point_id = %(contact_point_id)s AND withdrawn_at IS NULL;
+-- name: withdraw_contact_points
+-- These addresses are gone for good, say their providers.
+UPDATE contact_point SET withdrawn_at = %(now)s WHERE contact_point_id = ANY(%(contact_point_ids)s) AND withdrawn_at IS NULL;
 
 -- name: routes_of
 -- Each person's newest way out, as WKB, with the safe zone it leads to.

@@ -73,7 +73,7 @@ async def warning(warning_id: UUID, ctx: Annotated[Context, needs("read", "warni
             **{key: value for key, value in row.items() if key not in {"area", "content_sha256"}},
             area=area_json(row["area"]),
             content_sha256=bytes(row["content_sha256"]).hex(),
-            cap_url=f"/v1/warnings/{warning_id}/{row['version']}/cap.xml",
+            cap_url=f"/v1/warnings/{warning_id}/{row['version']}/cap.xml" if row["released_at"] else None,
         )
         for row in versions
     ]

@@ -93,7 +93,7 @@ class WarningVersion(WarningSummary):
     approvals: list[ApprovalOut]
     deliveries: list[DeliveryCount]
     receipts: dict[str, int] = Field(description="Kind of receipt -> count.")
-    cap_url: str
+    cap_url: str | None = Field(description="Of the CAP message; none for what was not released.")
 
 
 class DecisionOut(Out):

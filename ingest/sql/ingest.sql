@@ -71,10 +71,10 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_observation (
 ) ON COMMIT DELETE ROWS;
 
 -- name: copy_ledger
-COPY ingest_ledger (source, message_id, datastream_id, observed_at, received_at) FROM STDIN;
+COPY ingest_ledger (source, message_id, datastream_id, observed_at, received_at) FROM STDIN (FORMAT BINARY);
 
 -- name: copy_staged_ledger
-COPY staged_ledger (n, source, message_id, datastream_id, observed_at, received_at) FROM STDIN;
+COPY staged_ledger (n, source, message_id, datastream_id, observed_at, received_at) FROM STDIN (FORMAT BINARY);
 
 -- name: keep_staged_ledger
 -- The first copy of each message id; what comes back is new.
@@ -139,9 +139,6 @@ SELECT pg_notify('tocsin_readings', %(datastream_ids)s);
 
 -- name: listen
 LISTEN tocsin_readings;
-
--- name: mark_dirty
-INSERT INTO rollup_dirty (datastream_ids, hours) VALUES (%(ids)s::bigint[], %(hours)s::timestamptz[]);
 
 -- name: tell_replay
 SELECT pg_notify('tocsin_replay', %(mark)s);

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tocsin.broker import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +31,7 @@ print("ended", flush=True)
 
 def start_run(home: Path) -> tuple[subprocess.Popen[str], list[int]]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")} | {"TOCSIN_HOME": str(home)}
+    env["TOCSIN_API__PORT"] = str(free_port())
     run = subprocess.Popen([sys.executable, "-c", RUN], env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     for line in run.stdout:
@@ -47,6 +51,35 @@ def wait_gone(pids: list[int], timeout_s: float = 30.0) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One home for all: each test begins with what the one before left."""
     return tmp_path_factory.mktemp("services") / "home"
+
+
+def test_an_occupied_port_is_one_line_and_nothing_is_started(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        env = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")}
+        env |= {"TOCSIN_HOME": str(tmp_path / "home"), "TOCSIN_API__PORT": port}
+        for command in ("up", "demo"):
+            ended = subprocess.run(
+                [sys.executable, "-m", "tocsin", command], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60
+            )
+            assert ended.returncode == 5
+            assert port in ended.stderr.splitlines()[-1]
+            assert "TOCSIN_API__PORT" in ended.stderr.splitlines()[-1]
+            assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.rglob("postgres"))
+
+
+def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")}
+    env |= {"TOCSIN_HOME": str(tmp_path), "TOCSIN_INGEST__BATCH_ROWS": "many"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "tocsin", "up"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 2
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert "TOCSIN_INGEST__BATCH_ROWS" in ended.stderr
 
 
 def test_a_run_ends_cleanly_and_a_second_one_works(home: Path) -> None:

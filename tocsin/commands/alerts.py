@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
             provider.faults.set({"rates": json.loads(faults), "honour_keys": honour_keys})
         except (ValueError, TypeError, AttributeError) as error:
             raise InvalidInput(f"--faults: {error}") from error
-        uvicorn.run(provider, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+        uvicorn.run(provider, host="127.0.0.1", port=port, log_level="critical", access_log=False)
 
     @cap_group.command("check")
     def check(

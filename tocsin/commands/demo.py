@@ -321,7 +321,7 @@ def _live_table(now: datetime, overview: dict[str, Any]) -> Any:
 
 
 def _clock(moment: str | None) -> str:
-    return "-" if moment is None else f"{datetime.fromisoformat(moment):%d %H:%M}"
+    return "-" if moment is None else f"{datetime.fromisoformat(moment):%H:%M}"
 
 
 def _print_summary(told: dict[str, Any]) -> None:
@@ -348,7 +348,7 @@ def _print_summary(told: dict[str, Any]) -> None:
     routes = told["routes"]
     if isinstance(routes, dict):
         lines.append(
-            ("routes when fewest were clear", ", ".join(f"{n} {status}" for status, n in sorted(routes.items())))
+            ("routes when fewest were clear", ", ".join(f"{n} {status}" for status, n in sorted(routes.items()) if n))
         )
     quote = told["quote"]
     lines.append(("quote for the fleet", f"{float(quote['premium']):,.2f} {quote['currency']}"))
@@ -357,12 +357,12 @@ def _print_summary(told: dict[str, Any]) -> None:
         table.add_row(name, value)
     console.print(table)
     if told["warnings"]:
-        title = "Warnings (day and time); lead: first release to the first home in water"
+        title = "Warnings; lead: from the first release to the first home in water"
         leads = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for column in ("station", "first", "highest", "all-clear", "people", "lead"):
             leads.add_column(column, no_wrap=True)
         for row in told["warnings"]:
-            lead = "no home was wet" if row["lead_min"] is None else f"{row['lead_min']} min"
+            lead = "none wet" if row["lead_min"] is None else f"{row['lead_min']} min"
             leads.add_row(
                 row["station"].split(" / ")[0],
                 f"{row['first_level']} {_clock(row['released_at'])}",

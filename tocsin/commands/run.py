@@ -1,5 +1,7 @@
 """Commands that start and look after the whole product."""
 
+from typing import Annotated
+
 import typer
 
 
@@ -38,6 +40,26 @@ def register(app: typer.Typer) -> None:
         lifeline.hold(settings.supervisor_pid, settings.supervisor_started, gone.set)
         gone.wait()
         services.clean_up_after_kill(settings.home)
+
+    @app.command()
+    def doctor(
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    ) -> None:
+        """Says what is running, on what, and what is degraded. Exit code 1 where something is broken."""
+        import json
+        from dataclasses import asdict
+
+        from core.settings import load_settings
+        from tocsin.doctor import examine
+
+        findings = examine(load_settings())
+        if as_json:
+            print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2, default=str))
+        else:
+            for finding in findings:
+                print(f"{finding.part:<10} {finding.verdict:<9} {finding.told}")
+        if any(finding.verdict == "broken" for finding in findings):
+            raise typer.Exit(1)
 
     @app.command()
     def healthcheck(process: str = typer.Argument(help="ingest, watch, deliver, jobs or api")) -> None:

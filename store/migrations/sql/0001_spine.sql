@@ -610,7 +610,7 @@ CREATE TABLE delivery (
     FOREIGN KEY (tenant_id, contact_point_id) REFERENCES contact_point (tenant_id, contact_point_id),
     CHECK (NOT exercise OR provider = 'fake')      -- an exercise cannot reach a live channel
 );
-CREATE INDEX delivery_due ON delivery (priority, queued_at) WHERE state IN ('queued', 'claimed', 'uncertain');
+CREATE INDEX delivery_due ON delivery (priority, queued_at, delivery_id) WHERE state IN ('queued', 'claimed', 'uncertain');
 
 CREATE TABLE receipt (
     delivery_id uuid NOT NULL,

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """A small valley: one gauge, one rule, policyholders along the river, and people who may release."""
 
 from collections.abc import AsyncIterator

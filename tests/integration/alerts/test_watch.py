@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Stored readings to warnings, on a real database."""
 
 import asyncio
@@ -14,7 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from shapely.geometry import Polygon, box
 
-from alerts import cap, repository
+from alerts import cap, repository, watch
 
 
 def _load() -> ModuleType:
@@ -325,6 +324,38 @@ def test_two_watchers_on_many_batches_make_one_story(valley: Any) -> None:
     assert len({row["warning_id"] for row in rows}) == 1
     assert rows[-1]["level"] == "red"
     assert len([row for row in rows if row["state"] in ("draft",)]) == 1
+
+
+def test_the_process_takes_batches_from_the_outbox_and_lets_time_pass(valley: Any) -> None:
+    """Through the outbox as it runs: the same row handed out twice, and a gauge that falls silent."""
+    from store import outbox
+    from store.pool import role_pool
+
+    valley.conn.execute(
+        "INSERT INTO scenario_clock (wall_start, scenario_start, speed) VALUES (now(), %s, 3600)", [at(11)]
+    )
+
+    async def story() -> None:
+        await valley.save_rule()
+        for _ in range(2):
+            event = valley.store(*RISE[:2])
+            async with valley.worker() as conn:
+                await outbox.publish(conn, event, ordering_key="ingest")
+        stop = asyncio.Event()
+        async with role_pool(valley.url, "tocsin_worker", size=3) as pool:
+            task = asyncio.create_task(watch.run(pool, stop, tick_s=0.2))
+            for _ in range(200):
+                await asyncio.sleep(0.1)
+                if "held_on_silence" in valley.reasons():
+                    break
+            stop.set()
+            await task
+
+    go(story())
+    assert valley.reasons().count("level_reached") == 1
+    assert "held_on_silence" in valley.reasons()
+    assert valley.rows("SELECT * FROM outbox WHERE consumer = 'watch'") == []
+    assert valley.rows("SELECT state FROM rule_state")[0]["state"]["phase"] == "stale"
 
 
 def test_the_lookback_covers_the_dwell() -> None:

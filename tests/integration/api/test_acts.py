@@ -40,6 +40,7 @@ def test_two_people_release_exactly_what_they_read(console: Any, world: World, w
                 assert (told["n_approvals"], told["released"], told["state"]) == (1, False, "draft")
             shown = (await first.get(f"/v1/warnings/{world.ids['draft']}")).json()["versions"][0]
             assert shown["content_sha256"] == digest
+            assert shown["cap_url"] is None
             assert [one["display_name"] for one in shown["approvals"]] == ["approver of acme"]
             cap = await first.get(f"/v1/warnings/{world.ids['draft']}/1/cap.xml")
             assert cap.status_code == 409  # a draft is no message

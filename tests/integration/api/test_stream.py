@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from starlette.types import Message
 
+from api import repository
 from api.sse import Hub
 from core.events import AnswerGiven, Event, QuoteIssued, StationStateChanged, WarningChanged
 from core.ids import new_id
@@ -181,6 +182,45 @@ def test_what_was_missed_is_replayed_once_and_in_order(settings: Settings, world
                 ids = [one["id"] for one in kinds]
                 assert ids == sorted(set(ids))
         assert hello["id"] < seen["id"]
+
+    run(settings, body)
+
+
+def test_a_replay_too_tells_a_role_only_what_it_may_read(settings: Settings, world: World) -> None:
+    async def body(app: Console) -> None:
+        await publish(settings, world.tenant_id, AnswerGiven(answer_id=new_id()), QuoteIssued(quote_id=new_id()))
+        await publish(settings, world.tenant_id, StationStateChanged(station_id=new_id()))
+        async with stream(app, world, "insurer") as insurer:  # all three are numbered when it has seen the last
+            await publish(settings, world.tenant_id, StationStateChanged(station_id=new_id()))
+            await insurer.until("station_state_changed")
+        async with stream(app, world, "partner", query="last_id=0") as partner:
+            got = [one["event"] for one in await partner.until("hello")]
+        assert got == ["station_state_changed"] * 2 + ["hello"]
+
+    run(settings, body)
+
+
+def test_what_happens_while_a_page_connects_comes_once(
+    settings: Settings, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event is numbered after the page was entered in the list and before its replay is read: both hold it."""
+    real = repository.stream_edges
+    meanwhile = [new_id()]
+
+    async def slow(conn: Any) -> tuple[int, int]:
+        if meanwhile:
+            await publish(settings, world.tenant_id, AnswerGiven(answer_id=meanwhile.pop()))
+            await asyncio.sleep(1.0)
+        return await real(conn)
+
+    async def body(app: Console) -> None:
+        await publish(settings, world.tenant_id, QuoteIssued(quote_id=new_id()))
+        monkeypatch.setattr(repository, "stream_edges", slow)
+        async with stream(app, world, query="last_id=0") as opened:
+            got = await opened.until("hello")
+            await publish(settings, world.tenant_id, StationStateChanged(station_id=new_id()))
+            got += await opened.until("station_state_changed")
+        assert [one["event"] for one in got] == ["answer_given", "hello", "station_state_changed"]
 
     run(settings, body)
 

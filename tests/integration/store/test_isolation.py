@@ -350,6 +350,20 @@ def test_nobody_else_runs_the_sign_in_lookups(owner: Connection) -> None:
         assert "search_path" in config  # a definer's function must not look names up in the caller's path
 
 
+def test_functions_with_anothers_rights_are_closed_and_pinned(owner: Connection) -> None:
+    """Whoever may call one acts as its owner: nobody by default, and never by names from the caller's search path."""
+    rows = owner.execute(
+        "SELECT p.proname, p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0),"
+        " coalesce(p.proconfig::text, '') FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname = 'public' AND p.prosecdef AND NOT EXISTS (SELECT FROM pg_depend d"
+        " WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')"
+    ).fetchall()
+    assert len(rows) >= 3
+    for name, public, config in rows:
+        assert not public, name
+        assert "search_path" in config, name
+
+
 def test_pool_gives_each_transaction_its_tenant_and_leaves_none_behind(
     settings: Settings, two_tenants: tuple[UUID, UUID]
 ) -> None:
@@ -381,8 +395,10 @@ def test_exercise_reaches_no_live_channel(worker: Connection, two_tenants: tuple
     tenant_id = two_tenants[0]
     warning_insert = (
         "INSERT INTO warning (warning_id, version, tenant_id, exercise, status, msg_type, level, reason, state,"
-        " identifier, sender, sent_at, expires_at, area, area_desc, texts, n_people, content_sha256, drafted_at)"
-        " VALUES (%s, 1, %s, %s, %s, 'Alert', 'red', 'r', 'draft', %s, 's', now(), now(), '', '{}', '{}', 1, '', now())"
+        " identifier, sender, sent_at, expires_at, area, area_desc, texts, n_people, content_sha256, drafted_at,"
+        " approvals_needed)"
+        " VALUES (%s, 1, %s, %s, %s, 'Alert', 'red', 'r', 'draft', %s, 's', now(), now(), '', '{}', '{}', 1, '', now(),"
+        " 2)"
     )
     with pytest.raises(psycopg.errors.ForeignKeyViolation):  # a live warning
         worker.execute(warning_insert, [new_id(), tenant_id, False, "Actual", "a"])

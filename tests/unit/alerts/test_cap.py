@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """CAP 1.2: our structural rules say what the standard's schema says, and messages come back as they went."""
 
 import random

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.observation import Check
-from ingest.payload import Envelope, Refused, check_structure, decode, open_envelope
+from ingest.payload import Envelope, Refused, check_structure, decode, decode_columns, open_envelope
 from ingest.station import BadStation, BadTopic, Station, Topic, segment, stations_from_rows
 
 LEVEL = Topic("lk", "Nagalagam_Street", "level")
@@ -217,6 +217,44 @@ def test_a_name_given_twice_never_passes(names: list[tuple[str, str]]) -> None:
     body = ("{" + ",".join(f'"{name}"{gap}:{sample[name]}' for name, gap in names) + "}").encode()
     doubled = len({name for name, _ in names}) < len(names)
     assert doubled == (refused_or_read(body) == "duplicate_key")
+
+
+RECORD = st.fixed_dictionaries(
+    {"v": st.floats(-100, 100) | st.integers(-9999, 50) | st.sampled_from([-999, -9999, 1e300])},
+    optional={
+        "n": st.sampled_from(["level", "Nagalagam_Street:level", "rain", "a b", "", "x:Nagalagam_Street"]),
+        "u": st.sampled_from(["m", "mm", "ft", "Cel"]),
+        "t": st.sampled_from([0, -60, 1.5, NOW_S, NOW_S * 1000, 1e15]),
+        "bn": st.sampled_from(["", "Nagalagam_Street:", "urn:dev:Nagalagam_Street/", "other:"]),
+        "bt": st.sampled_from([0, NOW_S, NOW_S - 3600.25, 7200]),
+        "bu": st.sampled_from(["m", "cm"]),
+        "bver": st.just(10),
+        "x_": st.just(1),
+        "note": st.just("hello"),
+    },
+)
+
+
+@given(st.lists(RECORD, max_size=4), st.sampled_from([LEVEL, Topic("lk", "Nagalagam_Street", "senml")]))
+def test_the_fast_way_reads_packs_as_the_exact_way_does(pack: list[dict[str, object]], topic: Topic) -> None:
+    body = json.dumps(pack).encode()
+    fast = decode_columns(topic, body, NOW_S)
+    if fast is None:
+        return
+    exact = decode(topic, body, NOW_S)
+    assert [r.quantity for r in exact] == fast.quantity
+    assert [r.observed_us for r in exact] == [round(t * 1e6) for t in fast.observed_s]
+    assert [r.value for r in exact] == fast.value
+    assert all(r.checks == 0 and r.message_id is None for r in exact)
+
+
+def test_the_fast_way_takes_the_commonest_packs_and_leaves_doubled_names() -> None:
+    body = b'[{"bn":"Nagalagam_Street:","bt":1763900000,"bu":"m","n":"level","v":1.5},{"n":"level","t":-60,"v":2}]'
+    fast = decode_columns(LEVEL, body, NOW_S)
+    assert fast is not None
+    assert fast.value == [1.5, 2.0]
+    assert decode_columns(LEVEL, b'[{"n":"level","v":1,"v":2}]', NOW_S) is None
+    assert decode_columns(LEVEL, b'[{"n":"level","v":1,"v" :2}]', NOW_S) is None
 
 
 def test_structure_is_checked_in_linear_time() -> None:
