@@ -2744,8 +2744,11 @@ export interface components {
             receipts: {
                 [key: string]: number;
             };
-            /** Cap Url */
-            cap_url: string;
+            /**
+             * Cap Url
+             * @description Of the CAP message; none for what was not released.
+             */
+            cap_url: string | null;
         };
         /**
          * Zone
