@@ -22,12 +22,14 @@ from geo.evacuation import (
     SafeZones,
     Seats,
     Status,
+    arrival_at,
     plan_routes,
 )
 from geo.hazard import WATER_PERILS, ArrivalZone, BadFootprint, Hazard, check_polygon, from_geojson
 from geo.network import RoadNetwork
 from geo.oed import BadRow
 from geo.roadfiles import read_extract
+from geo.traffic import Demand, clearance
 
 PERILS = {"flood": "flood", "fire": "wildfire", "wildfire": "wildfire", "quake": "earthquake", "other": "other"}
 #: Water as deep as this stops a car (Pregnolato et al. 2017: speed falls to 0 at 0.3 m).
@@ -53,6 +55,7 @@ class Job:
     seats: bool
     overrides: Path | None
     margins: Margins
+    demand: Demand | None = None  #: None: no clearance is computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,16 +176,26 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
             accessible=np.array([bool({"accessible", "wheelchair", "medical"} & set(p.needs)) for p in people]),
         )
     tell(f"Planning {n:,} households over {network.n_roads:,} roads")
+    safe = SafeZones(np.array([z["lon"] for z in zones]), np.array([z["lat"] for z in zones]))
     plan = plan_routes(
-        network, forecasts, SafeZones(np.array([z["lon"] for z in zones]), np.array([z["lat"] for z in zones])),
-        households, margins=job.margins, with_points=False, overrides=overrides, seats=seats,
-    )  # fmt: skip
-    summary = _summary(plan, job, people, zones, overrides, refused)
+        network, forecasts, safe, households, margins=job.margins, with_points=False, overrides=overrides, seats=seats
+    )
+    summary = _summary(plan, people, zones, overrides, refused)
+    if job.demand is not None:
+        tell("Simulating clearance")
+        unseated = plan
+        if seats is not None:
+            unseated = plan_routes(
+                network, forecasts, safe, households, margins=job.margins, with_points=False, overrides=overrides,
+                doors=plan.doors,
+            )  # fmt: skip
+        reached = np.min([arrival_at(f.hazard, households.lon, households.lat) for f in forecasts], axis=0) < np.inf
+        summary["clearance"] = clearance(plan, unseated, reached, job.demand)
     return Done(plan=plan, people=people, refused=refused, zones=zones, summary=summary)
 
 
 def _summary(
-    plan: Plan, job: Job, people: list[imports.Person], zones: list[dict[str, Any]], overrides: list[Override],
+    plan: Plan, people: list[imports.Person], zones: list[dict[str, Any]], overrides: list[Override],
     refused: list[BadRow],
 ) -> dict[str, Any]:  # fmt: skip
     c = plan.columns

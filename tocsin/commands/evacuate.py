@@ -78,6 +78,10 @@ def evacuate(
     mode: Annotated[str | None, typer.Option(help="car or foot, for everybody; else each household's own.")] = None,
     seats: Annotated[bool, typer.Option("--seats", help="Give out the seats of the safe zones.")] = False,
     routes: Annotated[bool, typer.Option("--routes", help="Write every route's line.")] = False,
+    clearance: Annotated[bool, typer.Option("--clearance", help="Simulate when 90 and 100 % have arrived.")] = False,
+    vehicles: Annotated[float, typer.Option(help="Vehicles a household, for --clearance.")] = 1.3,
+    mobilisation_min: Annotated[float, typer.Option(help="Minutes until 90 % have left, for --clearance.")] = 60.0,
+    shadow_share: Annotated[float, typer.Option(help="Share of those not forecast to be reached who leave too.")] = 1.0,
     overrides: Annotated[Path | None, typer.Option(help="CSV: way, action (open, close), by, reason.")] = None,
     travel_margin: Annotated[float, typer.Option(help="Factor on travel times against closing times.")] = 1.0,
     max_inside_m: Annotated[float, typer.Option(help="Nobody is sent across more hazard than this.")] = 500.0,
@@ -89,6 +93,7 @@ def evacuate(
     from geo.evacuate import Job, write
     from geo.evacuate import evacuate as run
     from geo.evacuation import Margins
+    from geo.traffic import Demand
 
     if mode not in (None, "car", "foot"):
         raise InvalidInput(f"--mode: {mode!r} is neither car nor foot")
@@ -99,10 +104,13 @@ def evacuate(
     margins = Margins(
         travel=travel_margin, notice_s=0.0, max_inside_m=max_inside_m, max_snap_m=max_snap_m, quantile=quantile
     )
+    demand = None
+    if clearance:
+        demand = Demand(vehicles=vehicles, mobilisation_min=mobilisation_min, shadow_share=shadow_share)
     done = run(
         Job(
             roads=roads, hazards=hazard, weights=weight or [], safe_zones=safe_zones, households=households, mode=mode,
-            seats=seats, overrides=overrides, margins=margins,
+            seats=seats, overrides=overrides, margins=margins, demand=demand,
         ),
         _say,
     )  # fmt: skip
