@@ -211,8 +211,8 @@ async def import_roads(
 
 
 def read_roads(path: Path) -> roads.RoadNetwork:
-    """A network from GeoJSON lines or from our own .npz; raises BadFile, BadNetwork."""
-    if path.suffix == ".npz":
+    """A network from GeoJSON lines or from our own .roads; raises BadFile, BadNetwork."""
+    if path.suffix == ".roads":
         try:
             return roads.RoadNetwork.from_bytes(path.read_bytes())
         except OSError as error:
