@@ -1,0 +1,154 @@
+"""Files of the loss commands: storm tracks and points in, tables out. Every fault names line and field."""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import InvalidInput
+from geo.crs import coordinate_fault
+from geo.wind import BadTrack, Track, make_track
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class BadTable(InvalidInput):
+    """This table cannot be read."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file as text: names in lower case, one list of cells for each row, in the order of the file."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+
+    def index(self, column: str) -> int | None:
+        return self.columns.index(column) if column in self.columns else None
+
+    def text(self, column: str) -> list[str]:
+        at = self.index(column)
+        return [""] * len(self.rows) if at is None else [row[at].strip() for row in self.rows]
+
+    def numbers(self, column: str, *, blank: bool = False) -> FloatArray:
+        """(n,) the column's numbers; an empty cell is NaN where `blank`, else an error with its line."""
+        found = np.empty(len(self.rows))
+        for i, cell in enumerate(self.text(column)):
+            if cell == "" or cell.lower() in ("nan", "null"):
+                if not blank:
+                    raise BadTable(f"{self.name}: line {i + 2}: {column}: is empty")
+                found[i] = math.nan
+                continue
+            try:
+                found[i] = float(cell)
+            except ValueError:
+                raise BadTable(f"{self.name}: line {i + 2}: {column}: {cell!r} is not a number") from None
+            if not math.isfinite(found[i]):
+                raise BadTable(f"{self.name}: line {i + 2}: {column}: {cell!r} is not a finite number")
+        return found
+
+
+def read_table(path: Path, required: Sequence[str] = ()) -> Table:
+    """A CSV file with a header; raises BadTable where it cannot be read or lacks a column."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except OSError as error:
+        raise BadTable(f"{path.name}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadTable(f"{path.name}: not a CSV file in UTF-8: {error}") from error
+    if not rows or not any(cell.strip() for cell in rows[0]):
+        raise BadTable(f"{path.name}: is empty")
+    columns = tuple(name.strip().lower() for name in rows[0])
+    doubled = sorted({name for name in columns if name and columns.count(name) > 1})
+    if doubled:
+        raise BadTable(f"{path.name}: column {doubled[0]!r} is there twice")
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise BadTable(f"{path.name}: no column {', '.join(missing)}; it has {', '.join(columns)}")
+    body = [row for row in rows[1:] if any(cell.strip() for cell in row)]
+    for i, row in enumerate(body):
+        if len(row) != len(columns):
+            raise BadTable(f"{path.name}: line {i + 2}: {len(row)} cells under {len(columns)} names")
+    if not body:
+        raise BadTable(f"{path.name}: has a header and no rows")
+    return Table(path.name, columns, body)
+
+
+def read_track(path: Path, *, averaging_min: int = 1, penv_hpa: float | None = None, check: bool = True) -> Track:
+    """A storm track: time (UTC), lat, lon, vmax_kt, pc_hpa, penv_hpa, rmw_nmile. Units are in the names of columns."""
+    table = read_table(path, ("time", "lat", "lon", "pc_hpa", *(() if penv_hpa is not None else ("penv_hpa",))))
+    if "vmax_kt" not in table.columns:
+        other = [name for name in table.columns if name.startswith(("vmax", "wind"))]
+        raise BadTable(f"{path.name}: no column vmax_kt (knots)" + (f"; {other[0]} is another unit" if other else ""))
+    times = []
+    for i, cell in enumerate(table.text("time")):
+        try:
+            moment = datetime.fromisoformat(cell)
+        except ValueError:
+            raise BadTable(f"{path.name}: line {i + 2}: time: {cell!r} is not an ISO 8601 time") from None
+        times.append(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
+    penv = table.numbers("penv_hpa", blank=penv_hpa is not None)
+    if penv_hpa is not None:
+        penv = np.where(np.isnan(penv), penv_hpa, penv)
+    try:
+        return make_track(
+            times=times,
+            lon=table.numbers("lon"),
+            lat=table.numbers("lat"),
+            vmax_kt=table.numbers("vmax_kt", blank=True),
+            pc_hpa=table.numbers("pc_hpa"),
+            penv_hpa=penv,
+            rmw_nmile=table.numbers("rmw_nmile", blank=True),
+            averaging_min=averaging_min,
+            check_plausible=check,
+        )
+    except BadTrack as error:
+        raise BadTrack(f"{path.name}: {error.message}") from error
+
+
+def read_points(table: Table, lon_column: str = "lon", lat_column: str = "lat") -> tuple[FloatArray, FloatArray]:
+    """WGS84 lon and lat of each row, NaN where both are empty; longitudes of 180..360 are taken.
+
+    Raises BadTable for a coordinate that cannot be a place, with its line.
+    """
+    lon, lat = table.numbers(lon_column, blank=True), table.numbers(lat_column, blank=True)
+    lon = np.where((lon > 180.0) & (lon <= 360.0), lon - 360.0, lon)
+    for i in range(len(lon)):
+        if math.isnan(lon[i]) and math.isnan(lat[i]):
+            continue
+        fault = coordinate_fault(float(lon[i]), float(lat[i]))
+        if fault is not None:
+            raise BadTable(f"{table.name}: line {i + 2}: {lat_column}, {lon_column}: {fault}")
+    return lon, lat
+
+
+def read_values(table: Table, column: str = "value") -> FloatArray:
+    """(n,) values at risk, NaN where the cell is empty or the column absent; raises BadTable for one below 0."""
+    values = table.numbers(column, blank=True)
+    if (values < 0.0).any():
+        at = int(np.argmax(values < 0.0))
+        raise BadTable(f"{table.name}: line {at + 2}: {column}: {values[at]:g} is below zero")
+    return values
+
+
+def cell(value: float, digits: int) -> str:
+    """A number for a table; empty where unknown."""
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a CSV file; raises BadTable where it cannot."""
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as error:
+        raise BadTable(f"{path}: {error.strerror}") from error
