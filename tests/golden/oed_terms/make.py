@@ -1,4 +1,4 @@
-# ruff: noqa: E501, RUF005
+# ruff: noqa: RUF005
 """Makes the cases in this folder and asks oasislmf what they lose.
 
 Run with the interpreter of an environment that has oasislmf 2.5.8, ods-tools 5.0.9 and pandas below 3:
