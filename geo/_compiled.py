@@ -15,6 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
 
 
 @njit(cache=True)
@@ -65,18 +66,18 @@ def is_banned(ban_start: IntArray, ban_to: Int32Array, first: int, then: int) ->
 
 @njit(cache=True)
 def sweep(
-    in_start: IntArray, in_edge: Int32Array, tail: Int32Array, head: Int32Array, reverse: Int32Array,
-    no_turn: BoolArray, private: BoolArray, ban_start: IntArray, ban_to: Int32Array, seconds: FloatArray,
-    close_s: FloatArray, source_edge: Int32Array, source_s: FloatArray, source_late_s: FloatArray,
+    in_start: IntArray, in_edge: Int32Array, in_reverse: Int32Array, in_flags: ByteArray, tail: Int32Array,
+    private: BoolArray, ban_start: IntArray, ban_to: Int32Array, seconds: FloatArray, close_s: FloatArray,
+    source_edge: Int32Array, source_s: FloatArray, source_late_s: FloatArray,
 ) -> Any:  # fmt: skip
     """Latest safe departure from the end of every edge, over the turns that are allowed there.
 
     Parameters
     ----------
     in_start, in_edge : edges by head, as a CSR: in_edge[in_start[v]:in_start[v + 1]] end at v
-    tail, head : (n_edges,) nodes where an edge starts and ends
-    reverse : (n_edges,) the same road the other way; -1 on a one-way road
-    no_turn : (n_edges,) True: turning round at the end of this edge is not allowed (False at a dead end)
+    in_reverse : (n_edges,) of each in_edge the same road the other way; -1 on a one-way road
+    in_flags : (n_edges,) of each in_edge: 1: no turning round at its end, 2: it is private, 4: it has turn bans
+    tail : (n_edges,) nodes where an edge starts
     private : (n_edges,) may not be entered from an edge that is not private
     ban_start, ban_to : turn bans by first edge, as a CSR
     seconds : (n_edges,) travel time, >= 0
@@ -107,7 +108,7 @@ def sweep(
     label_time = np.full(n, np.inf)
     next_edge = np.full(n, -1, dtype=np.int32)
     source = np.full(n, -1, dtype=np.int32)
-    served = np.zeros(n, dtype=np.bool_)
+    served = np.zeros(n, dtype=np.bool_)  # by place in in_edge
     done = np.zeros(n, dtype=np.bool_)
     order = np.empty(n, dtype=np.int32)
     n_done = 0
@@ -134,16 +135,17 @@ def sweep(
             continue
         t_f = label_time[f]
         for k in range(in_start[v], in_start[v + 1]):
+            if served[k]:
+                continue
+            flags = in_flags[k]
+            if in_reverse[k] == f and flags & 1:
+                continue
+            if private[f] and not flags & 2:
+                continue
             e = in_edge[k]
-            if served[e]:
+            if flags & 4 and is_banned(ban_start, ban_to, e, f):
                 continue
-            if reverse[e] == f and no_turn[e]:
-                continue
-            if private[f] and not private[e]:
-                continue
-            if ban_start[e + 1] > ban_start[e] and is_banned(ban_start, ban_to, e, f):
-                continue
-            served[e] = True
+            served[k] = True
             waiting[v] -= 1
             late[e], time[e], next_edge[e] = l_f, t_f, f
             order[n_done] = e
@@ -339,7 +341,7 @@ def warmup() -> None:
     """Compiles (or loads from the cache) the sweeps, so that the first footprint does not wait for it."""
     f, i64, i32 = np.zeros(1), np.array([0, 1]), np.zeros(1, dtype=np.int32)
     off, bans = np.zeros(1, dtype=bool), np.zeros(2, dtype=np.int64)
-    _, _, after, source, order = sweep(i64, i32, i32, i32, i32, off, off, bans, i32[:0], f, f, i32, f, f)
+    _, _, after, source, order = sweep(i64, i32, i32, off.view(np.uint8), i32, off, bans, i32[:0], f, f, i32, f, f)
     add_up(order, after, source, f, f)
     slack(order, after, source, f, f, f)
     edges, start = follow(after, source, i32)

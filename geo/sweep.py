@@ -45,6 +45,10 @@ class Graph:
         order = np.argsort(first[known], kind="stable")
         self.ban_start: Int64Array = _csr(first[known], len(self.tail))
         self.ban_to: Int32Array = np.ascontiguousarray(then[known][order], dtype=np.int32)
+        has_ban = np.diff(self.ban_start) > 0
+        flags = (self.no_turn * 1 + self.private * 2 + has_ban * 4).astype(np.uint8)
+        self.in_reverse: Int32Array = self.reverse[self.in_edge]
+        self.in_flags: npt.NDArray[np.uint8] = flags[self.in_edge]
         self.length_m: FloatArray = network.road_length_m[self.edge_road]
 
     @cached_property
@@ -125,7 +129,7 @@ def run_sweep(
     late = np.where(source_late_s == np.inf, horizon - source_s, source_late_s)
     tree = Tree(
         *sweep(
-            graph.in_start, graph.in_edge, graph.tail, graph.head, graph.reverse, graph.no_turn, graph.private,
+            graph.in_start, graph.in_edge, graph.in_reverse, graph.in_flags, graph.tail, graph.private,
             graph.ban_start, graph.ban_to, np.ascontiguousarray(seconds, dtype=np.float64),
             np.ascontiguousarray(close_s, dtype=np.float64), source_edge.astype(np.int32),
             source_s.astype(np.float64), late.astype(np.float64),

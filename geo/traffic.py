@@ -31,7 +31,7 @@ class Demand:
     shadow_share: float = 1.0  #: share of households that leave although the hazard is not forecast to reach them
     capacity_factor: float = 1.0  #: on every road's capacity
     n_classes: int = 20
-    n_rounds: int = 6
+    n_rounds: int = 4
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
