@@ -1,0 +1,185 @@
+"""Forecast models of one gauge, refitted at every reading, each with quantiles calibrated online.
+
+Level paths (metres above the gauge's zero at each horizon, hours):
+
+- persistence: the newest reading;
+- damped_trend: slope over 3 h, damped by 0.8 an hour (Gardner and McKenzie 1985, eq. 1 with no level smoothing);
+- ar_differences: AR(3) on hourly differences by ridge least squares over the last 240 h;
+- neighbours: damped trend plus a recursive ridge regression of its own past error on the gauge's slopes and on the mean
+  slope of the other gauges of the basin now, 2 h and 4 h ago (travel time), per horizon, with forgetting;
+- guarded_trend: the least of the slopes over 1, 3 and 1.5 x 6 h, damped; less where the rise slows, more where it
+  quickens: a rise must have lasted and must still be going on;
+- combination: the last three and the damped trend weighted by inverse recent squared error per horizon.
+
+Quantiles: residuals over a scale of the gauge's present state (normalised conformal scores: Lei et al. 2018, section
+5.2), whose quantile is tracked online per model and horizon (Gibbs and Candes 2021; the quantile tracker of
+Angelopoulos, Candes and Tibshirani 2023, section 2.1), begun from the shipped table. Only outcomes
+already seen move it.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.forecast.gauge import HOUR_S, FloatArray, Gauge, State
+
+MODELS = ("persistence", "damped_trend", "ar_differences", "neighbours", "guarded_trend", "combination")
+#: What the product warns by.
+CHOSEN = "guarded_trend"
+HORIZONS_H = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
+TAUS = np.round(np.arange(0.05, 0.96, 0.05), 2)
+
+# Shipped constants: docs/methods/forecast.md says how each was chosen, and on what.
+DAMPING = 0.8
+GUARD_LONG = 1.5
+GUARD_SLOWING = 0.7
+GUARD_QUICKENING = 1.1
+RIDGE = 0.02
+FORGET = 0.995
+ERROR_FORGET = 0.95
+TRACK_STEP = 0.1
+#: An outcome between two readings is known only when they are at most this far apart, hours.
+OUTCOME_GAP_H = 3.0
+MAX_STEP_M = 1.5
+
+
+def damped_hours(horizons_h: FloatArray) -> FloatArray:
+    """Hours of undamped rise that a damped trend makes of each horizon: sum of DAMPING**k, k = 1..h."""
+    return np.asarray(DAMPING * (1.0 - DAMPING**horizons_h) / (1.0 - DAMPING))
+
+
+def guarded_path(state: State, horizons_h: FloatArray) -> FloatArray:
+    """Level path (m) of the guarded trend."""
+    slope = min(state.slope1, state.slope3, GUARD_LONG * state.slope6)
+    if slope <= 0:
+        slope = min(0.0, state.slope3)
+        factor = 1.0
+    else:
+        factor = GUARD_QUICKENING if state.slope1 >= state.slope3 else GUARD_SLOWING
+    return state.level_m + factor * slope * damped_hours(horizons_h)
+
+
+def ar_path(hourly: FloatArray, level_m: float, horizons_h: FloatArray) -> FloatArray | None:
+    """Level path (m) by AR(3) on hourly differences; None with fewer than 25 known hours."""
+    steps = np.diff(hourly)
+    if len(steps) < 24:
+        return None
+    lagged = np.column_stack([steps[2:-1], steps[1:-2], steps[:-3]])
+    weights = np.linalg.solve(lagged.T @ lagged + 1e-6 * np.eye(3), lagged.T @ steps[3:])
+    recent, level, path = steps[-1:-4:-1].copy(), level_m, [level_m]
+    for _ in range(int(np.ceil(horizons_h[-1]))):
+        step = float(np.clip(weights @ recent, -MAX_STEP_M, MAX_STEP_M))
+        level += step
+        path.append(level)
+        recent = np.array([step, recent[0], recent[1]])
+    return np.interp(horizons_h, np.arange(len(path)), path)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """All models' forecasts from one reading, metres: paths (models, horizons), quantiles (models, horizons, taus)."""
+
+    time_s: float
+    paths: FloatArray
+    quantiles: FloatArray
+
+    def chance(self, model: int, level_m: float, up_to: npt.NDArray[np.bool_]) -> float:
+        """The largest chance at any horizon marked in `up_to` that the level is at or above `level_m`."""
+        best = 0.0
+        for k in np.flatnonzero(up_to):
+            best = max(best, 1.0 - float(np.interp(level_m, self.quantiles[model, k], TAUS, left=0.0, right=1.0)))
+        return best
+
+
+@dataclass(slots=True)
+class _Open:
+    """A forecast whose outcome is awaited."""
+
+    time_s: float
+    level_m: float
+    trend: FloatArray
+    drivers: FloatArray
+    paths: FloatArray
+    scale: FloatArray
+
+
+class Forecaster:
+    """Forecasts one gauge. `table` is (horizons, taus): normalised residual quantiles to begin from."""
+
+    def __init__(self, horizons_h: Sequence[float], table: FloatArray) -> None:
+        self.horizons_h = np.asarray(horizons_h, dtype=np.float64)
+        self.hours = damped_hours(self.horizons_h)
+        self.gauge, self.raw = Gauge(), Gauge(hold=False)
+        n = len(self.horizons_h)
+        self.scores = np.repeat(table[None], len(MODELS), axis=0)
+        self.normal = np.repeat(RIDGE * np.eye(5)[None], n, axis=0)
+        self.moment = np.zeros((n, 5))
+        self.errors = np.full((len(MODELS), n), 1e-4)
+        self.open: list[deque[_Open]] = [deque() for _ in range(n)]
+        self.slopes: deque[tuple[float, float]] = deque(maxlen=512)
+
+    def slope_at(self, time_s: float) -> float | None:
+        """The 3 h slope (m/h) that was known at `time_s`; None where it was older than 3 h."""
+        for at, slope in reversed(self.slopes):
+            if at <= time_s:
+                return slope if time_s - at <= OUTCOME_GAP_H * HOUR_S else None
+        return None
+
+    def step(self, time_s: float, level_m: float, neighbours: Sequence["Forecaster"]) -> Forecast:
+        """Takes a reading (seconds, metres), learns from the outcomes it settles, and forecasts from it."""
+        before = (self.raw.times[-1], self.raw.levels[-1]) if self.raw.times else None
+        plain = self.raw.add(time_s, level_m)
+        state = self.gauge.add(time_s, level_m)
+        if before is not None:
+            self._learn(before, (time_s, level_m))
+        self.slopes.append((time_s, state.slope3))
+        drivers = self._drivers(state, neighbours)
+        paths = self._paths(plain, state, drivers)
+        steep = max(abs(state.slope1), abs(state.slope3))
+        scale = 0.01 + state.noise_m + self.horizons_h * (0.005 + 0.5 * steep)
+        opened = _Open(time_s, state.level_m, self.hours * state.slope3, drivers, paths, scale)
+        for queue in self.open:
+            queue.append(opened)
+        quantiles = paths[:, :, None] + scale[None, :, None] * np.sort(self.scores, axis=2)
+        return Forecast(time_s, paths, quantiles)
+
+    def _drivers(self, state: State, neighbours: Sequence["Forecaster"]) -> FloatArray:
+        out = [state.slope1, state.slope3]
+        for lag_h in (0.0, 2.0, 4.0):
+            known = [s for n in neighbours if (s := n.slope_at(state.time_s - lag_h * HOUR_S)) is not None]
+            out.append(float(np.mean(known)) if known else 0.0)
+        return np.array(out)
+
+    def _paths(self, plain: State, state: State, drivers: FloatArray) -> FloatArray:
+        trend = state.level_m + self.hours * state.slope3
+        ar = ar_path(self.gauge.hourly(state.time_s), state.level_m, self.horizons_h)
+        weights = np.linalg.solve(self.normal, self.moment[:, :, None])[:, :, 0]
+        bound = self.hours * max(abs(state.slope1), abs(state.slope3), 0.05)
+        regression = trend + np.clip(weights @ drivers, -bound, bound)
+        parts = [trend if ar is None else ar, regression, guarded_path(state, self.horizons_h)]
+        trust = 1.0 / self.errors[1:5]
+        combined = np.sum(trust * np.array([trend, *parts]), axis=0) / trust.sum(axis=0)
+        still = np.full(len(self.hours), plain.level_m)
+        return np.array([still, plain.level_m + self.hours * plain.slope3, *parts, combined])
+
+    def _learn(self, before: tuple[float, float], now: tuple[float, float]) -> None:
+        gap = now[0] - before[0]
+        for k, horizon_h in enumerate(self.horizons_h):
+            queue = self.open[k]
+            while queue and queue[0].time_s + horizon_h * HOUR_S <= now[0]:
+                made = queue.popleft()
+                due = made.time_s + horizon_h * HOUR_S
+                if gap > OUTCOME_GAP_H * HOUR_S or due < before[0]:
+                    continue
+                share = (due - before[0]) / gap if gap > 0 else 1.0
+                seen = before[1] + share * (now[1] - before[1])
+                error = seen - made.paths[:, k]
+                score = error / made.scale[k]
+                self.scores[:, k] += TRACK_STEP * (TAUS - (score[:, None] <= self.scores[:, k]))
+                self.errors[:, k] = ERROR_FORGET * self.errors[:, k] + (1 - ERROR_FORGET) * (error**2 + 1e-6)
+                x, y = made.drivers, seen - made.level_m - made.trend[k]
+                self.normal[k] = FORGET * self.normal[k] + np.outer(x, x) + (1 - FORGET) * RIDGE * np.eye(5)
+                self.moment[k] = FORGET * self.moment[k] + x * y
