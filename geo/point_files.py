@@ -1,17 +1,21 @@
 """Files of the loss commands: storm tracks and points in, tables out. Every fault names line and field."""
 
 import csv
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import InvalidInput
 from geo.crs import coordinate_fault
+from geo.flood_damage import HAZUS_BASEMENT, OED_TO_HAZUS, Building, inventory_value_usd
 from geo.wind import BadTrack, Track, make_track
 
 FloatArray = npt.NDArray[np.float64]
@@ -152,3 +156,69 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
             writer.writerows(rows)
     except OSError as error:
         raise BadTable(f"{path}: {error.strerror}") from error
+
+
+def load_flood_curves() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The HAZUS and JRC depth-damage curves that come with this package."""
+    folder = resources.files("geo") / "data"
+    hazus = json.loads((folder / "flood_curves_hazus.json").read_text(encoding="utf-8"))
+    jrc = json.loads((folder / "flood_curves_jrc.json").read_text(encoding="utf-8"))
+    return hazus, jrc
+
+
+def read_buildings(
+    path: Path, hazus: dict[str, Any], first_floor_ft: float | None = None
+) -> tuple[list[Building], FloatArray, FloatArray]:
+    """Buildings with WGS84 lon and lat, from HAZUS UDF columns or an OED location file; raises BadTable.
+
+    Stock is the UDF's InvCost, else area times the HAZUS table. An OED file's stock is unknown to it and taken as 0.
+    """
+    table = read_table(path, ("longitude", "latitude"))
+    lon, lat = read_points(table, "longitude", "latitude")
+    n = len(table.rows)
+    if "fltyid" in table.columns:
+        for name in ("occ", "numstories", "foundationtype", "cost"):
+            if name not in table.columns:
+                raise BadTable(f"{table.name}: no column {name}, which HAZUS buildings need")
+        ids, occupancy = table.text("fltyid"), [cell_.upper() for cell_ in table.text("occ")]
+        stories = table.numbers("numstories", blank=True)
+        basement = table.numbers("foundationtype") == HAZUS_BASEMENT
+        floor = table.numbers("firstfloorht", blank=True)
+        value, contents = read_values(table, "cost"), read_values(table, "contentcost")
+        area, stock = read_values(table, "area"), read_values(table, "invcost")
+    elif "locnumber" in table.columns and "buildingtiv" in table.columns:
+        ids = table.text("locnumber")
+        occupancy = [OED_TO_HAZUS.get(code, "") for code in table.text("occupancycode")]
+        stories = table.numbers("numberofstoreys", blank=True)
+        basement = np.nan_to_num(table.numbers("basement", blank=True)) > 0
+        floor = np.full(n, math.nan)
+        value = np.nan_to_num(read_values(table, "buildingtiv"))
+        contents = np.nan_to_num(read_values(table, "contentstiv"))
+        area, stock = np.full(n, math.nan), np.zeros(n)
+    else:
+        raise BadTable(f"{table.name}: has neither FltyId (HAZUS UDF) nor LocNumber and BuildingTIV (OED)")
+    if first_floor_ft is not None:
+        floor = np.where(np.isnan(floor), first_floor_ft, floor)
+    if (floor > 40.0).any() or (floor < -20.0).any():
+        at = int(np.argmax((floor > 40.0) | (floor < -20.0)))
+        raise BadTable(f"{table.name}: line {at + 2}: firstfloorht: {floor[at]:g} ft is no height of a first floor")
+    stock = np.array(
+        [inventory_value_usd(hazus, occupancy[i], area[i]) if math.isnan(stock[i]) else stock[i] for i in range(n)]
+    )
+    return (
+        [
+            Building(
+                id=ids[i],
+                occupancy=occupancy[i],
+                n_stories=float(stories[i]),
+                basement=bool(basement[i]),
+                first_floor_ft=float(floor[i]),
+                building_value=float(value[i]),
+                contents_value=float(contents[i]),
+                inventory_value=float(stock[i]),
+            )
+            for i in range(n)
+        ],
+        lon,
+        lat,
+    )

@@ -1,4 +1,4 @@
-"""`tocsin wind`: hazard at points and the damage it does. Files in, files out, no database."""
+"""`tocsin wind | flood | shake`: hazard at points and the damage it does. Files in, files out, no database."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 def register(app: typer.Typer) -> None:
     """Mounts these commands."""
     app.command("wind")(wind)
+    app.command("flood")(flood)
+    app.command("shake")(shake)
 
 
 def _tell(as_json: bool, document: dict[str, Any], lines: list[str]) -> None:
@@ -118,3 +120,189 @@ def _has(storm: Any, model: str) -> bool:
     import numpy as np
 
     return model != "H80" or not bool(np.isnan(storm.vmax_m_s).any())
+
+
+def flood(
+    buildings: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUILDINGS",
+            help="CSV with HAZUS UDF columns (FltyId, Longitude, Latitude, Occ, NumStories, FoundationType, "
+            "FirstFloorHt in ft, Cost, ContentCost, Area) or an OED location file.",
+            show_default=False,
+        ),
+    ],
+    depth: Annotated[Path, typer.Option(help="Raster of the water's depth above ground (GeoTIFF).")],
+    depth_unit: Annotated[str, typer.Option(help="Unit of the raster: ft or m.")],
+    out: Out,
+    curves: Annotated[str, typer.Option(help="hazus, fia or jrc:CONTINENT.")] = "hazus",
+    nodata: Annotated[str, typer.Option(help="What a cell without data inside the raster is: dry or unknown.")] = "dry",
+    first_floor_ft: Annotated[
+        float | None, typer.Option(help="Height of the first floor above ground where the file has none, ft.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write each building's flood depth and its losses by published depth-damage curves."""
+    import math
+    from collections import Counter
+
+    from geo.flood_damage import FOOT_M, Damage, check_curves, damage, total
+    from geo.point_files import cell, load_flood_curves, read_buildings, write_table
+    from geo.raster import sample
+
+    if depth_unit not in ("ft", "m"):
+        raise InvalidInput(f"--depth-unit: {depth_unit!r} is neither ft nor m")
+    if nodata not in ("dry", "unknown"):
+        raise InvalidInput(f"--nodata: {nodata!r} is neither dry nor unknown")
+    hazus, jrc = load_flood_curves()
+    chosen = check_curves(curves, jrc)
+    book, lon, lat = read_buildings(buildings, hazus, first_floor_ft)
+    water, inside, missing = sample(depth, lon, lat, depth_unit)
+    water_ft = water if depth_unit == "ft" else water / FOOT_M
+    nan = math.nan
+    found: list[Damage] = []
+    for i, one in enumerate(book):
+        why = ""
+        if math.isnan(lon[i]):
+            why = "unknown_place"
+        elif not inside[i]:
+            why = "unknown_outside_raster"
+        elif missing[i] and nodata == "unknown":
+            why = "unknown_no_depth"
+        if why:
+            found.append(
+                Damage(depth_in_structure_ft=nan, building_loss=nan, contents_loss=nan, inventory_loss=nan, status=why)
+            )
+        else:
+            found.append(damage(one, 0.0 if missing[i] else float(water_ft[i]), chosen, hazus, jrc))
+    write_table(
+        out,
+        ("id", "depth_in_structure_ft", "building_loss", "contents_loss", "inventory_loss", "status"),
+        (
+            (
+                one.id,
+                cell(d.depth_in_structure_ft, 4),
+                cell(d.building_loss, 2),
+                cell(d.contents_loss, 2),
+                cell(d.inventory_loss, 2),
+                d.status,
+            )
+            for one, d in zip(book, found, strict=True)
+        ),
+    )
+    counts = Counter(d.status for d in found)
+    unknown_value = total(
+        [one.building_value for one, d in zip(book, found, strict=True) if d.status.startswith("unknown")]
+    )
+    document = {
+        "curves": chosen,
+        "source": jrc["publication"] if chosen.startswith("jrc:") else hazus["publication"],
+        "n_buildings": len(book),
+        "by_status": dict(sorted(counts.items())),
+        "n_cells_without_data_taken_as_dry": int(missing.sum()) if nodata == "dry" else 0,
+        "building_value_unknown": unknown_value,
+        "building_loss": total([d.building_loss for d in found]),
+        "contents_loss": total([d.contents_loss for d in found]),
+        "inventory_loss": total([d.inventory_loss for d in found]),
+    }
+    _tell(
+        as_json,
+        document,
+        [
+            f"{len(book)} buildings: " + ", ".join(f"{n} {status}" for status, n in sorted(counts.items())),
+            f"loss: buildings {document['building_loss']:,.0f}, contents {document['contents_loss']:,.0f}, "
+            f"inventory {document['inventory_loss']:,.0f}",
+            f"value of buildings whose loss is unknown: {unknown_value:,.0f}",
+        ],
+    )
+
+
+def shake(
+    grid: Annotated[
+        Path, typer.Argument(metavar="GRID", help="ShakeMap grid.xml, or grid.xml.gz.", show_default=False)
+    ],
+    points: Annotated[Path, typer.Option(help="CSV: lat, lon, value; type and code (HAZUS) where known.")],
+    out: Out,
+    fragility: Annotated[str, typer.Option(help="HAZUS TYPE:CODE of rows without type and code.")] = "W1:high",
+    threshold_g: Annotated[float, typer.Option(help="Points with a lower PGA are not listed.")] = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """Write points shaken by an earthquake, the largest expected loss first, from a ShakeMap."""
+    import gzip
+
+    import numpy as np
+
+    from geo.point_files import BadTable, cell, read_points, read_table, read_values, write_table
+    from geo.shakemap import damage_ratio, read_shakemap, shaking_at
+
+    if not 0.0 < threshold_g < 5.0:
+        raise InvalidInput(f"--threshold-g: {threshold_g:g} is no acceleration in g between 0 and 5")
+    try:
+        content = grid.read_bytes()
+        content = gzip.decompress(content) if content[:2] == bytes((0x1F, 0x8B)) else content
+    except (OSError, EOFError) as error:
+        raise BadTable(f"{grid.name}: {error}") from error
+    quake = read_shakemap(content)
+    table = read_table(points, ("lat", "lon"))
+    lon, lat = read_points(table)
+    value = read_values(table)
+    pga, sigma = shaking_at(quake, lon, lat)
+    default = fragility.partition(":")
+    kinds = [
+        (kind or default[0], code or default[2])
+        for kind, code in zip(table.text("type"), table.text("code"), strict=True)
+    ]
+    ratio = np.full(len(pga), np.nan)
+    for kind, code in sorted(set(kinds)):
+        rows = np.array([one == (kind, code) for one in kinds])
+        ratio[rows] = damage_ratio(pga[rows], sigma[rows], kind, code)
+    loss = ratio * value
+    unknown = np.isnan(pga)
+    listed = np.flatnonzero(~unknown & (np.nan_to_num(pga) >= threshold_g))
+    order = listed[np.lexsort((listed, -pga[listed], -np.nan_to_num(loss[listed], nan=-1.0)))]
+    names, lats, lons = table.text("id"), table.text("lat"), table.text("lon")
+    write_table(
+        out,
+        ("rank", "id", "lat", "lon", "pga_g", "sigma_ln", "damage_ratio", "loss"),
+        (
+            (
+                rank,
+                names[i],
+                lats[i],
+                lons[i],
+                cell(pga[i], 4),
+                cell(sigma[i], 4),
+                cell(ratio[i], 6),
+                cell(loss[i], 2),
+            )
+            for rank, i in enumerate(order, 1)
+        ),
+    )
+    document = {
+        "event_id": quake.event_id,
+        "shakemap_version": quake.version,
+        "magnitude": quake.magnitude,
+        "threshold_g": threshold_g,
+        "n_points": len(lon),
+        "n_listed": len(order),
+        "n_outside_grid": int(unknown.sum()),
+        "value_outside_grid": float(np.nansum(value[unknown])),
+        "max_pga_g_of_map": float(quake.pga_g.max()),
+        "loss_listed": float(np.nansum(loss[order])),
+    }
+    head = f"M{quake.magnitude:g} {quake.event_id}, ShakeMap version {quake.version}: "
+    if len(order):
+        lines = [
+            f"{head}{len(order)} of {len(lon)} points at {threshold_g:g} g or more, loss {document['loss_listed']:,.0f}"
+        ]
+    else:
+        lines = [
+            f"{head}no point is known to have been shaken by {threshold_g:g} g or more "
+            f"(largest of the map {document['max_pga_g_of_map']:.3f} g)"
+        ]
+    if unknown.any():
+        lines.append(
+            f"{document['n_outside_grid']} points outside the map or without a place, value "
+            f"{document['value_outside_grid']:,.0f}: unknown"
+        )
+    _tell(as_json, document, lines)

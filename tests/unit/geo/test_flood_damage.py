@@ -1,0 +1,216 @@
+"""Flood damage against the published tables, a plain recomputation over a real town, and the unknown."""
+
+import builtins
+import csv
+import gzip
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.errors import InvalidInput
+from geo.flood_damage import Building, check_curves, damage, story_class
+from geo.point_files import load_flood_curves, read_buildings
+from geo.raster import BadRaster, RasterExtraMissing, sample
+
+ROOT = Path(__file__).resolve().parents[3]
+HAZUS, JRC = load_flood_curves()
+DEPTHS = [f"m{i}" for i in (4, 3, 2, 1)] + [f"p{i}" for i in range(25)]
+
+
+def house(**changed: Any) -> Building:
+    facts = {"id": "1", "occupancy": "RES1", "n_stories": 1.0, "basement": False, "first_floor_ft": 0.0,
+             "building_value": 100.0, "contents_value": 100.0, "inventory_value": 0.0}  # fmt: skip
+    return Building(**(facts | changed))
+
+
+def ratio(curves: str, depth_ft: float, **changed: Any) -> float:
+    return damage(house(**changed), depth_ft, curves, HAZUS, JRC).building_loss / 100.0
+
+
+def test_published_values() -> None:
+    # USACE-IWR one storey without basement (HAZUS 129), FIA one storey (105): as the technical manual's tables have them.
+    for depth, percent in ((1, 23), (2, 32), (3, 40), (4, 47), (8, 67), (24, 84)):
+        assert ratio("hazus", depth) == pytest.approx(percent / 100)
+    for depth, percent in ((1, 22), (2, 25), (3, 28), (4, 30), (5, 31), (6, 40), (8, 43), (24, 54)):
+        assert ratio("fia", depth) == pytest.approx(percent / 100)
+    # Half a foot between 1 and 2 ft; below the first floor by one foot; above the table's end.
+    assert ratio("hazus", 1.5) == pytest.approx(0.275)
+    assert ratio("hazus", 2.0, first_floor_ft=3.0) == pytest.approx(0.03)
+    assert ratio("hazus", 90.0) == pytest.approx(0.84)
+    for depth_m, share in ((0.5, 0.33), (1.0, 0.49), (1.5, 0.62), (2, 0.72), (3, 0.87), (6, 1.0)):
+        assert ratio("jrc:asia", depth_m / 0.3048, first_floor_ft=9.0) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "key"),
+    [
+        ("building", "hazus_flBldgStructDmgFn.csv", "BldgDmgFnID"),
+        ("contents", "hazus_flBldgContDmgFn.csv", "ContDmgFnId"),
+        ("inventory", "hazus_flBldgInvDmgFn.csv", "InvDmgFnId"),
+    ],
+)
+def test_every_curve_is_the_librarys(shared_data: Path, kind: str, file: str, key: str) -> None:
+    with (shared_data / "cat" / "depth_damage" / file).open(encoding="utf-8-sig") as opened:
+        library = {row[key]: [float(row[d]) for d in DEPTHS] for row in csv.DictReader(opened)}
+    ours = HAZUS[kind]["curves"]
+    assert [number for number, curve in ours.items() if curve["percent"] != library.get(number)] == []
+    assert len(ours) >= 9
+
+
+def test_more_water_never_does_less_damage() -> None:
+    for kind in ("building", "contents", "inventory"):
+        for curve in HAZUS[kind]["curves"].values():
+            assert len(curve["percent"]) == 29
+            assert (np.diff(curve["percent"]) >= 0).all()
+    for sectors in JRC["curves"].values():
+        for curve in sectors.values():
+            assert (np.diff(curve) >= 0).all()
+
+
+def test_classes_of_height() -> None:
+    assert [story_class("RES1", n) for n in (1, 2, 3, 5, 1.5)] == ["1", "2", "3", "3", "S"]
+    assert [story_class("RES3B", n) for n in (1, 2, 3, 4, 5)] == ["1", "1", "3", "3", "5"]
+    assert [story_class("COM1", n) for n in (1, 3, 4, 7, 8)] == ["L", "L", "M", "M", "H"]
+
+
+def test_the_unknown_stays_unknown() -> None:
+    assert damage(house(), 0.0, "hazus", HAZUS, JRC).status == "dry"
+    for changed, status in (
+        ({"occupancy": "COM4"}, "unknown_curve"),
+        ({"first_floor_ft": math.nan}, "unknown_first_floor"),
+        ({"n_stories": math.nan}, "unknown_stories"),
+        ({"building_value": math.nan}, "unknown_value"),
+    ):
+        found = damage(house(**changed), 3.0, "fia", HAZUS, JRC)
+        assert found.status == status
+        assert math.isnan(found.building_loss)
+
+
+def test_curves_that_could_not_be_checked_are_not_offered() -> None:
+    assert check_curves("JRC:Asia", JRC) == "jrc:asia"
+    with pytest.raises(InvalidInput, match="basements"):
+        check_curves("jrc:north-america", JRC)
+    with pytest.raises(InvalidInput, match="there are hazus"):
+        check_curves("mine", JRC)
+    assert damage(house(occupancy="IND1"), 3.0, "jrc:asia", HAZUS, JRC).status == "unknown_curve"
+
+
+# ---------------------------------------------------------------- a real town
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tocsin", "flood", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_minot_is_what_a_plain_reading_of_the_tables_gives(shared_data: Path, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    raster = shared_data / "cat" / "flood" / "minot_sample_depth_ft.tif"
+    book = tmp_path / "minot.csv"
+    book.write_bytes(gzip.decompress((shared_data / "cat" / "flood" / "hazus_ND_Minot_UDF.csv.gz").read_bytes()))
+    done = run(str(book), "--depth", str(raster), "--depth-unit", "ft", "--out", str(tmp_path / "o.csv"), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    with (tmp_path / "o.csv").open() as file:
+        ours = list(csv.DictReader(file))
+    with book.open(encoding="utf-8-sig") as file:
+        buildings = list(csv.DictReader(file))
+
+    def table(name: str) -> dict[tuple[str, str], list[float]]:
+        with (shared_data / "cat" / "depth_damage" / name).open(encoding="utf-8-sig") as opened:
+            return {
+                (row["Occupancy"].strip(), row["SpecificOccupId"].strip()[2:][-2:]): [float(row[d]) for d in DEPTHS]
+                for row in csv.DictReader(opened)
+            }
+
+    structure, contents = (
+        table("hazus_Building_DDF_Riverine_LUT_Hazus4p0.csv"),
+        table("hazus_Content_DDF_Riverine_LUT_Hazus4p0.csv"),
+    )
+    with rasterio.open(raster) as opened:
+        depths = [
+            float(d[0]) for d in opened.sample([(float(b["Longitude"]), float(b["Latitude"])) for b in buildings])
+        ]
+    wet = 0
+    for b, depth, row in zip(buildings, depths, ours, strict=True):
+        if depth <= 0:
+            assert (row["status"], float(row["building_loss"])) == ("dry", 0.0)
+            continue
+        wet += 1
+        inside = depth - float(b["FirstFloorHt"])
+        n = int(b["NumStories"])
+        size = (
+            str(min(n, 3)) if b["Occ"] == "RES1" else "1" if b["Occ"] == "RES2"
+            else ("1" if n < 3 else "3" if n < 5 else "5") if b["Occ"].startswith("RES3")
+            else ("L" if n < 4 else "M" if n < 8 else "H")
+        )  # fmt: skip
+        key = (b["Occ"], size + ("B" if b["FOUND_TYPE"] == "BASEMENT" else "N"))
+        for curve, value, loss in ((structure, "Cost", "building_loss"), (contents, "ContentCost", "contents_loss")):
+            low = math.floor(inside)
+            at = curve[key]
+            if inside < -4:
+                percent = 0.0
+            else:
+                low = min(low, 19 + 4)
+                percent = at[low + 4] + (inside - low) * (at[min(low + 5, 28)] - at[low + 4])
+            assert float(row[loss]) == pytest.approx(percent / 100 * float(b[value]), abs=0.02)
+    assert told["by_status"] == {"dry": len(buildings) - wet, "wet": wet}
+    assert wet > 5000
+
+
+def test_outside_the_raster_is_unknown_and_units_must_agree(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    raster = str(shared_data / "cat" / "flood" / "minot_sample_depth_ft.tif")
+    book = tmp_path / "b.csv"
+    book.write_text(
+        "FltyId,Longitude,Latitude,Occ,NumStories,FoundationType,FirstFloorHt,Cost,ContentCost\n"
+        "a,-101.3,48.24,RES1,1,7,1,1000,500\nb,-90,40,RES1,1,7,1,1000,500\nc,,,RES1,1,7,1,1000,500\n"
+    )
+    done = run(str(book), "--depth", raster, "--depth-unit", "ft", "--out", str(tmp_path / "o.csv"), "--json")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "o.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows[1:]] == ["unknown_outside_raster", "unknown_place"]
+    assert rows[1]["building_loss"] == ""
+    assert json.loads(done.stdout)["building_value_unknown"] == 2000.0
+    wrong = run(str(book), "--depth", raster, "--depth-unit", "m", "--out", str(tmp_path / "o.csv"))
+    assert wrong.returncode == 2
+    assert "feet" in wrong.stderr
+
+
+def test_without_rasterio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *arguments: Any, **named: Any) -> Any:
+        if name == "rasterio":
+            raise ImportError(name)
+        return real(name, *arguments, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(RasterExtraMissing, match=r"tocsin\[raster\]"):
+        sample(Path("depth.tif"), np.zeros(1), np.zeros(1), "ft")
+
+
+def test_a_file_that_is_no_raster_is_one_clear_line(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    (tmp_path / "d.tif").write_text("not a raster")
+    with pytest.raises(BadRaster, match=r"d\.tif"):
+        sample(tmp_path / "d.tif", np.zeros(1), np.zeros(1), "ft")
+
+
+def test_oed_locations_need_a_first_floor_and_a_known_occupancy(tmp_path: Path) -> None:
+    file = tmp_path / "oed.csv"
+    file.write_text(
+        "LocNumber,Latitude,Longitude,OccupancyCode,NumberOfStoreys,BuildingTIV,ContentsTIV\n"
+        "1,48.2,-101.3,1051,1,1000,500\n2,48.2,-101.3,1000,1,1000,500\n"
+    )
+    known, _, _ = read_buildings(file, HAZUS, first_floor_ft=1.0)
+    assert damage(known[0], 3.0, "hazus", HAZUS, JRC).building_loss == pytest.approx(320.0)
+    assert damage(known[1], 3.0, "hazus", HAZUS, JRC).status == "unknown_curve"
+    bare, _, _ = read_buildings(file, HAZUS)
+    assert damage(bare[0], 3.0, "hazus", HAZUS, JRC).status == "unknown_first_floor"
