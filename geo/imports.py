@@ -4,18 +4,21 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+import numpy as np
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
 from geo import network as roads
 from geo import repository
 from geo.crs import WGS84, coordinate_fault
-from geo.oed import BadRow, PolicyRow, Reconciliation, extra_json, read_accounts, read_locations
+from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, extra_json, read_accounts, read_locations
+from geo.plausibility import Doubt, Quality, doubtful_coordinates
 from geo.repository import LocationImport
 from store.pool import AsyncConnection
 
@@ -49,6 +52,8 @@ class ImportReport:
     currency: str
     reconciliation: Reconciliation
     refused: tuple[BadRow, ...]
+    doubtful: tuple[Doubt, ...] = ()  #: imported as they came, and probably wrong
+    quality: Quality = field(default_factory=Quality)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -59,7 +64,9 @@ class ImportReport:
             "n_policies": self.n_policies,
             "n_removed": self.n_removed,
             "reconciliation": self.reconciliation.as_json(),
+            "quality": self.quality.as_json(),
             "refused_rows": [{"line": r.line, "field": r.field, "reason": r.reason} for r in self.refused],
+            "doubtful_rows": [{"line": d.line, "field": d.field, "reason": d.reason} for d in self.doubtful],
         }
 
 
@@ -74,6 +81,7 @@ async def import_oed(
     epsg: int = WGS84,
     encoding: str = "utf-8-sig",
     skip_bad: bool = False,
+    datum: str = "wgs84",
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """A book of locations from an OED location file, in place of what the portfolio of that name held.
@@ -84,13 +92,16 @@ async def import_oed(
     """
     refused: list[BadRow] = []
     reconciliation = Reconciliation()
-    options = f"{epsg}|{currency}|{skip_bad}".encode()
+    options = f"{epsg}|{currency}|{skip_bad}".encode() + (f"|{datum}".encode() if datum != "wgs84" else b"")
+    quality, seen = Quality(), _Seen([], [], [], [])
     files = [path] + ([accounts] if accounts else [])
     digest = _sha256(files, options)
     async with repository.transaction(conn):
         staged = LocationImport(conn, tenant_id, portfolio)
         portfolio_id, before = await staged.begin()
-        for rows in read_locations(path, refused, reconciliation, epsg=epsg, encoding=encoding):
+        for rows in read_locations(path, refused, reconciliation, epsg=epsg, encoding=encoding, datum=datum):
+            for row in rows:
+                seen.add(row, quality)
             if not refused or skip_bad:
                 await staged.add(rows)
             if progress is not None:
@@ -116,7 +127,40 @@ async def import_oed(
         currency=done["currency"],
         reconciliation=reconciliation,
         refused=tuple(refused),
+        doubtful=tuple(seen.doubtful()),
+        quality=quality,
     )
+
+
+@dataclass
+class _Seen:
+    """What the checks over a whole book need of each row."""
+
+    line: list[int]
+    lon: list[float]
+    lat: list[float]
+    country: list[str]
+
+    def add(self, row: LocationRow, quality: Quality) -> None:
+        if row.lon is None or row.lat is None:
+            decimals = None
+        else:
+            # digits of the shortest text of the number: trailing zeros are no precision
+            decimals = min(len(repr(value).partition(".")[2]) for value in (row.lon, row.lat))
+            self.line.append(row.line)
+            self.lon.append(row.lon)
+            self.lat.append(row.lat)
+            self.country.append(row.country_code)
+        quality.add(
+            decimals=decimals,
+            occupancy=row.occupancy_code,
+            construction=row.construction_code,
+            extra=row.extra,
+            tiv_cents=row.tiv_cents,
+        )
+
+    def doubtful(self) -> list[Doubt]:
+        return doubtful_coordinates(self.line, np.array(self.lon), np.array(self.lat), self.country)
 
 
 def _sha256(files: Sequence[Path], options: bytes) -> bytes:
@@ -167,8 +211,8 @@ async def import_roads(
 
 
 def read_roads(path: Path) -> roads.RoadNetwork:
-    """A network from GeoJSON lines or from our own .npz; raises BadFile, BadNetwork."""
-    if path.suffix == ".npz":
+    """A network from GeoJSON lines or from our own .roads; raises BadFile, BadNetwork."""
+    if path.suffix == ".roads":
         try:
             return roads.RoadNetwork.from_bytes(path.read_bytes())
         except OSError as error:

@@ -1,14 +1,14 @@
 """Roads as compact arrays: nodes, two-way or one-way roads with their shapes, and the directed edges over them.
 
 A road is a stretch between two nodes; an edge is a road in one direction. Two edges of one road share its shape, name
-and bridge flag. A network is saved as a versioned .npz file named by its SHA-256, and never changed.
+and bridge flag. A network is one versioned file of aligned arrays, named by its SHA-256, never changed, and mapped into
+memory rather than read.
 """
 
 import hashlib
-import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,16 @@ import shapely
 
 from core.errors import InvalidInput
 from geo.crs import BoolArray, FloatArray, LocalPlane, coordinate_fault, geodesic_m
+from geo.tags import CLASS_NUMBER, CLASSES, NO_DOORS, BadTag, Road, road_of
+
+__all__ = ["BadNetwork", "Road", "RoadNetwork", "build", "from_geojson", "load", "open_file", "save", "to_geojson"]
 
 Int32Array = npt.NDArray[np.int32]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+MAGIC = b"TOCSINRN"
+_ALIGN = 64
 WALKING_M_S = 1.2  # planning speed of mixed groups on foot (Fruin 1971 gives 1.35 for unimpeded adults)
-DEFAULT_SPEED_KMH = {
-    "motorway": 100.0, "trunk": 80.0, "primary": 65.0, "secondary": 55.0, "tertiary": 45.0,
-    "unclassified": 40.0, "residential": 30.0, "living_street": 15.0, "service": 20.0, "track": 15.0,
-}  # fmt: skip
 
 
 class BadNetwork(InvalidInput):
@@ -51,6 +52,22 @@ class RoadNetwork:
     shape_lat: FloatArray
     shape_start: npt.NDArray[np.int64]  #: (n_roads + 1,) where each road's points begin
     names: tuple[dict[str, str], ...]  #: language -> name; the first is {}
+    road_tunnel: BoolArray  #: tunnels and underpasses
+    road_layer: npt.NDArray[np.int8]  #: OpenStreetMap's layer: below 0 is under the ground's roads
+    road_class: npt.NDArray[np.uint8]  #: index into geo.tags.CLASSES
+    road_capacity_per_h: FloatArray  #: vehicles an hour in each open direction
+    road_car: BoolArray
+    road_foot: BoolArray
+    road_private: BoolArray  #: it may be left by car, not entered
+    road_emergency: BoolArray  #: a gated way that only an order opens
+    road_osm_id: npt.NDArray[np.int64]  #: way it was cut from; 0: none
+    ban_from: Int32Array  #: (n_bans,) turn bans of cars: 2 * road, + 1 against the shape, that may not be followed by
+    ban_to: Int32Array  #: this one, 2 * road, + 1 against the shape
+    node_height_m: FloatArray  #: (n_nodes,) NaN where unknown
+    barrier_lon: FloatArray  #: points of rivers and canals that no way to a road may cross
+    barrier_lat: FloatArray
+    barrier_start: npt.NDArray[np.int64]  #: (n_barriers + 1,)
+    about: dict[str, Any]  #: source, extract_date, attribution, what was read and not used
 
     # ---------------------------------------------------------------- edges, derived
     @cached_property
@@ -93,6 +110,13 @@ class RoadNetwork:
     @cached_property
     def n_edges(self) -> int:
         return self.n_roads + int((~self.road_oneway).sum())
+
+    @cached_property
+    def has_doors(self) -> BoolArray:
+        """(n_roads,) True where a house can stand at the road: not on a motorway, a ramp or an emergency exit."""
+        no = np.array([CLASS_NUMBER[name] for name in sorted(NO_DOORS)])
+        doors: BoolArray = ~np.isin(self.road_class, no) & ~self.road_emergency
+        return doors
 
     def edge_seconds(self, mode: str = "car") -> FloatArray:
         """(n_edges,) free-flow travel time; on foot at WALKING_M_S."""
@@ -143,35 +167,75 @@ class RoadNetwork:
 
     # ---------------------------------------------------------------- file
     def to_bytes(self) -> bytes:
-        """The .npz file of this network: the same network is the same bytes."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
-        names = np.frombuffer(json.dumps(self.names, ensure_ascii=False, sort_keys=True).encode(), dtype=np.uint8)
-        buffer = io.BytesIO()
-        np.savez(buffer, format=np.array(FORMAT_VERSION), names=names, **arrays)
-        return buffer.getvalue()
+        """The file of this network: the same network is the same bytes."""
+        arrays = {f.name: np.ascontiguousarray(getattr(self, f.name)) for f in fields(self) if f.name not in _TEXTS}
+        table: list[tuple[str, str, list[int], int]] = []
+        offset = 0
+        for name, array in arrays.items():
+            offset = -(-offset // _ALIGN) * _ALIGN
+            table.append((name, array.dtype.str, list(array.shape), offset))
+            offset += array.nbytes
+        header = {"arrays": table, "size": offset, "names": self.names, "about": self.about}
+        text = json.dumps(header, ensure_ascii=False, sort_keys=True).encode()
+        head = MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(8, "little") + text
+        start = -(-len(head) // _ALIGN) * _ALIGN
+        content = bytearray(start + offset)
+        content[: len(head)] = head
+        for (_, _, _, at), array in zip(table, arrays.values(), strict=True):
+            content[start + at : start + at + array.nbytes] = array.tobytes()
+        return bytes(content)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "RoadNetwork":
         """Reads a file made by `to_bytes`; raises BadNetwork."""
+        return cls._of(np.frombuffer(content, dtype=np.uint8))
+
+    @classmethod
+    def _of(cls, raw: npt.NDArray[np.uint8]) -> "RoadNetwork":
+        """The network over the bytes of a file, which are not copied."""
+        if raw[: len(MAGIC)].tobytes() != MAGIC:
+            raise BadNetwork("not a network file: it does not begin like one; build it with `tocsin roads build`")
+        version = int.from_bytes(raw[8:12].tobytes(), "little")
+        if version != FORMAT_VERSION:
+            raise BadNetwork(
+                f"the network file has format version {version}, not {FORMAT_VERSION}: build it again from its extract"
+            )
+        length = int.from_bytes(raw[12:20].tobytes(), "little")
+        start = -(-(20 + length) // _ALIGN) * _ALIGN
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                if int(file["format"]) != FORMAT_VERSION:
-                    raise BadNetwork("the network file has another format version", version=int(file["format"]))
-                arrays: dict[str, Any] = {f.name: file[f.name] for f in fields(cls) if f.name != "names"}
-                arrays["names"] = tuple(json.loads(file["names"].tobytes().decode()))
-        except (ValueError, KeyError, OSError) as error:
+            header: dict[str, Any] = json.loads(raw[20 : 20 + length].tobytes())
+            if start + header["size"] != len(raw):
+                raise BadNetwork(f"the network file has {len(raw)} bytes and not {start + header['size']}: it is cut")
+            values: dict[str, Any] = {"names": tuple(header["names"]), "about": header["about"]}
+            for name, kind, shape, offset in header["arrays"]:
+                dtype = np.dtype(kind)
+                size = int(np.prod(shape)) * dtype.itemsize
+                values[name] = raw[start + offset : start + offset + size].view(dtype).reshape(shape)
+                values[name].setflags(write=False)
+            return cls(**values)
+        except (ValueError, KeyError, TypeError) as error:
             raise BadNetwork(f"not a network file: {error}") from error
-        for array in arrays.values():
-            if isinstance(array, np.ndarray):
-                array.setflags(write=False)
-        return cls(**arrays)
+
+
+_TEXTS = ("names", "about")
+
+
+def open_file(path: Path) -> RoadNetwork:
+    """The network of a file, mapped into memory: its pages are read when they are used. Raises BadNetwork."""
+    try:
+        raw = np.memmap(path, dtype=np.uint8, mode="r")
+    except OSError as error:
+        raise BadNetwork(f"the network file {path.name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadNetwork(f"the network file {path.name} is empty") from error
+    return RoadNetwork._of(raw.view(np.ndarray))
 
 
 def save(network: RoadNetwork, folder: Path) -> tuple[str, bytes]:
     """Writes the network into `folder` under the name of its hash; returns (file name, SHA-256)."""
     content = network.to_bytes()
     digest = hashlib.sha256(content).digest()
-    name = f"{digest.hex()[:32]}.npz"
+    name = f"{digest.hex()[:32]}.roads"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name
     if not target.exists():
@@ -185,36 +249,45 @@ def save(network: RoadNetwork, folder: Path) -> tuple[str, bytes]:
 def load(path: Path, sha256: bytes) -> RoadNetwork:
     """The network of a file, kept in memory; raises BadNetwork where the file is gone or is not what was recorded."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise BadNetwork(f"the network file {path.name} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(content).digest() != sha256:
+    if found != sha256:
         raise BadNetwork(f"the network file {path.name} is not the one that was recorded: its hash differs")
-    return RoadNetwork.from_bytes(content)
+    return open_file(path)
 
 
 # -------------------------------------------------------------------- building
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Road:
-    """A road as it is read, before it is cut at the crossings."""
+@dataclass(frozen=True, slots=True)
+class TurnRule:
+    """A turn restriction: from one way over a node into another."""
 
-    points: Sequence[tuple[float, float]]  #: lon, lat
-    speed_kmh: float
-    bridge: bool = False
-    oneway: bool = False
-    names: Mapping[str, str] | None = None
+    from_way: int
+    via_key: int
+    to_way: int
+    only: bool  #: True: this turn and no other; False: not this turn
 
 
-def build(roads: Sequence[Road]) -> RoadNetwork:
-    """A network of roads that meet where an end point of one is a point of another (to about 1 cm).
+def build(
+    roads: Sequence[Road],
+    *,
+    rules: Sequence[TurnRule] = (),
+    heights: dict[int, float] | None = None,
+    barriers: Sequence[Sequence[tuple[float, float]]] = (),
+    about: dict[str, Any] | None = None,
+) -> RoadNetwork:
+    """A network of roads that meet where an end point of one is a point of another.
 
-    Each road is cut at its inner points that other roads touch. Two parallel roads between the same nodes stay two.
-    Raises BadNetwork where there is no road, or a point is no place.
+    Points are the same where their `keys` are, or without keys where their places are (to about 1 cm). Each road is
+    cut at its inner points that other roads touch. Two parallel roads between the same nodes stay two. `heights` gives
+    metres by key. Raises BadNetwork where there is no road, or a point is no place.
     """
     if not roads:
         raise BadNetwork("there are no roads in it")
-    keys: list[list[tuple[int, int]]] = []
-    uses: dict[tuple[int, int], int] = {}
+    keys: list[Sequence[Any]] = []
+    uses: dict[Any, int] = {}
+    forced = {rule.via_key for rule in rules}
     for number, road in enumerate(roads):
         if len(road.points) < 2:
             raise BadNetwork(f"road {number}: it has fewer than two points")
@@ -223,72 +296,129 @@ def build(roads: Sequence[Road]) -> RoadNetwork:
         for lon, lat in road.points:
             if fault := coordinate_fault(lon, lat):
                 raise BadNetwork(f"road {number}: {fault}")
-        own = [(round(lon * 1e7), round(lat * 1e7)) for lon, lat in road.points]
+        own: Sequence[Any] = road.keys or [(round(lon * 1e7), round(lat * 1e7)) for lon, lat in road.points]
         keys.append(own)
         for place, key in enumerate(own):
             # an end counts twice, so that it is always a node
             uses[key] = uses.get(key, 0) + (2 if place in (0, len(own) - 1) else 1)
-    node_of: dict[tuple[int, int], int] = {}
+    node_of: dict[Any, int] = {}
+    places: list[tuple[float, float]] = []
     names: list[dict[str, str]] = [{}]
     name_of: dict[str, int] = {"{}": 0}
-    columns: dict[str, list[Any]] = {name: [] for name in ("a", "b", "speed", "bridge", "oneway", "name")}
+    origin: list[int] = []
+    ends: list[tuple[int, int]] = []
+    name_index: list[int] = []
     shape: list[tuple[float, float]] = []
     starts = [0]
-    for road, own in zip(roads, keys, strict=True):
+    for number, (road, own) in enumerate(zip(roads, keys, strict=True)):
         told = json.dumps(dict(road.names or {}), ensure_ascii=False, sort_keys=True)
         if told not in name_of:
             name_of[told] = len(names)
             names.append(dict(road.names or {}))
         first = 0
         for last in range(1, len(own)):
-            if uses[own[last]] < 2:
+            if uses[own[last]] < 2 and own[last] not in forced:
                 continue
-            piece = list(road.points[first : last + 1])
+            piece = road.points[first : last + 1]
             if own[first] != own[last] or len(piece) > 2:  # a doubled point is no road
-                for key in (own[first], own[last]):
-                    node_of.setdefault(key, len(node_of))
-                columns["a"].append(node_of[own[first]])
-                columns["b"].append(node_of[own[last]])
-                columns["speed"].append(road.speed_kmh / 3.6)
-                columns["bridge"].append(road.bridge)
-                columns["oneway"].append(road.oneway)
-                columns["name"].append(name_of[told])
+                for place in (first, last):
+                    if own[place] not in node_of:
+                        node_of[own[place]] = len(places)
+                        places.append(road.points[place])
+                ends.append((node_of[own[first]], node_of[own[last]]))
+                origin.append(number)
+                name_index.append(name_of[told])
                 shape.extend(piece)
                 starts.append(len(shape))
             first = last
-    if not columns["a"]:
+    if not ends:
         raise BadNetwork("there are no roads in it")
     points = np.array(shape, dtype=float)
     start = np.array(starts, dtype=np.int64)
     steps = geodesic_m(points[:-1, 0], points[:-1, 1], points[1:, 0], points[1:, 1])
     steps[start[1:-1] - 1] = 0.0  # from the last point of one road to the first of the next
     length = np.add.reduceat(steps, start[:-1])
-    nodes = np.array(list(node_of), dtype=float) / 1e7
-    return RoadNetwork(
+    nodes = np.round(np.array(places, dtype=float), 7)
+    height: FloatArray = np.full(len(places), np.nan)
+    for key, metres in (heights or {}).items():
+        if key in node_of:
+            height[node_of[key]] = metres
+    lines = [np.array(line, dtype=float).reshape(-1, 2) for line in barriers if len(line) > 1]
+    flat = np.concatenate(lines) if lines else np.zeros((0, 2))
+
+    def column(kind: Any, values: Sequence[Any]) -> Any:
+        return np.array(values, dtype=kind)[np.array(origin)]
+
+    network = RoadNetwork(
         node_lon=nodes[:, 0].copy(),
         node_lat=nodes[:, 1].copy(),
-        road_a=np.array(columns["a"], dtype=np.int32),
-        road_b=np.array(columns["b"], dtype=np.int32),
+        road_a=np.array(ends, dtype=np.int32)[:, 0].copy(),
+        road_b=np.array(ends, dtype=np.int32)[:, 1].copy(),
         road_length_m=np.maximum(length, 0.01),
-        road_speed_m_s=np.array(columns["speed"], dtype=float),
-        road_bridge=np.array(columns["bridge"], dtype=bool),
-        road_oneway=np.array(columns["oneway"], dtype=bool),
-        road_name=np.array(columns["name"], dtype=np.int32),
+        road_speed_m_s=column(float, [road.speed_kmh / 3.6 for road in roads]),
+        road_bridge=column(bool, [road.bridge for road in roads]),
+        road_oneway=column(bool, [road.oneway for road in roads]),
+        road_name=np.array(name_index, dtype=np.int32),
         shape_lon=points[:, 0].copy(),
         shape_lat=points[:, 1].copy(),
         shape_start=start,
         names=tuple(names),
+        road_tunnel=column(bool, [road.tunnel for road in roads]),
+        road_layer=column(np.int8, [road.layer for road in roads]),
+        road_class=column(np.uint8, [CLASS_NUMBER[road.kind] for road in roads]),
+        road_capacity_per_h=column(float, [road.capacity for road in roads]),
+        road_car=column(bool, [road.car for road in roads]),
+        road_foot=column(bool, [road.foot for road in roads]),
+        road_private=column(bool, [road.private for road in roads]),
+        road_emergency=column(bool, [road.emergency for road in roads]),
+        road_osm_id=column(np.int64, [road.osm_id for road in roads]),
+        ban_from=np.zeros(0, dtype=np.int32),
+        ban_to=np.zeros(0, dtype=np.int32),
+        node_height_m=height,
+        barrier_lon=flat[:, 0].copy(),
+        barrier_lat=flat[:, 1].copy(),
+        barrier_start=np.concatenate([[0], np.cumsum([len(line) for line in lines])]).astype(np.int64),
+        about=dict(about or {}),
     )
+    return _with_bans(network, rules, node_of) if rules else network
 
 
-_YES = {True, "yes", "true", "1", "viaduct", "aqueduct", "movable", "cantilever", "trestle"}
+def _with_bans(network: RoadNetwork, rules: Sequence[TurnRule], node_of: dict[Any, int]) -> RoadNetwork:
+    """The network with its turn rules as pairs of edges. An `only` rule bans every other turn from its way."""
+    leaving: dict[int, list[int]] = {}
+    for road in np.flatnonzero(network.road_car):
+        leaving.setdefault(int(network.road_a[road]), []).append(2 * int(road))
+        if not network.road_oneway[road]:
+            leaving.setdefault(int(network.road_b[road]), []).append(2 * int(road) + 1)
+    way = network.road_osm_id
+    bans: set[tuple[int, int]] = set()
+    n_used = 0
+    for rule in rules:
+        node = node_of.get(rule.via_key)
+        out = leaving.get(node, []) if node is not None else []
+        into = [code ^ 1 for code in out if not network.road_oneway[code // 2]]
+        if node is not None:
+            enters = np.flatnonzero(network.road_oneway & (network.road_b == node) & network.road_car)
+            into += [2 * int(road) for road in enters]
+        came = [code for code in into if way[code // 2] == rule.from_way]
+        wanted = [code for code in out if way[code // 2] == rule.to_way]
+        if not came or not wanted:
+            continue
+        n_used += 1
+        for first in came:
+            for code in out:
+                if (code in wanted) is not rule.only and not (rule.only and code == first ^ 1):
+                    bans.add((first, code))
+    pairs = np.array(sorted(bans), dtype=np.int32).reshape(-1, 2)
+    about = network.about | {"n_turn_rules": len(rules), "n_turn_rules_used": n_used}
+    return replace(network, ban_from=pairs[:, 0].copy(), ban_to=pairs[:, 1].copy(), about=about)
 
 
 def from_geojson(document: object) -> RoadNetwork:
     """A network from a GeoJSON FeatureCollection of lines.
 
-    Properties read: `highway` (OpenStreetMap class, sets the default speed), `speed_kmh` or `maxspeed`, `bridge`,
-    `oneway` (yes, no, -1), `name`, `name:xx`. Raises BadNetwork naming the feature.
+    Properties are OpenStreetMap's keys (`highway`, `maxspeed`, `bridge`, `tunnel`, `layer`, `oneway`, `lanes`,
+    `access`, `name`, `name:xx`) and `speed_kmh`, `capacity_per_h`. Raises BadNetwork naming the feature.
     """
     if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
         raise BadNetwork("it is not a GeoJSON FeatureCollection")
@@ -302,104 +432,42 @@ def from_geojson(document: object) -> RoadNetwork:
             raise BadNetwork(f"{where}: it has no geometry") from error
         if kind not in ("LineString", "MultiLineString"):
             raise BadNetwork(f"{where}: a road is a LineString or MultiLineString, not {kind}")
-        names = {"en": str(given["name"])} if given.get("name") else {}
-        names |= {key[5:]: str(value) for key, value in given.items() if key.startswith("name:") and value}
-        oneway = str(given.get("oneway", "no")).lower()
         for part in [coordinates] if kind == "LineString" else coordinates:
             try:
                 points = [(float(p[0]), float(p[1])) for p in part]
             except (TypeError, ValueError, IndexError) as error:
                 raise BadNetwork(f"{where}: its coordinates are not pairs of numbers") from error
-            roads.append(
-                Road(
-                    points=points[::-1] if oneway == "-1" else points,
-                    speed_kmh=_speed_kmh(given, where),
-                    bridge=_flag(given.get("bridge")),
-                    oneway=oneway in ("yes", "true", "1", "-1"),
-                    names=names,
-                )
-            )
-    return build(roads)
+            roads.append(tagged(given, points, where))
+    return build([road for road in roads if road is not None])
 
 
-def _flag(value: object) -> bool:
-    return (value.lower() if isinstance(value, str) else value) in _YES
-
-
-def _speed_kmh(given: Mapping[str, Any], where: str) -> float:
-    for key in ("speed_kmh", "maxspeed"):
-        value = given.get(key)
-        if value is None or value == "":
-            continue
-        text = str(value).strip().lower()
-        factor = 1.609344 if text.endswith("mph") else 1.0
-        try:
-            speed = float(text.removesuffix("mph").removesuffix("km/h").strip()) * factor
-        except ValueError:
-            if key == "maxspeed":
-                continue  # "none", "RO:urban" and the like: the class decides
-            raise BadNetwork(f"{where}.speed_kmh: {value!r} is not a number") from None
-        if not 0 < speed <= 300:
-            raise BadNetwork(f"{where}.{key}: {value!r} is not within 0..300 km/h")
-        return speed
-    return DEFAULT_SPEED_KMH.get(str(given.get("highway", "")), DEFAULT_SPEED_KMH["unclassified"])
+def tagged(given: dict[str, Any], points: Sequence[tuple[float, float]], where: str, **more: Any) -> Road | None:
+    """`road_of` with a bad tag told as BadNetwork of this place."""
+    try:
+        return road_of(given, points, **more)
+    except BadTag as error:
+        raise BadNetwork(f"{where}.{error.args[0]}: {error.args[1]}") from None
 
 
 def to_geojson(network: RoadNetwork) -> dict[str, Any]:
-    """The network as a FeatureCollection that `from_geojson` reads back."""
+    """The network as a FeatureCollection that `from_geojson` reads back; turn bans are not in it."""
     features = []
     for road in range(network.n_roads):
         names = network.names[int(network.road_name[road])]
         given: dict[str, Any] = {
+            "highway": CLASSES[int(network.road_class[road])],
             "speed_kmh": round(float(network.road_speed_m_s[road]) * 3.6, 3),
+            "capacity_per_h": float(network.road_capacity_per_h[road]),
             "bridge": "yes" if network.road_bridge[road] else "no",
             "oneway": "yes" if network.road_oneway[road] else "no",
+            **({"tunnel": "yes"} if network.road_tunnel[road] else {}),
+            **({"layer": int(network.road_layer[road])} if network.road_layer[road] else {}),
+            **({} if network.road_foot[road] else {"foot": "no"}),
+            **({"motor_vehicle": "private"} if network.road_private[road] else {}),
+            **({} if network.road_car[road] else {"motor_vehicle": "no"}),
             **({"name": names["en"]} if "en" in names else {}),
             **{f"name:{language}": name for language, name in names.items() if language != "en"},
         }
         geometry = {"type": "LineString", "coordinates": [[round(x, 7), round(y, 7)] for x, y in network.shape(road)]}
         features.append({"type": "Feature", "properties": given, "geometry": geometry})
     return {"type": "FeatureCollection", "features": features}
-
-
-# -------------------------------------------------------------------- where people stand on it
-@dataclass(frozen=True)
-class Snapped:
-    """Places put on their nearest road. `road` is -1 where none is near enough."""
-
-    road: Int32Array  #: (n,)
-    fraction: FloatArray  #: (n,) along the road's shape from a to b, 0..1
-    distance_m: FloatArray  #: (n,) from the place to the road; inf where none is near enough
-    lon: FloatArray  #: (n,) the point on the road
-    lat: FloatArray
-
-
-def snap(
-    network: RoadNetwork, lon: FloatArray, lat: FloatArray, *, max_m: float, usable: BoolArray | None = None
-) -> Snapped:
-    """Each place on its nearest road, at most `max_m` away; `usable` (n_roads,) leaves roads out."""
-    n = len(lon)
-    road: Int32Array = np.full(n, -1, dtype=np.int32)
-    fraction, distance = np.zeros(n), np.full(n, np.inf)
-    on_lon, on_lat = np.asarray(lon, dtype=float).copy(), np.asarray(lat, dtype=float).copy()
-    x, y = network.plane.forward(lon, lat)
-    points = shapely.points(x, y)
-    if usable is None:
-        tree, index = network.plane_tree, np.arange(network.n_roads)
-    else:
-        index = np.flatnonzero(usable)
-        tree = shapely.STRtree(network.plane_lines[index])
-    if n == 0 or len(index) == 0:
-        return Snapped(road, fraction, distance, on_lon, on_lat)
-    (source, hit), away = tree.query_nearest(points, max_distance=max_m, return_distance=True, all_matches=True)
-    order = np.lexsort((index[hit], source))  # of equally near roads the first: the same place, the same road
-    source, hit, away = source[order], hit[order], away[order]
-    first = np.unique(source, return_index=True)[1]
-    source, hit, away = source[first], hit[first], away[first]
-    road[source] = index[hit]
-    distance[source] = away
-    lines = network.plane_lines[road[source]]
-    fraction[source] = shapely.line_locate_point(lines, points[source], normalized=True)
-    on = shapely.line_interpolate_point(lines, fraction[source], normalized=True)
-    on_lon[source], on_lat[source] = network.plane.inverse(shapely.get_x(on), shapely.get_y(on))
-    return Snapped(road, fraction, distance, on_lon, on_lat)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from core.errors import InvalidInput
+from geo import chinese_datum
 from geo.crs import WGS84, BadCoordinates, coordinate_fault, to_wgs84
 from geo.exposure import MAX_CENTS, cents_text
 
@@ -185,6 +186,7 @@ class _LocationParser:
         self.refused = refused
         self.account = reconciliation
         self.seen: dict[tuple[str, str], int] = {}
+        self.keep_original = False  #: coordinates will be converted: what stood in the file stays beside them
 
     def amounts(self, texts: Sequence[str]) -> tuple[dict[str, int], int]:
         """TIVs in cents by field, and how many were rounded; raises _RowFault."""
@@ -245,7 +247,7 @@ class _LocationParser:
         self.seen[key] = line
         self.account.n_rounded += n_rounded
         extra = {name: texts[i] for name, i in self.extra_at if texts[i]}
-        if epsg != WGS84 and lon is not None:
+        if self.keep_original and lon is not None:
             extra["Longitude"], extra["Latitude"] = texts[at["Longitude"]], texts[at["Latitude"]]
         b, o, c, bi = (amounts.get(name, 0) for name in TIV_FIELDS)
         return LocationRow(
@@ -349,17 +351,24 @@ def read_locations(
     *,
     epsg: int = WGS84,
     encoding: str = "utf-8-sig",
+    datum: str = "wgs84",
 ) -> Iterator[list[LocationRow]]:
     """The good rows in chunks; every other row is appended to `refused` with its line, field and reason.
 
-    `epsg` says which coordinate system the Longitude and Latitude columns are in (x and y of that system); they are
-    converted once, here, and the originals kept among the extra fields. Raises BadOedFile where there is no table.
+    `epsg` says which coordinate system the Longitude and Latitude columns are in (x and y of that system), `datum`
+    whether degrees are wgs84, gcj02 or bd09; they are converted once, here, and the originals kept among the extra
+    fields. Raises BadOedFile where there is no table, UnknownDatum.
     """
+    if datum not in chinese_datum.DATUMS:
+        raise chinese_datum.UnknownDatum(f"datum: {datum!r} is none of {', '.join(chinese_datum.DATUMS)}")
+    if datum != "wgs84" and epsg != WGS84:
+        raise chinese_datum.UnknownDatum(f"datum: {datum} is in degrees and cannot stand beside EPSG:{epsg}")
     rows = _table_rows(path, encoding)
     header = next(rows, None)
     if header is None:
         raise BadOedFile(f"{path.name} is empty")
     parser = _LocationParser(header[1], refused, reconciliation)
+    parser.keep_original = epsg != WGS84 or datum != "wgs84"
     chunk: list[LocationRow] = []
     n_read = 0
     for line, texts in rows:
@@ -368,16 +377,23 @@ def read_locations(
         if row is not None:
             chunk.append(row)
         if len(chunk) >= CHUNK_ROWS:
-            yield _finish(chunk, parser, epsg)
+            yield _finish(chunk, parser, epsg, datum)
             chunk = []
     if not n_read:
         raise BadOedFile(f"{path.name} has a header and no rows")
-    yield _finish(chunk, parser, epsg)
+    yield _finish(chunk, parser, epsg, datum)
 
 
-def _finish(chunk: list[LocationRow], parser: _LocationParser, epsg: int) -> list[LocationRow]:
+def _finish(chunk: list[LocationRow], parser: _LocationParser, epsg: int, datum: str) -> list[LocationRow]:
     if epsg != WGS84:
         chunk = list(_converted(chunk, parser, epsg))
+    elif datum != "wgs84":
+        lon, lat = (np.array([row[i] for row in chunk], dtype=float) for i in (3, 4))  # None becomes NaN
+        lon, lat = chinese_datum.to_wgs84(lon, lat, datum)
+        chunk = [
+            row if row.lon is None else row._replace(lon=float(a), lat=float(b))
+            for row, a, b in zip(chunk, lon, lat, strict=True)
+        ]
     for row in chunk:
         parser.keep(row)
     return chunk

@@ -8,7 +8,7 @@ staging tables (docs/adr/0010). The caller acknowledges a message after `Accepto
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
@@ -19,15 +19,15 @@ from core.events import ObservationsStored
 from core.ids import new_id
 from core.log import get_logger
 from core.units import QUANTITIES
-from ingest import payload, repository
+from ingest import repository
+from ingest.batch import ID_REUSED, Accepted, Batch, Decoder, Message, Rejected, Rows, rows_of
 from ingest.catalog import Catalog
 from ingest.latest import LatestValues
-from ingest.observation import CLOCK_SUSPECT, MICROSECOND, Check, Quality, Reading, clock_checks
-from ingest.payload import Refused
+from ingest.observation import CLOCK_SUSPECT, MICROSECOND, Check, Quality
 from ingest.quality import gross_range
 from ingest.repository import AlreadyStored, errors_as_kinds, moment
 from ingest.series import AFTER, CONTEXT, KNOWN_DTYPE, Outcome, Plan, SeriesMemory, Update, settle
-from ingest.station import MIXED, BadTopic, Topic, segment
+from ingest.station import MIXED, Topic, segment
 from store import outbox, rollup
 from store.pool import AsyncConnection
 
@@ -52,56 +52,6 @@ class TooManyWriters(Conflict):
     """Other writers kept changing the same datastreams; the batch must be tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message as it came from the broker, the spool or HTTP."""
-
-    topic: str
-    body: bytes
-    received_us: int  #: microseconds since 1970
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A message, or one reading of it, that goes to quarantine."""
-
-    n: int  #: which message of the batch
-    topic: str
-    body: bytes
-    reason: str
-    detail: str
-    received_us: int
-
-
-@dataclass(slots=True)
-class Accepted:
-    """What became of a batch, for the caller's counters."""
-
-    n_messages: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    rejected: list[Rejected] = field(default_factory=list)
-    received_until_us: int = 0
-    step_ends: bool = False  #: a replay's step ended with this batch
-    marks: list[str] = field(default_factory=list)  #: a replay waits to hear that these were committed
-    staged: bool = False
-
-
-@dataclass(slots=True)
-class _Rows:
-    """A batch's readings as arrays, in order of arrival, and where each came from."""
-
-    message: npt.NDArray[np.int64]
-    ds: npt.NDArray[np.int64]
-    observed: npt.NDArray[np.int64]
-    value: npt.NDArray[np.float64]
-    checks: npt.NDArray[np.int64]
-    received: npt.NDArray[np.int64]
-    correction: npt.NDArray[np.bool_]
-    ids: dict[int, tuple[str, str]]  #: row -> (source, message id)
-    quantity: list[str]
-    tenant: dict[int, UUID | None]  #: datastream -> tenant
-
-
 @dataclass(slots=True)
 class _Result:
     """What is to be stored for the rows of a batch."""
@@ -121,11 +71,10 @@ class Acceptor:
     def __init__(self, *, exercise: bool, clock_skew_s: float = 120.0, max_message_bytes: int = 64 * 1024) -> None:
         self._exercise = exercise
         self._skew_us = int(clock_skew_s * MICROSECOND)
-        self._max_bytes = max_message_bytes
+        self._decoder = Decoder(exercise=exercise, max_bytes=max_message_bytes)
         self.memory = SeriesMemory()
         self._catalog = Catalog(self.memory)
         self.latest = LatestValues()
-        self._topics: dict[str, Topic | Refused] = {}
         self._days: set[int] = set()
         self.conflict_share = 0.0
         self._stale: set[int] = set()
@@ -138,145 +87,8 @@ class Acceptor:
         """After a lost connection: what was committed is not known, so everything is looked up again."""
         self.memory.forget_all()
 
-    # ------------------------------------------------------------------ decoding
-    def _topic(self, text: str) -> Topic | Refused:
-        found = self._topics.get(text)
-        if found is None:
-            try:
-                found = Topic.parse(text)
-            except BadTopic as error:
-                found = Refused("bad_topic", str(error))
-            if len(self._topics) > 100_000:
-                self._topics.clear()
-            self._topics[text] = found
-        return found
-
-    def _decode(
-        self, messages: Sequence[Message], accepted: Accepted
-    ) -> list[tuple[int, Topic, payload.Columns | list[Reading], int]]:
-        """(message, topic, readings, received) of what can be read; the rest goes to `accepted.rejected`."""
-        decoded = []
-        for n, message in enumerate(messages):
-            body, received_us = message.body, message.received_us
-            try:
-                if len(body) > self._max_bytes:
-                    raise Refused("too_large", f"The payload has {len(body)} bytes; {self._max_bytes} are allowed.")
-                topic = self._topic(message.topic)
-                if isinstance(topic, Refused):
-                    raise topic
-                if body.startswith(b'{"replay"'):
-                    if not self._exercise:
-                        raise Refused("replay_outside_exercise", "A replay envelope is taken in an exercise only.")
-                    opened = payload.open_envelope(body)
-                    assert opened is not None
-                    body, received_us = opened.payload, round(opened.arrival_s * MICROSECOND)
-                    accepted.step_ends |= opened.end
-                    if opened.mark is not None:
-                        accepted.marks.append(opened.mark)
-                        if body == b"null":
-                            continue  # a question whether anybody listens
-                readings: payload.Columns | list[Reading] | None = None
-                if body.startswith(b"["):
-                    readings = payload.decode_columns(topic, body, received_us / MICROSECOND)
-                if readings is None:
-                    readings = payload.decode(topic, body, received_us / MICROSECOND, max_bytes=self._max_bytes)
-            except Refused as refused:
-                accepted.rejected.append(
-                    Rejected(n, message.topic, message.body, refused.reason, refused.message, received_us)
-                )
-            else:
-                decoded.append((n, topic, readings, received_us))
-            accepted.received_until_us = max(accepted.received_until_us, received_us)
-        return decoded
-
-    async def _rows(self, conn: AsyncConnection, messages: Sequence[Message], accepted: Accepted) -> _Rows:
-        decoded = self._decode(messages, accepted)
-        await self._catalog.refresh(conn, {(topic.tenant, topic.station) for _, topic, _, _ in decoded})
-        message, ds, observed, value, checks, received, correction = ([] for _ in range(7))  # type: ignore[var-annotated]
-        names: list[str] = []
-        ids: dict[int, tuple[str, str]] = {}
-        tenant: dict[int, UUID | None] = {}
-        seen: dict[tuple[str, str], tuple[int, int, float]] = {}
-        for n, topic, readings, received_us in decoded:
-            site = self._catalog.site(topic.tenant, topic.station)
-            if site is None:
-                self._reject(
-                    accepted, messages, n, "unknown_station", "No station of this name is registered.", received_us
-                )
-                continue
-            if isinstance(readings, payload.Columns):
-                for name in set(readings.quantity) - site.streams.keys():
-                    await self._catalog.add(conn, topic.tenant, topic.station, name)
-                    site = self._catalog.site(topic.tenant, topic.station) or site
-                k, by_name = len(readings.value), {name: each.datastream_id for name, each in site.streams.items()}
-                message += [n] * k
-                ds += map(by_name.__getitem__, readings.quantity)
-                observed += [round(t * MICROSECOND) for t in readings.observed_s]
-                value += readings.value
-                checks += [0] * k
-                received += [received_us] * k
-                correction += [False] * k
-                names += readings.quantity
-                for name in set(readings.quantity):
-                    tenant[by_name[name]] = site.tenant_id
-                continue
-            for reading in readings:
-                stream = site.streams.get(reading.quantity)
-                if stream is None:
-                    await self._catalog.add(conn, topic.tenant, topic.station, reading.quantity)
-                    site = self._catalog.site(topic.tenant, topic.station) or site
-                    stream = site.streams[reading.quantity]
-                if reading.message_id is not None:
-                    key = (f"{topic.tenant}/{site.code}", reading.message_id)
-                    mine = (stream.datastream_id, reading.observed_us, reading.value)
-                    first = seen.setdefault(key, mine)
-                    if first is not mine:
-                        if first[:2] == mine[:2] and (
-                            first[2] == mine[2] or (mine[2] != mine[2] and first[2] != first[2])
-                        ):
-                            accepted.outcomes["same"] += 1
-                        else:
-                            self._reject(
-                                accepted,
-                                messages,
-                                n,
-                                "message_id_reused",
-                                "This message id stood for another reading.",
-                                received_us,
-                            )
-                        continue
-                    ids[len(ds)] = key
-                tenant[stream.datastream_id] = site.tenant_id
-                message.append(n)
-                ds.append(stream.datastream_id)
-                observed.append(reading.observed_us)
-                value.append(reading.value)
-                checks.append(reading.checks)
-                received.append(received_us)
-                correction.append(reading.corrects is not None)
-                names.append(reading.quantity)
-        observed_us, received_at = np.array(observed, dtype=np.int64), np.array(received, dtype=np.int64)
-        return _Rows(
-            np.array(message, dtype=np.int64),
-            np.array(ds, dtype=np.int64),
-            observed_us,
-            np.array(value, dtype=np.float64),
-            np.array(checks, dtype=np.int64) | clock_checks(observed_us, received_at, self._skew_us),
-            received_at,
-            np.array(correction, dtype=bool),
-            ids,
-            names,
-            tenant,
-        )
-
-    @staticmethod
-    def _reject(
-        accepted: Accepted, messages: Sequence[Message], n: int, reason: str, detail: str, received_us: int
-    ) -> None:
-        accepted.rejected.append(Rejected(n, messages[n].topic, messages[n].body, reason, detail, received_us))
-
     # ------------------------------------------------------------------ checking
-    async def _check(self, conn: AsyncConnection, rows: _Rows, active: npt.NDArray[np.intp]) -> _Result:
+    async def _check(self, conn: AsyncConnection, rows: Rows, active: npt.NDArray[np.intp]) -> _Result:
         """Outcome and flags of the active rows; the arrays have one place for each row of the batch."""
         n = len(rows.ds)
         lone = (rows.checks[active] & int(CLOCK_SUSPECT)) > 0
@@ -312,9 +124,7 @@ class Acceptor:
         result.tests[where] |= plan.tests[which]
         result.revision[where] = plan.revision[which]
 
-    async def _check_deep(
-        self, conn: AsyncConnection, rows: _Rows, deep: npt.NDArray[np.intp], result: _Result
-    ) -> None:
+    async def _check_deep(self, conn: AsyncConnection, rows: Rows, deep: npt.NDArray[np.intp], result: _Result) -> None:
         """Rows further back than the memory reaches: against a window of what is stored."""
         ds, observed = rows.ds[deep], rows.observed[deep]
         spans = {i: (int(observed[ds == i].min()), int(observed[ds == i].max())) for i in np.unique(ds).tolist()}
@@ -331,9 +141,7 @@ class Acceptor:
         self._take(result, deep, plan, np.ones(len(deep), dtype=bool))
         result.updates += plan.updates
 
-    async def _check_lone(
-        self, conn: AsyncConnection, rows: _Rows, lone: npt.NDArray[np.intp], result: _Result
-    ) -> None:
+    async def _check_lone(self, conn: AsyncConnection, rows: Rows, lone: npt.NDArray[np.intp], result: _Result) -> None:
         """Readings with a wrong clock: no neighbours, so only their key and their range are looked at."""
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i in lone.tolist():
@@ -355,25 +163,36 @@ class Acceptor:
                 result.outcome[i], result.revision[i] = outcome, revision
 
     # ------------------------------------------------------------------ keeping
-    async def accept(self, conn: AsyncConnection, messages: Sequence[Message]) -> Accepted:
+    def decode(self, messages: Sequence[Message]) -> Batch:
+        """The first half of `accept`, which needs no database: it may run while the batch before is being stored."""
+        return self._decoder.decode(messages)
+
+    async def accept(self, conn: AsyncConnection, messages: Sequence[Message] | Batch) -> Accepted:
         """Keeps a batch in one transaction; after it returns every message may be acknowledged.
 
-        `conn` is in autocommit and serves nobody else meanwhile. Raises ConnectionLost where the database went away:
-        the batch must then be given again, and what was stored of it has no second effect.
+        `conn` is in autocommit and serves nobody else meanwhile; one batch at a time. Raises ConnectionLost where the
+        database went away: the batch must then be given again, and what was stored of it has no second effect.
         """
+        batch = messages if isinstance(messages, Batch) else self.decode(messages)
         async with errors_as_kinds():
-            accepted = Accepted(n_messages=len(messages))
-            rows = await self._rows(conn, messages, accepted)
+            rows = await rows_of(conn, batch, self._catalog, skew_us=self._skew_us)
             await self._ensure_partitions(conn, rows)
-        n_rejected, before = len(accepted.rejected), accepted.outcomes.copy()
+        n_rejected = len(batch.rejected)
+        accepted = Accepted(
+            n_messages=len(batch.messages),
+            rejected=batch.rejected,
+            received_until_us=batch.received_until_us,
+            step_ends=batch.step_ends,
+            marks=batch.marks,
+        )
         staged = self.conflict_share > _STAGE_ABOVE
         overtaken = False
         for _ in range(_MAX_TRIES):
             del accepted.rejected[n_rejected:]
-            accepted.outcomes = before.copy()
+            accepted.outcomes = Counter({"same": batch.n_same} if batch.n_same else {})
             try:
                 async with errors_as_kinds(), conn.transaction():
-                    result = await self._check_and_keep(conn, rows, messages, accepted, staged=staged)
+                    result = await self._check_and_keep(conn, rows, batch, accepted, staged=staged)
             except (AlreadyStored, _Overtaken) as met:
                 # Keys that were stored before what is remembered, or by somebody else: look again, and stage.
                 log.debug("a batch meets known keys", what=str(met))
@@ -394,11 +213,11 @@ class Acceptor:
         raise TooManyWriters(n_datastreams=len(set(rows.ds.tolist())))
 
     async def _check_and_keep(
-        self, conn: AsyncConnection, rows: _Rows, messages: Sequence[Message], accepted: Accepted, *, staged: bool
+        self, conn: AsyncConnection, rows: Rows, batch: Batch, accepted: Accepted, *, staged: bool
     ) -> _Result:
         active = np.arange(len(rows.ds))
         if staged and rows.ids:
-            active = await self._keep_ledger_staged(conn, rows, messages, accepted)
+            active = await self._keep_ledger_staged(conn, rows, batch, accepted)
         if self._stale:  # told by what other writers notified until this transaction began
             self.memory.forget_known(self._stale)
             self._stale.clear()
@@ -407,7 +226,7 @@ class Acceptor:
             await repository.copy_bytes(conn, "copy_ledger", self._ledger_buffer(rows, numbered=False))
         for i in active[result.outcome[active] == Outcome.CONFLICT].tolist():
             detail = f"{rows.quantity[i]} at {moment(int(rows.observed[i])).isoformat()} is stored with another value."
-            self._reject(accepted, messages, int(rows.message[i]), "conflict", detail, int(rows.received[i]))
+            batch.reject(int(rows.message[i]), "conflict", detail, int(rows.received[i]))
         await self._keep_readings(conn, rows, result, staged=staged)
         await self._keep_quarantine(conn, accepted.rejected)
         for outcome, n in zip(*np.unique(result.outcome[active], return_counts=True), strict=True):
@@ -420,7 +239,7 @@ class Acceptor:
         return result
 
     @staticmethod
-    def _ledger_buffer(rows: _Rows, *, numbered: bool) -> bytes:
+    def _ledger_buffer(rows: Rows, *, numbered: bool) -> bytes:
         at = list(rows.ids)
         return repository.ledger_buffer(
             rows.ids.values(),
@@ -431,7 +250,7 @@ class Acceptor:
         )
 
     async def _keep_ledger_staged(
-        self, conn: AsyncConnection, rows: _Rows, messages: Sequence[Message], accepted: Accepted
+        self, conn: AsyncConnection, rows: Rows, batch: Batch, accepted: Accepted
     ) -> npt.NDArray[np.intp]:
         """Keeps new message ids; gives back the rows whose message is new or has no id."""
         await repository.make_staging(conn)
@@ -447,17 +266,10 @@ class Acceptor:
             if same:
                 accepted.outcomes["same"] += 1
             else:
-                self._reject(
-                    accepted,
-                    messages,
-                    int(rows.message[i]),
-                    "message_id_reused",
-                    "This message id stood for another reading.",
-                    int(rows.received[i]),
-                )
+                batch.reject(int(rows.message[i]), "message_id_reused", ID_REUSED, int(rows.received[i]))
         return np.flatnonzero(active)
 
-    async def _ensure_partitions(self, conn: AsyncConnection, rows: _Rows) -> None:
+    async def _ensure_partitions(self, conn: AsyncConnection, rows: Rows) -> None:
         """Asks for the partitions of days that this process has not met yet, near enough to now to be real."""
         if not len(rows.ds):
             return
@@ -468,7 +280,7 @@ class Acceptor:
             await repository.ensure_partitions(conn, [moment(d * _DAY_US).date().isoformat() for d in sorted(near)])
             self._days |= near
 
-    async def _keep_readings(self, conn: AsyncConnection, rows: _Rows, result: _Result, *, staged: bool) -> None:
+    async def _keep_readings(self, conn: AsyncConnection, rows: Rows, result: _Result, *, staged: bool) -> None:
         outcome = result.outcome
         base = (outcome == Outcome.NEW) | (outcome == Outcome.CORRECTION_FIRST)
         stands_in = outcome[base] == Outcome.CORRECTION_FIRST
@@ -506,7 +318,7 @@ class Acceptor:
             await repository.copy_rows(conn, "copy_revisions", revisions)
 
     @staticmethod
-    def _revision(rows: _Rows, result: _Result, i: int, *, revision: int, flags_version: int) -> tuple[object, ...]:
+    def _revision(rows: Rows, result: _Result, i: int, *, revision: int, flags_version: int) -> tuple[object, ...]:
         value = float(rows.value[i])
         return (
             int(rows.ds[i]),
@@ -543,7 +355,7 @@ class Acceptor:
             },
         )
 
-    async def _tell(self, conn: AsyncConnection, rows: _Rows, result: _Result) -> None:
+    async def _tell(self, conn: AsyncConnection, rows: Rows, result: _Result) -> None:
         """The events of what changed, one for each tenant, and the hours whose rollup it changes."""
         outcome = result.outcome
         changed = (outcome == Outcome.NEW) | (outcome == Outcome.CORRECTION) | (outcome == Outcome.CORRECTION_FIRST)

@@ -17,7 +17,8 @@ from core.errors import Unavailable
 from core.log import get_logger
 from core.settings import Settings
 from ingest import repository, silence
-from ingest.accept import Accepted, Acceptor, Message
+from ingest.accept import Acceptor
+from ingest.batch import Accepted, Batch, Message
 from ingest.mqtt import BrokerLogin, Delivered, Inbox, Listener
 from ingest.repository import ConnectionLost, errors_as_kinds
 from ingest.spool import Spool, SpoolFull
@@ -35,6 +36,15 @@ _KEEP_TIMEOUT_S = 30.0
 _BROKER_GONE_S = 30.0
 #: Before this, what the stations sent while we were not there may not have come yet.
 _SETTLE_S = 5.0
+
+
+@dataclass(slots=True)
+class _Live:
+    """A batch that waits for its acknowledgement."""
+
+    delivered: list[Delivered]
+    messages: list[Message]
+    batch: Batch | None
 
 
 @dataclass(slots=True)
@@ -143,7 +153,7 @@ class Ingest:
         return wall_ns // 1000
 
     # ------------------------------------------------------------------ keeping
-    async def _keep(self, messages: Sequence[Message]) -> Accepted | None:
+    async def _keep(self, messages: Sequence[Message] | Batch) -> Accepted | None:
         """Stores a batch; none where the database is away."""
         conn = await self._database()
         if conn is None or self._acceptor is None:
@@ -162,21 +172,26 @@ class Ingest:
         c.n_rejected += len(accepted.rejected)
         return accepted
 
-    async def _live(self, batch: list[Delivered], listener: Listener) -> bool:
+    def _decode(self, delivered: list[Delivered]) -> _Live:
+        """A live batch, decoded where it is known already what database it is for."""
+        messages = [Message(d.topic, d.body, self._received_us(d.received_ns)) for d in delivered]
+        return _Live(delivered, messages, None if self._acceptor is None else self._acceptor.decode(messages))
+
+    async def _live(self, live: _Live, listener: Listener) -> bool:
         """Keeps a live batch, in the database or the spool, and acknowledges it; False: neither could."""
-        messages = [Message(d.topic, d.body, self._received_us(d.received_ns)) for d in batch]
-        accepted = await self._keep(messages)
+        batch, live.batch = live.batch, None  # a batch is used up by being kept; another try decodes it anew
+        accepted = await self._keep(live.messages if batch is None else batch)
         if accepted is None:
             try:
-                await asyncio.to_thread(self._spool.append, messages)
+                await asyncio.to_thread(self._spool.append, live.messages)
             except SpoolFull as error:
                 log.error("nothing more is acknowledged", why=str(error))
                 return False
-            self.counters.n_spooled += len(messages)
-        listener.acknowledge(batch)
+            self.counters.n_spooled += len(live.messages)
+        listener.acknowledge(live.delivered)
         if accepted is not None:
             if self._on_batch is not None:
-                self._on_batch(batch, accepted)
+                self._on_batch(live.delivered, accepted)
             if accepted.step_ends:
                 await self._tidy(listener, now=True)
         return True
@@ -230,34 +245,45 @@ class Ingest:
         listener = self._listener = Listener(login, inbox, receive_maximum=2 * ingest.batch_rows)
         if not await listener.start(stop):
             return
-        held: list[Delivered] = []
+        # While one batch is being stored the next one is taken and decoded: the database works beside us.
+        storing: tuple[_Live, asyncio.Task[bool]] | None = None
+        following: _Live | None = None
         try:
-            while not stop.is_set():
-                backlog = bool(self._spool) and self._conn is not None
-                if not held:
-                    wait_s = 0.0 if backlog else ingest.batch_ms / 1000
-                    held = await inbox.take(
-                        ingest.batch_rows, max_bytes=_BATCH_BYTES, wait_s=wait_s, steps=self._exercise
+            ending_at: float | None = None
+            while ending_at is None or ((storing or following or len(inbox)) and time.monotonic() < ending_at):
+                if ending_at is None and stop.is_set():
+                    ending_at = time.monotonic() + 8.0
+                if following is None:
+                    at_once = ending_at is not None or (bool(self._spool) and self._conn is not None)
+                    delivered = await inbox.take(
+                        ingest.batch_rows,
+                        max_bytes=_BATCH_BYTES,
+                        wait_s=0.0 if at_once else ingest.batch_ms / 1000,
+                        steps=self._exercise,
                     )
-                if held:
-                    if await self._live(held, listener):
-                        held = []
-                    else:
+                    following = self._decode(delivered) if delivered else None
+                if storing is not None:
+                    live, task = storing
+                    storing = None
+                    if not await task:
+                        # No room anywhere: what is not acknowledged stays with the broker, and this is tried again.
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(stop.wait(), 0.25)
-                elif self._conn is None:
-                    await self._database()
+                        if stop.is_set():
+                            break
+                        storing = (live, asyncio.create_task(self._live(live, listener)))
+                        continue
                 if self._spool and self._conn is not None:
                     await self._unspool(ingest.batch_rows)
                 await self._tidy(listener)
-            deadline = time.monotonic() + 8.0
-            while (held or len(inbox)) and time.monotonic() < deadline:
-                held = held or await inbox.take(
-                    ingest.batch_rows, max_bytes=_BATCH_BYTES, wait_s=0.0, steps=self._exercise
-                )
-                if not await self._live(held, listener):
-                    break
-                held = []
+                if following is not None:
+                    storing = (following, asyncio.create_task(self._live(following, listener)))
+                    following = None
+                    await asyncio.sleep(0)
+                elif self._conn is None:
+                    await self._database()
+            if storing is not None:
+                await storing[1]
             await self._tidy(listener, now=False)
             if self._conn is not None and self._acceptor is not None:
                 with contextlib.suppress(Unavailable):

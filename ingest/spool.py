@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core.errors import Unavailable
 from core.log import get_logger
-from ingest.accept import Message
+from ingest.batch import Message
 
 log = get_logger("spool")
 

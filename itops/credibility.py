@@ -90,3 +90,64 @@ def _checked(weight: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatAr
     if np.any(w < 0) or np.any(np.sum(w, axis=1) <= 0):
         raise BadCredibility("Every group needs positive weight")
     return w, x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GammaPoisson:
+    """Rates of groups within classes: a class's rates are gamma around its mean."""
+
+    mean: dict[str, float]  #: of each class, per unit of exposure
+    overall: float
+    shape: float  #: of the gamma law: 1 / (squared coefficient of variation between groups of a class)
+
+    def posterior(self, kind: str, n_events: float, exposure: float) -> tuple[float, float]:
+        """(mean, shape) of a group's rate: Z own + (1 - Z) class with Z = w / (w + shape / class mean)."""
+        prior = self.mean.get(kind, self.overall)
+        shape = self.shape + n_events
+        return shape / (self.shape / prior + exposure), shape
+
+
+def fit_gamma_poisson(n_events: FloatArray, exposure: FloatArray, kind: tuple[str, ...]) -> GammaPoisson:
+    """Class means and the spread of groups within a class, by maximum likelihood of negative binomial counts.
+
+    Klugman, Panjer & Willmot, Loss Models, 4th ed., sections 18.7 and 19.4 (parametric empirical Bayes). A class mean
+    is the credibility-weighted mean of its groups, itself drawn to the overall one by the spread between classes; with
+    one class it is the overall mean. Raises BadCredibility.
+    """
+    from scipy import optimize
+    from scipy.special import gammaln
+
+    n, w = np.asarray(n_events, dtype=np.float64), np.asarray(exposure, dtype=np.float64)
+    if len(n) < 2 or np.any(n < 0) or np.any(w < 0) or not np.sum(n) > 0 or np.any((w == 0) & (n > 0)):
+        raise BadCredibility("Needs two groups, failures, and no failure without exposure", groups=len(n))
+    names = sorted(set(kind))
+    code = np.array([names.index(each) for each in kind])
+
+    def means(shape: float) -> tuple[FloatArray, float]:
+        overall = float(np.sum(n) / np.sum(w))
+        mean = np.full(len(names), overall)
+        for _ in range(100):
+            z = w / (w + shape / mean[code])
+            weight = np.bincount(code, z, len(names))
+            summed = np.bincount(code, np.where(w > 0, z * n / np.where(w > 0, w, 1.0), 0.0), len(names))
+            own = summed / np.maximum(weight, 1e-12)
+            overall = float(np.sum(weight * own) / np.sum(weight))
+            # Classes differ by as much as groups do: a class with the weight of one group is believed by half.
+            mixed = (weight * own + overall) / (weight + 1.0) if len(names) > 1 else own
+            if np.max(np.abs(mixed / mean - 1.0)) < 1e-10:
+                break
+            mean = np.asarray(np.maximum(mixed, 1e-12), dtype=np.float64)
+        return mean, overall
+
+    def cost(log_shape: float) -> float:
+        shape = float(np.exp(log_shape))
+        mu = means(shape)[0][code] * w
+        some = w > 0
+        told = gammaln(n + shape) - gammaln(shape) - gammaln(n + 1.0) + shape * np.log(shape / (shape + mu))
+        told = told + np.where(n > 0, n * np.log(np.where(some, mu, 1.0) / (shape + mu)), 0.0)
+        return -float(np.sum(told[some]))
+
+    found = optimize.minimize_scalar(cost, bounds=(np.log(0.02), np.log(200.0)), method="bounded")
+    shape = float(np.exp(found.x))
+    mean, overall = means(shape)
+    return GammaPoisson(mean=dict(zip(names, (float(v) for v in mean), strict=True)), overall=overall, shape=shape)

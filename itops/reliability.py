@@ -75,6 +75,16 @@ def erlang_c(arrival_rate: float, service_time: float, servers: int) -> Queue:
     )
 
 
+def engineers_needed(arrival_rate: float, service_time: float, wait: float, share: float) -> Queue:
+    """The station with the fewest engineers at which `share` of incidents wait no longer than `wait` (M/M/c)."""
+    if not (wait >= 0 and 0 < share < 1 and arrival_rate > 0 and service_time > 0):
+        raise BadReliability(arrival_rate=arrival_rate, service_time=service_time, wait=wait, share=share)
+    servers = math.floor(arrival_rate * service_time) + 1
+    while (station := erlang_c(arrival_rate, service_time, servers)).within(wait) < share:
+        servers += 1
+    return station
+
+
 def spare_parts(demand_per_year: float, lead_time_years: float, fill_probability: float) -> int:
     """The smallest stock s with P(demand during the lead time <= s) >= fill_probability, demand Poisson."""
     if not (demand_per_year >= 0 and lead_time_years >= 0 and 0 < fill_probability < 1):

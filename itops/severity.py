@@ -101,23 +101,32 @@ class Updated:
     empirical law; beyond the longest record it has the prior's tail, scaled. Open tickets are never read as closed.
     """
 
-    def __init__(self, prior: RepairLaw, weight: float, record: RepairTimes) -> None:
-        """Raises BadRepairLaw where `weight` is not positive or a duration is negative or not finite."""
+    def __init__(
+        self, prior: RepairLaw, weight: float, record: RepairTimes, ticket_weight: FloatArray | None = None
+    ) -> None:
+        """`ticket_weight` (n,) >= 0 says for how many tickets each counts (older ones for less); 1 where it is None.
+
+        Raises BadRepairLaw where `weight` is not positive or a duration or ticket weight is negative or not finite.
+        """
         hours, restored = record.hours, record.restored
+        each = np.ones(len(hours)) if ticket_weight is None else np.asarray(ticket_weight, dtype=np.float64)
+        if each.shape != hours.shape or not np.all(np.isfinite(each)) or np.any(each < 0):
+            raise BadRepairLaw("A ticket's weight must be finite and not negative", n_tickets=len(hours))
         if not weight > 0 or hours.shape != restored.shape or not np.all(np.isfinite(hours)) or np.any(hours < 0):
             raise BadRepairLaw(weight=weight, n_tickets=len(hours))
         self.prior, self.weight = prior, float(weight)
         self.n_tickets, self.n_open = len(hours), int(np.count_nonzero(~restored))
         # Between two neighbouring knots the number of longer tickets and the censoring product are constant.
         knots = np.unique(np.concatenate([[0.0], hours]))
-        longer = self.n_tickets - np.searchsorted(np.sort(hours), knots, side="right")
-        still_open = hours[~restored]
-        n_censored = np.searchsorted(np.sort(still_open), knots, side="right") - np.searchsorted(
-            np.sort(still_open), knots, side="left"
-        )
+        at = np.searchsorted(knots, hours)
+        total = float(np.sum(each))
+        longer = np.maximum(total - np.cumsum(np.bincount(at, each, len(knots))), 0.0)
+        longer[-1] = 0.0
+        n_censored = np.bincount(at[~restored], each[~restored], len(knots))
         at_risk = self.weight * prior.survival(knots) + longer
-        self._product = np.cumprod((at_risk + n_censored) / at_risk) / (self.weight + self.n_tickets)
-        self._knots, self._longer = knots, longer.astype(np.float64)
+        self._product = np.cumprod((at_risk + n_censored) / at_risk) / (self.weight + total)
+        self.total_weight = total
+        self._knots, self._longer = knots, longer
         prior_area = np.diff(prior.limited_mean(knots))
         self._from_prior = np.concatenate([[0.0], np.cumsum(self._product[:-1] * self.weight * prior_area)])
         self._from_record = np.concatenate([[0.0], np.cumsum(self._product[:-1] * self._longer[:-1] * np.diff(knots))])
@@ -125,7 +134,7 @@ class Updated:
     @property
     def prior_share(self) -> float:
         """Credibility left to the prior, 1 - Z."""
-        return self.weight / (self.weight + self.n_tickets)
+        return self.weight / (self.weight + self.total_weight)
 
     def survival(self, hours: FloatArray) -> FloatArray:
         h = np.asarray(hours, dtype=np.float64)

@@ -71,7 +71,7 @@ def migrate(url: str, *, exercise: bool, name: str = "tocsin") -> Migrated:
     try:
         conn = psycopg.connect(url, autocommit=True)
     except psycopg.OperationalError as error:
-        raise DatabaseUnreachable(f"The database does not answer: {str(error).strip().splitlines()[-1]}") from error
+        raise DatabaseUnreachable(f"The database does not answer: {str(error).strip().splitlines()[0]}") from error
     with conn:
         _check_server(conn)
         _ensure_roles(conn)

@@ -143,4 +143,4 @@ def _session_setup(role: Role) -> sql.Composed:
 
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"The database does not answer: {lines[-1] if lines else type(error).__name__}"
+    return f"The database does not answer: {lines[0] if lines else type(error).__name__}"

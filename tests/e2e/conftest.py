@@ -44,13 +44,14 @@ def built_pages() -> Path:
     pytest.skip("the pages are not built: run `python hatch_build.py`")
 
 
-@pytest.fixture(scope="session")
+# For a module, not the session: while it lives its event loop counts as running, and asyncio.run elsewhere would refuse.
+@pytest.fixture(scope="module")
 def playwright_session() -> Iterator[Playwright]:
     with sync_playwright() as session:
         yield session
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(playwright_session: Playwright, chromium_path: str) -> Iterator[Browser]:
     browser = playwright_session.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
     yield browser

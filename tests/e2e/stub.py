@@ -64,6 +64,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
     @app.middleware("http")
     async def edge(request: Request, proceed: Any) -> Response:
         path = request.url.path
+        world.asked[path] += 1
         if path in world.fail:
             body = {
                 "type": "urn:tocsin:problem:unavailable",

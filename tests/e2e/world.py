@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,6 +90,7 @@ class World:
     """What the stand-in knows; tests change it."""
 
     started: float = field(default_factory=time.monotonic)
+    asked: Counter[str] = field(default_factory=Counter)  #: requests by path
     fail: set[str] = field(default_factory=set)  #: paths that answer 500
     empty: bool = False  #: nothing has happened yet
     slow_s: float = 0.0

@@ -1,6 +1,7 @@
 """Commands of warnings: watch, deliver, the fake provider, CAP files and the list of warnings."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -120,18 +121,15 @@ def register(app: typer.Typer) -> None:
 
         from alerts import repository
         from core.settings import load_settings
-        from store.pool import connect_worker_async, worker_url
+        from tocsin.database import command_connection
 
         known = ("draft", "released", "superseded", "rejected", "ended")
         if state is not None and state not in known:
             raise InvalidInput(f"--state: {state!r} is none of {', '.join(known)}")
 
         async def read() -> list[repository.Row]:
-            conn = await connect_worker_async(worker_url(load_settings()))
-            try:
+            async with command_connection(load_settings(), None, say=lambda text: print(text, file=sys.stderr)) as conn:
                 return await repository.list_warnings(conn, state)
-            finally:
-                await conn.close()
 
         rows = asyncio.run(read())
         if as_json:

@@ -34,18 +34,19 @@ def register(app: typer.Typer) -> None:
 
 
 def _with_database(work: Callable[[Any, Settings], Awaitable[T]]) -> T:
-    from store.pool import connect_worker_async, worker_url
+    from tocsin.database import command_connection
 
     settings = load_settings()
 
     async def run() -> T:
-        conn = await connect_worker_async(worker_url(settings))
-        try:
+        async with command_connection(settings, settings.mode, create=True, say=_say) as conn:
             return await work(conn, settings)
-        finally:
-            await conn.close()
 
     return asyncio.run(run())
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _tell(as_json: bool, document: dict[str, Any], line: str) -> None:
@@ -60,6 +61,7 @@ def oed(
     currency: Annotated[str | None, typer.Option(help="The book's currency; else the commonest in the file.")] = None,
     epsg: Annotated[int, typer.Option(help="Coordinate system of Longitude and Latitude.")] = 4326,
     encoding: Annotated[str, typer.Option(help="Text encoding of a CSV file, for example gb18030.")] = "utf-8-sig",
+    datum: Annotated[str, typer.Option(help="Datum of degrees: wgs84, gcj02 or bd09 (Chinese maps).")] = "wgs84",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the good rows although others are bad.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -83,12 +85,15 @@ def oed(
                 epsg=epsg,
                 encoding=encoding,
                 skip_bad=skip_bad,
+                datum=datum,
                 progress=tick,
             )
 
     report = _with_database(work)
     for row in report.refused:
         print(f"refused: {row}", file=sys.stderr)
+    for doubt in report.doubtful:
+        print(f"doubtful: line {doubt.line}: {doubt.field}: {doubt.reason}", file=sys.stderr)
     told = report.as_json()
     sums = told["reconciliation"]
     lines = [

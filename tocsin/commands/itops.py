@@ -13,6 +13,8 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from itops.repository import StoredQuote
     from itops.underwrite import Priced
     from store.pool import AsyncConnection
@@ -93,7 +95,7 @@ async def _store(priced: "Priced", slug: str) -> "StoredQuote":
     from itops import repository, underwrite
     from store.clock import read_clock
 
-    async with await _connect() as conn:
+    async with _connect() as conn:
         tenant_id = await repository.find_tenant(conn, slug)
         if tenant_id is None:
             raise NotFound(f"There is no tenant {slug!r}")
@@ -104,22 +106,17 @@ async def _store(priced: "Priced", slug: str) -> "StoredQuote":
 async def _rerun(quote_id: UUID) -> "StoredQuote":
     from itops import underwrite
 
-    async with await _connect() as conn:
+    async with _connect() as conn:
         return await underwrite.rerun_quote(conn, quote_id)
 
 
-async def _connect() -> "AsyncConnection":
-    """A worker's connection to the configured database, or to the embedded one that runs now."""
+def _connect() -> "AbstractAsyncContextManager[AsyncConnection]":
+    """A worker's connection to the configured database, or to the embedded one."""
     from core.settings import load_settings
-    from store import embedded
-    from store.pool import NoDatabase, connect_worker_async, worker_url
+    from tocsin.database import command_connection
 
     settings = load_settings()
-    try:
-        url = worker_url(settings)
-    except NoDatabase:
-        url = embedded.attach(settings.home).url(settings.mode, "worker")
-    return await connect_worker_async(url)
+    return command_connection(settings, settings.mode, create=True)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

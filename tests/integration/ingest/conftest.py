@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from ingest import repository
-from ingest.accept import Accepted, Acceptor, Message
+from ingest.accept import Acceptor
+from ingest.batch import Accepted, Message
 from ingest.station import Station
 from store.pool import AsyncConnection, connect_worker_async
 

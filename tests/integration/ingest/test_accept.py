@@ -6,7 +6,8 @@ import json
 import psycopg
 import pytest
 
-from ingest.accept import Acceptor, Item, Message, accept_payloads
+from ingest.accept import Acceptor, Item, accept_payloads
+from ingest.batch import Message
 from ingest.observation import Check
 from ingest.repository import ConnectionLost
 from store.pool import AsyncConnection, connect_worker_async

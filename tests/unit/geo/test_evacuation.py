@@ -1,127 +1,27 @@
-"""The sweeps against brute force, and what a plan must never do."""
-
-import heapq
+"""What a plan must do and must never do, on small towns."""
 
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from geo.closing import closures
 from geo.evacuation import (
-    Graph,
     Households,
     Margins,
     NoSafeZones,
     Route,
     SafeZones,
     Status,
-    graph_of,
     plan_routes,
-    run_sweep,
 )
 from geo.hazard import ArrivalZone, Hazard
 from geo.network import Road, RoadNetwork, build
+from geo.sweep import graph_of
 
 EMPTY = shapely.MultiPolygon()
 D = 0.001  # degrees: one step of the grids below, about 111 m at the equator
-
-
-def random_graph(rng: np.random.Generator, n: int, m: int) -> tuple[Graph, np.ndarray]:
-    tail = rng.integers(0, n, m).astype(np.int32)
-    head = rng.integers(0, n, m).astype(np.int32)
-    in_edge = np.argsort(head, kind="stable").astype(np.int32)
-    in_start = np.concatenate([[0], np.cumsum(np.bincount(head, minlength=n))]).astype(np.int64)
-    return Graph(in_start, in_edge, tail, head, np.arange(m, dtype=np.int32)), rng.integers(1, 30, m).astype(float)
-
-
-def twin_late(graph: Graph, seconds: np.ndarray, close: np.ndarray, sources: dict[int, float]) -> np.ndarray:
-    """L by sweeping all edges until nothing changes: the plain twin of the compiled sweep."""
-    late = np.full(len(graph.in_start) - 1, -np.inf)
-    for node, at in sources.items():
-        late[node] = max(late[node], at)
-    while True:
-        before = late.copy()
-        for e in range(len(seconds)):
-            if close[e] >= 0:
-                late[graph.tail[e]] = max(late[graph.tail[e]], min(late[graph.head[e]], close[e]) - seconds[e])
-        if (before == late).all():
-            return late
-
-
-def can_leave_at(
-    graph: Graph, seconds: np.ndarray, close: np.ndarray, sources: dict[int, float], start: int, depart: float
-) -> bool:
-    """Forward search: is a safe zone reached in time when leaving at `depart`? Edges must be left before they close."""
-    best = {start: depart}
-    heap = [(depart, start)]
-    while heap:
-        now, u = heapq.heappop(heap)
-        if now > best[u]:
-            continue
-        if u in sources and now <= sources[u]:
-            return True
-        for e in np.flatnonzero(graph.tail == u):
-            then = now + seconds[e]
-            if close[e] >= 0 and then <= close[e] and then < best.get(int(graph.head[e]), np.inf):
-                best[int(graph.head[e])] = then
-                heapq.heappush(heap, (then, int(graph.head[e])))
-    return False
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(2, 25), density=st.floats(0.5, 4.0))
-def test_latest_departure_equals_forward_search_on_every_node(seed: int, n: int, density: float) -> None:
-    rng = np.random.default_rng(seed)
-    graph, seconds = random_graph(rng, n, max(1, int(n * density)))
-    close = np.where(rng.random(len(seconds)) < 0.4, np.inf, rng.integers(-20, 120, len(seconds)).astype(float))
-    nodes = rng.choice(n, size=min(n, 3), replace=False).astype(np.int32)
-    at = np.where(rng.random(len(nodes)) < 0.5, np.inf, rng.integers(0, 150, len(nodes)).astype(float))
-    sources = {int(k): float(v) for k, v in zip(nodes, at, strict=True)}
-    tree = run_sweep(graph, seconds, close, nodes, np.arange(len(nodes)), np.zeros(len(nodes)), at)
-    assert np.array_equal(tree.late_s, twin_late(graph, seconds, close, sources))
-    for u in range(n):
-        late = tree.late_s[u]
-        if late == -np.inf:
-            assert not can_leave_at(graph, seconds, close, sources, u, -1e6)
-        elif late == np.inf:
-            assert can_leave_at(graph, seconds, close, sources, u, 1e9)
-        else:
-            assert can_leave_at(graph, seconds, close, sources, u, late)
-            assert not can_leave_at(graph, seconds, close, sources, u, late + 1e-3)
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(2, 40))
-def test_fastest_equals_scipy_and_its_tree_adds_up(seed: int, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    graph, seconds = random_graph(rng, n, 3 * n)
-    closed = rng.random(len(seconds)) < 0.3
-    nodes = rng.choice(n, size=min(n, 3), replace=False).astype(np.int32)
-    tree = run_sweep(
-        graph, seconds, np.where(closed, -1.0, np.inf), nodes, np.arange(len(nodes)), np.zeros(len(nodes)),
-        np.full(len(nodes), np.inf),
-    )  # fmt: skip
-    cheapest: dict[tuple[int, int], float] = {}  # parallel edges are merged to the shortest: a csr would add them up
-    for e in np.flatnonzero(~closed):
-        key = (int(graph.head[e]), int(graph.tail[e]))
-        cheapest[key] = min(cheapest.get(key, np.inf), seconds[e])
-    rows, cols = (np.array([k[i] for k in cheapest], dtype=int) for i in (0, 1))
-    matrix = csr_array((np.array(list(cheapest.values())), (rows, cols)), shape=(n, n))
-    expected = dijkstra(matrix, indices=nodes, min_only=True)
-    assert np.allclose(tree.time_s, expected)
-    for u in range(n):
-        if np.isfinite(tree.time_s[u]):
-            node, total = u, 0.0
-            while (e := tree.next_edge[node]) >= 0:
-                assert not closed[e]
-                total += seconds[e]
-                node = int(graph.head[e])
-            assert total == pytest.approx(tree.time_s[u])
-            assert node == nodes[tree.zone[u]]
 
 
 # ---------------------------------------------------------------- plans on small towns
@@ -349,20 +249,3 @@ def test_routes_are_connected_from_the_door_to_the_zone() -> None:
         graph = graph_of(network, False)
         for e, f in zip(route.edges[:-1], route.edges[1:], strict=True):
             assert graph.head[e] == graph.tail[f]
-
-
-def test_a_grid_of_100_000_edges_equals_scipy() -> None:
-    network = grid(160, 160)
-    assert network.n_edges == 4 * 160 * 159
-    hazard = Hazard(geometry=box(40.5, 40.5, 99.5, 110.5))
-    closed = closures(network, hazard).closed()
-    graph = graph_of(network, False)
-    seconds = network.edge_seconds()
-    nodes = np.array([0, 159, 160 * 80], dtype=np.int32)
-    close = np.where(closed[graph.edge_road], -1.0, np.inf)
-    tree = run_sweep(graph, seconds, close, nodes, np.arange(3), np.zeros(3), np.full(3, np.inf))
-    usable = close > 0
-    matrix = csr_array((seconds[usable], (graph.head[usable], graph.tail[usable])), shape=(network.n_nodes,) * 2)
-    expected = dijkstra(matrix, indices=nodes, min_only=True)
-    assert np.isinf(expected).sum() == 59 * 70
-    assert np.allclose(tree.time_s, expected)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.network import BadNetwork, Road, build, from_geojson, load, save, snap, to_geojson
+from geo.network import BadNetwork, Road, build, from_geojson, load, save, to_geojson
+from geo.snapping import snap
 
 D = 0.001
 
@@ -71,7 +72,7 @@ def test_a_network_survives_its_file_and_a_changed_file_is_refused(tmp_path: Pat
     with pytest.raises(BadNetwork, match="hash differs"):
         load(tmp_path / name, hashlib.sha256(b"else").digest())
     with pytest.raises(BadNetwork, match="cannot be read"):
-        load(tmp_path / "gone.npz", digest)
+        load(tmp_path / "gone.roads", digest)
 
 
 def test_geojson_there_and_back_is_the_same_network() -> None:
@@ -90,9 +91,9 @@ def test_doors_go_to_the_nearest_road_with_side_distance_and_fraction() -> None:
     )
     lon, lat = np.array([0.25 * D, 0.5 * D, 0.5]), np.array([10 + 0.1 * D, 10 + 0.9 * D, 10])
     found = snap(network, lon, lat, max_m=500)
-    assert found.road.tolist() == [0, 1, -1]
-    assert found.fraction[:2] == pytest.approx([0.25, 0.5], abs=1e-6)
-    assert found.distance_m[:2] == pytest.approx([11.06, 11.06], rel=0.01)
-    assert np.isinf(found.distance_m[2])
+    assert found.road[:, 0].tolist() == [0, 1, -1]
+    assert found.fraction[:2, 0] == pytest.approx([0.25, 0.5], abs=1e-6)
+    assert found.distance_m[:2, 0] == pytest.approx([11.06, 11.06], rel=0.01)
+    assert np.isinf(found.distance_m[2, 0])
     only_first = snap(network, lon, lat, max_m=500, usable=np.array([True, False]))
-    assert only_first.road.tolist() == [0, 0, -1]
+    assert only_first.road[:, 0].tolist() == [0, 0, -1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingest import spool as spools
-from ingest.accept import Message
+from ingest.batch import Message
 from ingest.spool import Spool, SpoolFull
 
 

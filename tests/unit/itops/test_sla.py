@@ -102,3 +102,34 @@ def test_exactly_the_target_has_run_when_it_is_due(
     assert working_time(opened, due, around_the_clock()) == due - opened
     # No pause makes anything due earlier.
     assert due >= due_at(opened, target, calendar(zone))
+
+
+def test_a_new_priority_keeps_the_pauses_already_taken() -> None:
+    """glpi 15605 and 6902: the pause was lost when the target changed; here it is an argument of both."""
+    pause = (at("2023-03-06 10:00"), at("2023-03-06 11:15"))
+    before = due_at(at("2023-03-06 09:00"), timedelta(hours=8), calendar(), [pause])
+    after = due_at(at("2023-03-06 09:00"), timedelta(hours=4), calendar(), [pause])
+    assert before == at("2023-03-07 10:15")
+    assert after == at("2023-03-06 14:15")
+
+
+def test_hold_time_stops_the_clock_and_does_not_move_the_start() -> None:
+    """frappe 2449: hold time was added to the creation; a hold out of hours then bought working time."""
+    hold = (at("2023-03-06 17:00"), at("2023-03-07 09:00"))
+    assert due_at(at("2023-03-06 16:00"), timedelta(hours=4), calendar(), [hold]) == at("2023-03-07 12:00")
+
+
+def test_lunch_stands_every_day() -> None:
+    """frappe 2212: a pause at lunch is two spans of the calendar, not a pause in the log."""
+    hours = ((time(9), time(12)), (time(13), time(17)))
+    made = WorkingCalendar(version="t", zone=SHANGHAI, week=dict.fromkeys(range(5), hours))
+    assert due_at(at("2023-03-06 11:30"), timedelta(hours=1), made) == at("2023-03-06 13:30")
+    assert working_time(at("2023-03-06 09:00"), at("2023-03-07 09:00"), made) == timedelta(hours=7)
+
+
+def test_the_zone_of_the_reader_does_not_move_the_target() -> None:
+    """glpi 15429: a time zone gave negative escalation. The same moment in three zones is due at the same moment."""
+    opened = at("2023-03-03 16:30")
+    due = {due_at(opened.astimezone(zone), timedelta(hours=4), calendar()) for zone in (SHANGHAI, BERLIN, UTC)}
+    assert due == {at("2023-03-06 12:30")}
+    assert due.pop() > opened

@@ -291,6 +291,12 @@ class Desk {
     this.#address(true);
   }
 
+  /** Whoever is about to decide on the open warning keeps it open, and sees what came of it. */
+  keepWarning(): void {
+    this.#chosen.warning = true;
+    this.#address(false);
+  }
+
   #select(change: { station?: string | null; warning?: string | null }): void {
     if (change.station !== undefined && change.station !== this.stationId) {
       this.stationId = change.station;

@@ -2744,8 +2744,11 @@ export interface components {
             receipts: {
                 [key: string]: number;
             };
-            /** Cap Url */
-            cap_url: string;
+            /**
+             * Cap Url
+             * @description Of the CAP message; none for what was not released.
+             */
+            cap_url: string | null;
         };
         /**
          * Zone
@@ -4800,7 +4803,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events `observations_stored`, `station_state_changed`, `footprint_published`, `assessment_made`, `plan_made`, `warning_changed`, `answer_given`, `quote_issued`: `id` is the number to resume after, `data` is {at, ...keys of the rows}. `reset`: events are missing, load everything anew. `bye`: the stream has reached its age, connect again. Lines that begin with a colon are heartbeats. */
+            /** @description Events `observations_stored`, `station_state_changed`, `feed_state_changed`, `footprint_published`, `assessment_made`, `plan_made`, `warning_changed`, `answer_given` and `quote_issued`: `id` is the number to resume after, `data` is {at, ...keys of the rows}. `hello`: connected; load what is shown now, or what happened between loading and connecting is missed. `reset`: events are missing, load everything anew. `bye`: the stream has reached its age, connect again. Lines that begin with a colon are heartbeats. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4861,8 +4864,13 @@ export interface operations {
             query?: {
                 /** @description Signed link token, instead of Bearer. */
                 t?: string | null;
+                /** @description Of the texts, where the person chose one on this phone. */
+                language?: string | null;
             };
-            header?: never;
+            header?: {
+                /** @description The same, as one bare tag; what a browser sends by itself is not a choice. */
+                "accept-language"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };

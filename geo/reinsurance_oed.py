@@ -1,0 +1,280 @@
+"""OED reinsurance info and scope files to treaties over the rows of a book."""
+
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from core.errors import InvalidInput
+from geo.oed_table import OedTable, encode, joint
+from geo.reinsurance import KINDS, RISK_LEVELS, Outward, Tier, Treaty, order
+from geo.terms import BoolArray, FloatArray, IntArray
+from geo.terms_book import Rates, TermsBook, _covered, _days, rates_of
+
+_KEYS = ("PortNumber", "AccNumber", "PolNumber", "LocGroup", "LocNumber")
+_OTHER = ("CedantName", "ProducerName", "LOB", "CountryCode", "ReinsTag")
+_FROM_ACCOUNT = ("PolNumber", "CedantName", "ProducerName", "LOB")
+_RISK_FIELDS = {
+    "LOC": ("PortNumber", "AccNumber", "LocNumber"),
+    "LGR": ("LocGroup",),
+    "POL": ("PortNumber", "AccNumber", "PolNumber"),
+    "ACC": ("PortNumber", "AccNumber"),
+    "SEL": ("PortNumber",),
+}
+#: What the scope of a facultative or surplus contract must name, and must leave blank.
+_EXACT = {
+    "ACC": (("AccNumber",), ("PolNumber", "LocNumber")),
+    "POL": (("AccNumber", "PolNumber"), ("LocNumber",)),
+    "LOC": (("AccNumber", "LocNumber"), ()),
+    "LGR": (("LocGroup",), ()),
+    "SEL": ((), ()),
+}
+INFO_FIELDS = (
+    "ReinsNumber", "ReinsLayerNumber", "ReinsName", "ReinsPeril", "ReinsInceptionDate", "ReinsExpiryDate",
+    "CededPercent", "RiskLimit", "RiskAttachment", "OccLimit", "OccAttachment", "AggLimit", "AggAttachment",
+    "PlacedPercent", "ReinsCurrency", "InuringPriority", "ReinsType", "RiskLevel", "AttachmentBasis", "UseReinsDates",
+)  # fmt: skip
+SCOPE_FIELDS = ("ReinsNumber", *_KEYS, *_OTHER, "CededPercent")
+
+
+class _Rows:
+    """The rows of a book by the fields that a scope can name."""
+
+    def __init__(self, book: TermsBook, scope: OedTable) -> None:
+        self.book, self.scope = book, scope
+        self.n = book.n_rows
+        place, policy = book.row_location, book.policy_row[book.row_policy]
+        self.row_code: dict[str, IntArray] = {}
+        self.scope_code: dict[str, IntArray] = {}
+        for name in (*_KEYS, *_OTHER):
+            from_account = name in _FROM_ACCOUNT or (name == "ReinsTag" and not book.location.has(name))
+            source, index = (book.account, policy) if from_account else (book.location, place)
+            (mine, theirs), _ = encode(source.texts(name), scope.texts(name))
+            self.row_code[name], self.scope_code[name] = mine[index], theirs
+        self.blank = {name: np.array([not t for t in scope.strings(name)]) for name in (*_KEYS, *_OTHER)}
+        self._index: dict[tuple[str, ...], tuple[IntArray, IntArray, IntArray]] = {}
+
+    def within(self, scope_row: int) -> IntArray:
+        """(k,) rows that a scope row names, ascending; a blank field names all."""
+        fields = tuple(name for name in (*_KEYS, *_OTHER) if not self.blank[name][scope_row])
+        if not fields:
+            return np.arange(self.n)
+        if fields not in self._index:
+            mine = tuple(self.row_code[name] for name in fields)
+            theirs = tuple(self.scope_code[name] for name in fields)
+            (row_key, scope_key), _ = joint(mine, theirs)
+            by_key = np.argsort(row_key, kind="stable")
+            self._index[fields] = (by_key, row_key[by_key], scope_key)
+        by_key, sorted_key, scope_key = self._index[fields]
+        first, last = np.searchsorted(sorted_key, [scope_key[scope_row], scope_key[scope_row] + 1])
+        return by_key[first:last]
+
+    def risks(self, risk_level: str, rows: IntArray) -> tuple[IntArray, int]:
+        """(risk of each row, number of risks)."""
+        fields = tuple(self.row_code[name][rows] for name in _RISK_FIELDS[risk_level])
+        (risk,), n = joint(fields)
+        return risk, n
+
+
+def read_outward(
+    book: TermsBook,
+    info: OedTable,
+    scope: OedTable,
+    *,
+    peril: str | None = None,
+    event_date: date | None = None,
+    rates: Rates | None = None,
+) -> Outward:
+    """The reinsurance of a book; raises BadOedRows with line, field and reason."""
+    for table, needed in ((info, ("ReinsNumber", "ReinsType", "InuringPriority")), (scope, ("ReinsNumber",))):
+        missing = [name for name in needed if not table.has(name)]
+        if missing:
+            raise InvalidInput(f"{table.path.name}: the header lacks {', '.join(missing)}")
+    rate = rates_of(info, "ReinsCurrency", book.currency, rates or Rates({}))
+    kinds = [text.upper() for text in info.strings("ReinsType")]
+    risk_levels = [text.upper() for text in info.strings("RiskLevel", "SEL")]
+    numbers = info.strings("ReinsNumber")
+    priority = info.whole("InuringPriority")
+    amounts = {name: _limitless(info.numbers(name) * rate) for name in ("RiskLimit", "OccLimit")}
+    attachments = {name: info.numbers(name) * rate for name in ("RiskAttachment", "OccAttachment")}
+    ceded = info.numbers("CededPercent", 1.0, high=1.0)
+    placed = info.numbers("PlacedPercent", 1.0, high=1.0)
+    scope_ceded = scope.numbers("CededPercent", 1.0, high=1.0)
+    responds = _responds(info, peril, event_date)
+    for row, (kind, level) in enumerate(zip(kinds, risk_levels, strict=True)):
+        if kind == "AXL":
+            info.refuse(row, "ReinsType", "an aggregate cover answers to a year, not to an event: tocsin ep --cover")
+        elif kind not in KINDS:
+            info.refuse(row, "ReinsType", f"{kind!r} is none of {', '.join(KINDS)}")
+        if level not in RISK_LEVELS:
+            info.refuse(row, "RiskLevel", f"{level!r} is none of {', '.join(RISK_LEVELS)}")
+        if priority[row] < 1:
+            info.refuse(row, "InuringPriority", f"{priority[row]} is less than 1")
+    scoped: dict[str, list[int]] = {}
+    for row, number in enumerate(scope.strings("ReinsNumber")):
+        scoped.setdefault(number, []).append(row)
+    for number, named_by in scoped.items():
+        if number not in numbers:
+            for row in named_by:
+                scope.refuse(row, "ReinsNumber", f"contract {number!r} is not in {info.path.name}")
+    for row, number in enumerate(numbers):
+        if number not in scoped:
+            info.refuse(row, "ReinsNumber", f"contract {number!r} has no scope in {scope.path.name}")
+        elif kinds[row] in ("FAC", "SS") and risk_levels[row] in _EXACT:
+            _check_exact(scope, scoped[number], kinds[row], risk_levels[row])
+    info.check()
+    scope.check()
+
+    named = _Rows(book, scope)
+    policy_inception = _inceptions(book) if any(basis == "RA" for basis in info.strings("AttachmentBasis")) else None
+    tiers: dict[tuple[int, str], list[Treaty]] = {}
+    for row in range(info.n):
+        if not responds[row]:
+            continue
+        level = risk_levels[row]
+        rows, share = _scope(named, scoped[numbers[row]], scope_ceded)
+        if policy_inception is not None and info.strings("AttachmentBasis")[row] == "RA":
+            keep = _attached(info, row, policy_inception[rows])
+            rows, share = rows[keep], share[keep]
+        if not len(rows):
+            continue
+        treaty = _treaty(
+            info, row, kinds[row], level, named, rows, share, amounts, attachments, float(ceded[row]),
+            float(placed[row]),
+        )  # fmt: skip
+        tiers.setdefault((int(priority[row]), level), []).append(treaty)
+    made = [Tier(p, level, _merged(treaties)) for (p, level), treaties in tiers.items()]
+    return Outward(book.n_rows, order(made))
+
+
+def _limitless(values: FloatArray) -> FloatArray:
+    return np.where(values > 0, values, np.inf)
+
+
+def _responds(info: OedTable, peril: str | None, event_date: date | None) -> BoolArray:
+    answer = _covered(info, "ReinsPeril", peril)
+    begins, ends = _days(info, "ReinsInceptionDate"), _days(info, "ReinsExpiryDate")
+    for row in range(info.n):
+        first, last = begins[row], ends[row]
+        if first and last and last < first:
+            info.refuse(row, "ReinsExpiryDate", f"{last} is before the inception {first}")
+        uses = info.texts("UseReinsDates", "N")[row].as_py().upper() == "Y"
+        losses_occurring = info.texts("AttachmentBasis", "LO")[row].as_py().upper() != "RA"
+        if uses and losses_occurring and event_date is not None:
+            answer[row] &= not ((first and event_date < first) or (last and event_date > last))
+    return answer
+
+
+def _check_exact(scope: OedTable, rows: list[int], kind: str, level: str) -> None:
+    needed, barred = _EXACT[level]
+    for row in rows:
+        for name in needed:
+            if not scope.texts(name)[row].as_py():
+                scope.refuse(row, name, f"it is empty, and a {kind} contract by {level} must name it")
+        for name in barred:
+            if scope.texts(name)[row].as_py():
+                scope.refuse(row, name, f"a {kind} contract by {level} must leave it blank")
+
+
+def _inceptions(book: TermsBook) -> Any:
+    days = _days(book.account, "PolInceptionDate")
+    missing = [row for row in book.policy_row.tolist() if days[row] is None]
+    for row in missing:
+        book.account.refuse(row, "PolInceptionDate", "it is empty, and a risk-attaching contract needs it")
+    book.account.check()
+    return np.array([np.datetime64(days[row]) for row in book.policy_row.tolist()])[book.row_policy]
+
+
+def _attached(info: OedTable, row: int, inception: Any) -> BoolArray:
+    first, last = _days(info, "ReinsInceptionDate")[row], _days(info, "ReinsExpiryDate")[row]
+    if first is None or last is None:
+        info.refuse(row, "ReinsInceptionDate", "a risk-attaching contract needs its inception and expiry")
+        info.check()
+    found: BoolArray = (inception >= np.datetime64(first)) & (inception <= np.datetime64(last))
+    return found
+
+
+def _scope(named: _Rows, scope_rows: list[int], scope_ceded: FloatArray) -> tuple[IntArray, FloatArray]:
+    """(rows in scope, ascending; the scope's ceded share for each: the last scope row that names it)."""
+    if len(scope_rows) == 1:
+        rows = np.sort(named.within(scope_rows[0]))
+        return rows, np.full(len(rows), scope_ceded[scope_rows[0]])
+    parts = [named.within(row) for row in scope_rows]
+    rows = np.concatenate(parts)
+    share = np.repeat(scope_ceded[scope_rows], [len(part) for part in parts])
+    # the last naming wins: reverse, keep the first of each
+    unique, at = np.unique(rows[::-1], return_index=True)
+    return unique, share[::-1][at]
+
+
+def _treaty(
+    info: OedTable,
+    row: int,
+    kind: str,
+    level: str,
+    named: _Rows,
+    rows: IntArray,
+    share: FloatArray,
+    limits: dict[str, FloatArray],
+    attachments: dict[str, FloatArray],
+    ceded: float,
+    placed: float,
+) -> Treaty:
+    name = info.texts("ReinsName")[row].as_py() or info.texts("ReinsNumber")[row].as_py()
+    if kind == "CXL":
+        return Treaty(
+            name, rows, np.zeros(len(rows), np.int64), np.ones(1), np.zeros(1), np.full(1, np.inf), np.ones(1),
+            occurrence_ceded=ceded, occurrence_attachment=float(attachments["OccAttachment"][row]),
+            occurrence_limit=float(limits["OccLimit"][row]), placed=placed,
+        )  # fmt: skip
+    risk, n = named.risks(level, rows)
+    of_risk = np.full(n, ceded)
+    if kind == "SS":
+        of_risk[risk] = share
+    attachment = 0.0 if kind == "QS" else float(attachments["RiskAttachment"][row])
+    facultative = kind == "FAC"
+    return Treaty(
+        name, rows, risk, of_risk, np.full(n, attachment), np.full(n, limits["RiskLimit"][row]),
+        np.full(n, placed if facultative else 1.0),
+        occurrence_attachment=float(attachments["OccAttachment"][row]) if kind == "PR" else 0.0,
+        occurrence_limit=np.inf if facultative else float(limits["OccLimit"][row]),
+        placed=1.0 if facultative else placed,
+    )  # fmt: skip
+
+
+def _merged(treaties: list[Treaty]) -> tuple[Treaty, ...]:
+    """Facultative contracts, which have no occurrence terms, as one: a book may have thousands."""
+    single = [
+        t
+        for t in treaties
+        if np.isinf(t.occurrence_limit) and t.occurrence_attachment == 0 and t.occurrence_ceded == 1 and t.placed == 1
+    ]
+    if len(single) < 2:
+        return tuple(treaties)
+    offsets = np.cumsum([0, *(len(t.ceded) for t in single)])
+    together = replace(
+        single[0],
+        name="facultative and other contracts without occurrence terms",
+        rows=np.concatenate([t.rows for t in single]),
+        risk=np.concatenate([t.risk + off for t, off in zip(single, offsets[:-1], strict=True)]),
+        ceded=np.concatenate([t.ceded for t in single]),
+        attachment=np.concatenate([t.attachment for t in single]),
+        limit=np.concatenate([t.limit for t in single]),
+        placed_of_risk=np.concatenate([t.placed_of_risk for t in single]),
+    )
+    rest = [t for t in treaties if not any(t is s for s in single)]
+    return (together, *rest)
+
+
+def arrow_rows(book: TermsBook) -> dict[str, pa.Array]:
+    """The identifying columns of a book's rows."""
+    place, policy = book.row_location, book.policy_row[book.row_policy]
+    return {
+        "PortNumber": book.location.texts("PortNumber").take(pa.array(place)),
+        "AccNumber": book.location.texts("AccNumber").take(pa.array(place)),
+        "LocNumber": book.location.texts("LocNumber").take(pa.array(place)),
+        "PolNumber": book.account.texts("PolNumber").take(pa.array(policy)),
+        "LayerNumber": book.account.texts("LayerNumber", "1").take(pa.array(policy)),
+    }

@@ -1,0 +1,220 @@
+"""Clearance: what congestion makes of a plan. Equilibrium routes, point queues, when 90 and 100 % have arrived.
+
+BPR (1964) volume-delay with alpha 0.15 and beta 4; user equilibrium by Gauss-Seidel over classes of households: each
+class in turn goes over to the ways that are fastest under the volumes of all the others. Every household thereby keeps
+one concrete way that can be driven. Use it to compare plans; it does not promise hours.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import InvalidInput
+from geo.crs import BoolArray, FloatArray
+from geo.evacuation import ModeTrees, Plan
+from geo.network import WALKING_M_S, Int32Array
+from geo.sweep import run_sweep
+
+Rows = npt.NDArray[np.int64]
+
+ALPHA, BETA = 0.15, 4.0  # Bureau of Public Roads (1964)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """Who drives, and when."""
+
+    vehicles: float = 1.3  #: a household
+    mobilisation_min: float = 60.0  #: minutes after the order until 90 % have left (Rayleigh curve)
+    shadow_share: float = 1.0  #: share of households that leave although the hazard is not forecast to reach them
+    capacity_factor: float = 1.0  #: on every road's capacity
+    n_classes: int = 20
+    n_rounds: int = 4
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("vehicles", self.vehicles, 0.01, 20.0), ("mobilisation_min", self.mobilisation_min, 0.0, 5000.0),
+            ("shadow_share", self.shadow_share, 0.0, 1.0), ("capacity_factor", self.capacity_factor, 0.01, 10.0),
+        ):  # fmt: skip
+            if not low <= value <= high:
+                raise InvalidInput(f"{name}: {value:g} is not within {low:g}..{high:g}")
+
+
+@dataclass(frozen=True)
+class Ways:
+    """One way for each household that drives, as edges of the car graph."""
+
+    rows: Rows  #: households
+    edges: Int32Array
+    start: Rows
+    first_share: FloatArray
+    last_share: FloatArray
+
+
+@dataclass(frozen=True)
+class Clearance:
+    """When everybody has arrived, in seconds after the order."""
+
+    arrival_s: FloatArray
+
+    def at(self, share: float) -> float | None:
+        """The time by which this share has arrived; None where nobody drives."""
+        if not len(self.arrival_s):
+            return None
+        index = max(int(np.ceil(share * len(self.arrival_s))) - 1, 0)
+        return float(np.sort(self.arrival_s)[index])
+
+    def as_json(self) -> dict[str, Any]:
+        """90 % and 100 % times in minutes, and the curve."""
+        curve = {f"{k}": _minutes(self.at(k / 100.0)) for k in (10, 25, 50, 75, 90, 95, 100)}
+        return {"t90_min": curve["90"], "t100_min": curve["100"], "curve_min_by_percent": curve}
+
+
+def _minutes(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds / 60.0, 1)
+
+
+def departures(n: int, demand: Demand) -> FloatArray:
+    """(n,) departure times by a Rayleigh curve of which 90 % lie before `mobilisation_min`: its even quantiles.
+
+    Which household leaves when is spread by the golden ratio, so that neighbours do not leave together: no chance.
+    """
+    share = ((np.arange(n) * 0.6180339887498949) % 1.0 + 0.5 / max(n, 1)) % 1.0
+    rank = np.argsort(np.argsort(share, kind="stable"), kind="stable")
+    quantile = (rank + 0.5) / max(n, 1)
+    scale = demand.mobilisation_min * 60.0 / np.sqrt(-2.0 * np.log(0.1))
+    times: FloatArray = scale * np.sqrt(-2.0 * np.log(1.0 - quantile))
+    return times
+
+
+def who_drives(plan: Plan, reached: BoolArray, demand: Demand) -> Rows:
+    """Households with a car and a way: all that the hazard reaches, and the shadow share of the others."""
+    rows = np.flatnonzero((plan.columns.begin >= 0) & ~plan.households.on_foot)
+    golden = (rows * 0.6180339887498949) % 1.0
+    return rows[reached[rows] | (golden < demand.shadow_share)]
+
+
+def planned_ways(plan: Plan, rows: Rows) -> Ways:
+    """The ways of a plan as they stand: the fastest, each as if it were alone on the road."""
+    c = plan.columns
+    edges, start = plan.ways(rows)
+    last = np.array(
+        [plan.trees[t].sources.share[s] for t, s in zip(c.tree[rows], c.source[rows], strict=True)], dtype=float
+    )
+    return Ways(rows, edges, start, c.share[rows].copy(), last)
+
+
+def simulate(trees: ModeTrees, ways: Ways, demand: Demand) -> Clearance:
+    """Arrivals of households that queue at the end of every edge."""
+    from geo._traffic import point_queue
+
+    graph = trees.graph
+    per_s = graph.network.road_capacity_per_h[graph.edge_road] * demand.capacity_factor / 3600.0
+    n = len(ways.rows)
+    arrival = point_queue(
+        ways.edges, ways.start, ways.first_share, ways.last_share, departures(n, demand),
+        np.full(n, demand.vehicles), graph.seconds, per_s,
+    )  # fmt: skip
+    return Clearance(arrival[np.isfinite(arrival)])
+
+
+def equilibrium(plan: Plan, rows: Rows, demand: Demand) -> tuple[Ways, float]:
+    """(ways, relative gap) of a user equilibrium: nobody could be much faster on another way to the same safe zone.
+
+    With seats every household stays with the safe zone of its seat; without, it goes where it is soonest.
+    """
+    from geo._compiled import follow
+    from geo._traffic import load
+
+    trees = next(t for t in plan.trees if not t.graph.on_foot)
+    graph, src = trees.graph, trees.sources
+    c = plan.columns
+    n = len(rows)
+    ways = planned_ways(plan, rows)
+    pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(n)]
+    last = ways.last_share.copy()
+    hours = max(demand.mobilisation_min / 60.0, 0.5)
+    capacity = graph.network.road_capacity_per_h[graph.edge_road] * demand.capacity_factor * hours
+    weight = np.full(n, demand.vehicles)
+    volume = np.zeros(len(capacity))
+    load(ways.edges, ways.start, weight, np.arange(n), 1.0, volume)
+    free = np.flatnonzero((c.kind[rows] != 2) & ~c.direct[rows])  # who crosses the hazard keeps the way that avoids it
+    group = (np.arange(n) * 0.6180339887498949) % 1.0
+    zones = np.unique(c.zone[rows]).tolist() if plan.seated is not None else [-1]
+    n_classes = demand.n_classes if plan.seated is None else max(1, demand.n_classes // 4)
+    label = np.minimum((group * n_classes).astype(int), n_classes - 1)
+    alive = trees.source_late_s > -np.inf
+    close = np.where(trees.close_s < 0.0, -1.0, np.inf)
+    gap_part, gap_total = 0.0, 0.0
+    for _ in range(demand.n_rounds):
+        gap_part = gap_total = 0.0
+        for k in range(n_classes):
+            for zone in zones:
+                mine = free[(label[free] == k) & ((zone < 0) | (c.zone[rows[free]] == zone))]
+                if not len(mine):
+                    continue
+                flat, start = _flat([pieces[i] for i in mine])
+                load(flat, start, weight[mine], np.arange(len(mine)), -1.0, volume)
+                cost = graph.seconds * (1.0 + ALPHA * (volume / capacity) ** BETA)
+                before = _time(flat, start, cost, c.share[rows[mine]], last[mine])
+                good = alive & ((zone < 0) | (src.zone == zone))
+                source_s = src.share * cost[src.edge] + src.access_m / WALKING_M_S
+                tree = run_sweep(graph, cost, close, src.edge, source_s, np.where(good, np.inf, -np.inf))
+                flat, start = follow(tree.next_edge, tree.source, c.begin[rows[mine]].astype(np.int32))
+                ends = tree.source[flat[start[1:] - 1]]
+                moved = (ends >= 0) & (np.diff(start) > 1)
+                after = _time(flat, start, cost, c.share[rows[mine]], src.share[np.maximum(ends, 0)])
+                moved &= after < before
+                for j in np.flatnonzero(moved).tolist():
+                    pieces[mine[j]] = flat[start[j] : start[j + 1]]
+                    last[mine[j]] = src.share[ends[j]]
+                flat, start = _flat([pieces[i] for i in mine])
+                load(flat, start, weight[mine], np.arange(len(mine)), 1.0, volume)
+                gap_total += float(before.sum())
+                gap_part += float(np.maximum(before - after, 0.0)[moved].sum())
+    flat, start = _flat(pieces)
+    return Ways(rows, flat, start, ways.first_share, last), gap_part / gap_total if gap_total else 0.0
+
+
+def _flat(pieces: list[Int32Array]) -> tuple[Int32Array, Rows]:
+    start = np.concatenate([[0], np.cumsum([len(p) for p in pieces])]).astype(np.int64)
+    return (np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)).astype(np.int32), start
+
+
+def _time(flat: Int32Array, start: Rows, cost: FloatArray, first: FloatArray, last: FloatArray) -> FloatArray:
+    """(n,) seconds of ways, of their first and last edge the shares that are travelled."""
+    total = np.add.reduceat(cost[flat], start[:-1])
+    result: FloatArray = total - (1.0 - first) * cost[flat[start[:-1]]] - (1.0 - last) * cost[flat[start[1:] - 1]]
+    return result
+
+
+def clearance(plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand) -> dict[str, Any]:
+    """The clearance of a plan beside "nearest and fastest", as `plan.json` tells it, with a band of capacity.
+
+    `unseated` is the same plan without seats: everybody on the fastest way to the nearest safe zone.
+    """
+    rows = who_drives(plan, reached, demand)
+    rows = rows[unseated.columns.begin[rows] >= 0]
+    cars = [t for t in plan.trees if not t.graph.on_foot]
+    if not len(rows) or not cars:
+        return {"households_driving": 0, "reason": "no household drives"}
+    nearest = planned_ways(unseated, rows)
+    ways, gap = equilibrium(plan, rows, demand)
+    base, ours = simulate(cars[0], nearest, demand), simulate(cars[0], ways, demand)
+    band = {
+        name: simulate(cars[0], ways, replace(demand, capacity_factor=demand.capacity_factor * factor)).as_json()
+        for name, factor in (("capacity_80_percent", 0.8), ("capacity_120_percent", 1.2))
+    }
+    t100, b100 = ours.at(1.0), base.at(1.0)
+    return {
+        "households_driving": len(rows),
+        "demand": asdict(demand),
+        "spread": ours.as_json(),
+        "nearest_and_fastest": base.as_json(),
+        "times_sooner_at_100_percent": round(b100 / t100, 2) if t100 and b100 else None,
+        "band": {k: {"t90_min": v["t90_min"], "t100_min": v["t100_min"]} for k, v in band.items()},
+        "relative_gap": round(gap, 4),
+        "method": "BPR equilibrium, point queues without spill-back or signals: compares plans, does not promise hours",
+    }

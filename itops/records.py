@@ -1,0 +1,367 @@
+"""Reads a fleet's failure record in the three shapes that people keep: systems, start-stop rows, counts by model."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+import numpy as np
+
+from core.errors import InvalidInput
+from itops.regime import STEP_YEARS, Panel
+from itops.severity import FloatArray
+from itops.table import BadRow, BadTable, Row, read_rows
+from itops.telemetry import ATTRIBUTES, HOURS_PER_YEAR, Spells
+
+#: Columns by which a shape is known, and those that it may have.
+SYSTEM_COLUMNS = ("system", "nodes")
+SYSTEM_OPTIONAL = ("hw_type", "cpu_type", "procs_per_node", "prod_month_mode", "decom_month_mode")
+SPELL_COLUMNS = ("drive_id", "model", "tstart", "tstop")
+SPELL_OPTIONAL = ("manufacturer", "cal_start", "fails", "weight", *ATTRIBUTES)
+MODEL_COLUMNS = ("model", "drive_years")
+MODEL_OPTIONAL = ("manufacturer", "failures")
+_YEARS = re.compile(r"node_years(_to_(\d{4})_(\d{2})_(\d{2}))?")
+_DAYS_PER_YEAR = 365.25
+
+
+class UnknownShape(InvalidInput):
+    """The header fits none of the known shapes of a failure record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A repairable system of like nodes."""
+
+    system: str
+    group: str  #: "hw_type/cpu_type"
+    nodes: float
+    size: float  #: parts (processors) of a node
+    node_years: float
+    node_years_to: date | None  #: as the column's name says; None: for the period in question
+    begin: date | None  #: in service from; None: since before it was tracked
+    end: date | None  #: in service until; None: still
+
+
+def shape_of(text: str) -> str:
+    """`systems`, `spells` or `models`, by the header of an exposure file. Raises UnknownShape."""
+    header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
+    for shape, needed in (("systems", SYSTEM_COLUMNS), ("spells", SPELL_COLUMNS), ("models", MODEL_COLUMNS)):
+        if all(name in header for name in needed):
+            return shape
+    raise UnknownShape(
+        f"The exposure file has none of the known headers: {', '.join(SYSTEM_COLUMNS)}, node_years; "
+        f"{', '.join(SPELL_COLUMNS)}; {', '.join(MODEL_COLUMNS)}",
+        header=",".join(header)[:200],
+    )
+
+
+class Refusals:
+    """What is wrong in a table, by line and field."""
+
+    def __init__(self, table: str) -> None:
+        self.table, self.rows = table, list[BadRow]()
+
+    def add(self, row: Row, field: str, reason: str) -> None:
+        self.rows.append(BadRow(line=row.line, field=field, value=row.cells.get(field, ""), reason=reason))
+
+    def number(self, row: Row, field: str, *, least: float = 0.0, above: bool = False) -> float:
+        """The cell as a finite number of at least (or above) `least`; nan, with the reason noted, where it is not."""
+        cell = row.cells[field]
+        if not cell:
+            self.add(row, field, "is blank; blank is unknown, not zero")
+            return float("nan")
+        try:
+            value = float(cell)
+        except ValueError:
+            value = float("nan")
+        if not np.isfinite(value):
+            self.add(row, field, "is not a finite number")
+            return float("nan")
+        if value < least or (above and value == least):
+            self.add(row, field, "is negative" if least == 0 and value < 0 else f"must be above {least:g}")
+            return float("nan")
+        return value
+
+    def finish(self) -> None:
+        if self.rows:
+            raise BadTable(self.table, self.rows)
+
+
+def _month(cell: str) -> date | None:
+    found = re.fullmatch(r"(\d{4})-(\d{2})(-\d{2})?", cell)
+    return date(int(found[1]), int(found[2]), 1) if found and 1 <= int(found[2]) <= 12 else None
+
+
+def read_systems(text: str, *, table: str = "exposure") -> tuple[System, ...]:
+    """Systems with their node-years: column `node_years` for the period in question, or `node_years_to_YYYY_MM_DD`.
+
+    Raises BadTable: a negative or blank figure, a system twice, decommissioning before production.
+    """
+    header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
+    names = sorted((name for name in header if _YEARS.fullmatch(name)), key=len)
+    if not names:
+        raise BadTable(table, [BadRow(line=1, field="node_years", value="", reason="this column is missing")])
+    found = read_rows(text, table=table, required=(*SYSTEM_COLUMNS, names[0]), optional=SYSTEM_OPTIONAL)
+    dated = _YEARS.fullmatch(names[0])
+    until = date(int(dated[2]), int(dated[3]), int(dated[4])) if dated and dated[1] else None
+    bad, out, seen = Refusals(table), [], dict[str, int]()
+    for row in found.rows:
+        name = row.cells["system"]
+        if not name:
+            bad.add(row, "system", "is blank")
+        if name in seen:
+            bad.add(row, "system", f"comes twice; first on line {seen[name]}")
+        seen.setdefault(name, row.line)
+        begin, end = (_month(row.cells[field]) for field in ("prod_month_mode", "decom_month_mode"))
+        if begin and end and end < begin:
+            bad.add(row, "decom_month_mode", f"is before prod_month_mode {row.cells['prod_month_mode']}")
+        out.append(
+            System(
+                system=name,
+                group=f"{row.cells['hw_type'] or 'system'}/{row.cells['cpu_type'] or 'unknown'}",
+                nodes=bad.number(row, "nodes", above=True),
+                size=bad.number(row, "procs_per_node", above=True) if row.cells["procs_per_node"] else 1.0,
+                node_years=bad.number(row, names[0]),
+                node_years_to=until,
+                begin=begin,
+                end=_month_end(end) if end else None,
+            )
+        )
+    bad.finish()
+    return tuple(out)
+
+
+def _month_end(first: date) -> date:
+    return (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+
+def read_failures(text: str, systems: Sequence[System], *, table: str = "events") -> list[tuple[str, datetime]]:
+    """(system, time) of each failure, in order of time.
+
+    Raises BadTable: a system that the exposure file lacks, an unreadable time, a failure before production (negative
+    age) or after decommissioning, repair before failure.
+    """
+    found = read_rows(text, table=table, required=("system", "started"), optional=("fixed", "down_min"))
+    bad, out = Refusals(table), list[tuple[str, datetime]]()
+    known = {each.system: each for each in systems}
+    for row in found.rows:
+        started = read_time(bad, row, "started")
+        system = known.get(row.cells["system"])
+        if system is None:
+            bad.add(row, "system", "is not in the exposure file")
+        elif started is not None:
+            # The month of production is the usual one of the system's nodes; single nodes ran a little before.
+            if system.begin and started.date() < system.begin - timedelta(days=92):
+                bad.add(
+                    row, "started", f"is before the system's production in {system.begin:%Y-%m}: its age is negative"
+                )
+            if system.end and started.date() > system.end + timedelta(days=31):
+                bad.add(row, "started", f"is after decommissioning in {system.end:%Y-%m}")
+            out.append((system.system, started))
+        if row.cells["fixed"] and started is not None:
+            fixed = read_time(bad, row, "fixed")
+            # A clock that was turned back in autumn may end a repair an hour before it began.
+            if fixed is not None and fixed < started - timedelta(hours=1):
+                bad.add(row, "fixed", f"is before started {row.cells['started']}")
+    bad.finish()
+    return sorted(out, key=lambda each: each[1])
+
+
+def read_time(bad: Refusals, row: Row, field: str) -> datetime | None:
+    """The cell as a local or aware time, without its offset; None, with the reason noted, where it is not one."""
+    cell = row.cells[field]
+    if not cell:
+        bad.add(row, field, "is blank; a time is needed")
+        return None
+    try:
+        return datetime.fromisoformat(cell).replace(tzinfo=None)
+    except ValueError:
+        bad.add(row, field, "is not a time of the form YYYY-MM-DD HH:MM[:SS]")
+        return None
+
+
+def panel_of(systems: Sequence[System], failures: Sequence[tuple[str, datetime]], as_of: date) -> Panel:
+    """Failures and node-years of systems by quarter back from the end of the as-of day; later failures are not known.
+
+    A system's node-years are spread over its months in service, scaled to the file's own figure.
+    """
+    end = datetime.combine(as_of + timedelta(days=1), datetime.min.time())
+    known = [(name, at) for name, at in failures if at < end]
+    first = dict(reversed(known))
+
+    def years_ago(at: datetime) -> float:
+        return (end - at).total_seconds() / 86400.0 / _DAYS_PER_YEAR
+
+    starts = []
+    for each in systems:
+        begin = datetime.combine(each.begin, datetime.min.time()) if each.begin else first.get(each.system, end)
+        starts.append(max(years_ago(min(begin, first.get(each.system, begin))), 0.0))
+    n_periods = max(1, int(np.ceil(max(starts) / STEP_YEARS)))
+    shape = (len(systems), n_periods)
+    n, e, age = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    old = np.arange(n_periods - 1, -1, -1) * STEP_YEARS  # years from a period's end to the as-of moment
+    for u, each in enumerate(systems):
+        stop = 0.0
+        if each.end and each.end < as_of:
+            stop = years_ago(datetime.combine(each.end + timedelta(days=1), datetime.min.time()))
+        inside = np.clip(np.minimum(old + STEP_YEARS, starts[u]) - np.maximum(old, stop), 0.0, None)
+        e[u] = inside * each.nodes * _scale(each, starts[u], stop, as_of)
+        age[u] = starts[u] - old - 0.5 * STEP_YEARS
+        mine = np.array([years_ago(at) for name, at in known if name == each.system])
+        k = n_periods - 1 - np.clip((mine / STEP_YEARS).astype(np.int64), 0, n_periods - 1)
+        n[u] = np.bincount(k, minlength=n_periods)
+        lost = (n[u] > 0) & (e[u] <= 0)
+        e[u] = np.where(lost, each.nodes * STEP_YEARS * 0.1, e[u])
+    return Panel(
+        n_failures=n,
+        exposure=e,
+        age=age,
+        group=tuple(each.group for each in systems),
+        size=np.array([each.size for each in systems]),
+    )
+
+
+def _scale(system: System, start: float, stop: float, as_of: date) -> float:
+    """The file's node-years over nodes x time in service, to the day that the figure runs to."""
+    spans = [start - stop]
+    if system.node_years_to is not None:
+        beyond = (system.node_years_to - as_of).days / _DAYS_PER_YEAR
+        ends = -beyond
+        if system.end is not None:
+            ends = max(ends, (as_of - system.end).days / _DAYS_PER_YEAR)
+        spans.append(start - ends)
+    ratios = [system.node_years / (system.nodes * span) for span in spans if span > 0]
+    return min(ratios, key=lambda r: abs(np.log(r)) if r > 0 else np.inf) if ratios else 1.0
+
+
+def read_spells(
+    text: str, *, as_of: date | None, failures: bool, table: str = "exposure"
+) -> tuple[Spells, tuple[str, ...], dict[str, int]]:
+    """Start-stop rows: (spells, unit of each, number of telemetry values that are not reported, by column).
+
+    Where an as-of day is given, rows that begin later are left out and those that run on are cut there, censored. A
+    blank telemetry value is unknown and stays so. Raises BadTable: a negative age, stop not after start, a failure
+    flag that is not 0 or 1, a weight not above 0, a telemetry value that is not a number or negative.
+    """
+    found = read_rows(text, table=table, required=SPELL_COLUMNS, optional=SPELL_OPTIONAL)
+    bad = Refusals(table)
+    dated = any(row.cells["cal_start"] for row in found.rows[:1])
+    unit, model, maker = list[str](), list[str](), list[str]()
+    numbers = list[tuple[float, float, bool, float, float]]()
+    values = list[list[float]]()
+    ended = dict[str, float]()
+    for row in found.rows:
+        cells = row.cells
+        start, stop = bad.number(row, "tstart"), bad.number(row, "tstop")
+        if stop <= start:
+            bad.add(row, "tstop", f"is not after tstart {cells['tstart']}: a spell must run forward")
+        failed = False
+        if failures:
+            if cells["fails"] not in ("0", "1"):
+                bad.add(row, "fails", "must be 0 or 1")
+            failed = cells["fails"] == "1"
+        if cells["drive_id"] in ended and stop > ended[cells["drive_id"]]:
+            bad.add(row, "tstop", f"is after decommissioning: the drive failed at {ended[cells['drive_id']]:g} h")
+        weight = bad.number(row, "weight", above=True) if cells["weight"] else 1.0
+        day_0 = 0.0
+        if dated:
+            try:
+                day_0 = float(date.fromisoformat(cells["cal_start"][:10]).toordinal())
+            except ValueError:
+                bad.add(row, "cal_start", "is not a date of the form YYYY-MM-DD")
+        elif as_of is not None:
+            bad.add(row, "cal_start", "is blank; with an as-of day the calendar day of tstart is needed")
+        values.append([bad.number(row, name) if cells[name] else float("nan") for name in ATTRIBUTES])
+        if failed:
+            ended[cells["drive_id"]] = stop
+        unit.append(cells["drive_id"])
+        model.append(cells["model"])
+        maker.append(cells["manufacturer"] or "unknown")
+        numbers.append((start, stop, failed, weight, day_0))
+    bad.finish()
+    table_of = np.array(numbers, dtype=np.float64)
+    start_h, stop_h, failed_of, weights, day = (table_of[:, k] for k in range(5))
+    known = np.array(values, dtype=np.float64).reshape(-1, len(ATTRIBUTES))
+    keep = np.ones(len(unit), dtype=bool)
+    days_ago = np.zeros(len(unit))
+    if dated:
+        last = float(as_of.toordinal() + 1) if as_of is not None else float(np.max(day)) + 1.0
+        days_ago = last - day
+        if failures:
+            limit = start_h + days_ago * 24.0
+            failed_of = np.where(stop_h <= limit, failed_of, 0.0)
+            stop_h = np.minimum(stop_h, limit)
+            keep = days_ago > 0
+    where = np.flatnonzero(keep)
+    return (
+        Spells(
+            model=tuple(model[i] for i in where),
+            manufacturer=tuple(maker[i] for i in where),
+            start_h=start_h[keep],
+            stop_h=stop_h[keep],
+            failed=failed_of[keep] == 1.0,
+            weight=weights[keep],
+            values=known[keep],
+            days_ago=days_ago[keep],
+        ),
+        tuple(unit[i] for i in where),
+        {name: int(np.count_nonzero(np.isnan(known[keep, k]))) for k, name in enumerate(ATTRIBUTES)},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCounts:
+    """(n,) exposure and failures by device model."""
+
+    model: tuple[str, ...]
+    manufacturer: tuple[str, ...]
+    exposure: FloatArray  #: drive-years
+    n_failures: FloatArray
+
+
+def read_models(text: str, *, failures: bool, table: str = "exposure") -> ModelCounts:
+    """Counts by model. Raises BadTable: negative or blank figures, a model twice, failures without exposure."""
+    required = (*MODEL_COLUMNS, "failures") if failures else MODEL_COLUMNS
+    found = read_rows(text, table=table, required=required, optional=("manufacturer",))
+    bad, seen = Refusals(table), dict[str, int]()
+    out = list[tuple[str, str, float, float]]()
+    for row in found.rows:
+        name = row.cells["model"]
+        if not name:
+            bad.add(row, "model", "is blank")
+        if name in seen:
+            bad.add(row, "model", f"comes twice; first on line {seen[name]}")
+        seen.setdefault(name, row.line)
+        exposure = bad.number(row, "drive_years")
+        n = bad.number(row, "failures") if failures else 0.0
+        if n > 0 and exposure == 0:
+            bad.add(row, "failures", "without a drive-year of exposure")
+        out.append((name, row.cells["manufacturer"] or "unknown", exposure, n))
+    bad.finish()
+    return ModelCounts(
+        model=tuple(each[0] for each in out),
+        manufacturer=tuple(each[1] for each in out),
+        exposure=np.array([each[2] for each in out]),
+        n_failures=np.array([each[3] for each in out]),
+    )
+
+
+def cut_at(spells: Spells, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Spells:
+    """The spells of a subset."""
+    where = np.flatnonzero(keep)
+    return replace(
+        spells,
+        model=tuple(spells.model[i] for i in where),
+        manufacturer=tuple(spells.manufacturer[i] for i in where),
+        start_h=spells.start_h[keep],
+        stop_h=spells.stop_h[keep],
+        failed=spells.failed[keep],
+        weight=spells.weight[keep],
+        values=spells.values[keep],
+        days_ago=spells.days_ago[keep],
+    )
+
+
+def years(spells: Spells) -> FloatArray:
+    """(n,) device-years, weighted."""
+    return np.asarray((spells.stop_h - spells.start_h) / HOURS_PER_YEAR * spells.weight, dtype=np.float64)

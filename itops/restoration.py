@@ -1,0 +1,118 @@
+"""Reads a record of repairs, fits it, prices layers of hours: the verb behind `tocsin repair`."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+
+from core.errors import InvalidInput
+from itops.records import Refusals, read_time
+from itops.repair import Repair, RepairFit, SiteRepairs, fit_repairs, price_layer
+from itops.table import read_rows
+from itops.underwrite import load_priors
+
+MODEL_VERSION = "repair-1"
+
+
+class BadRepairFit(InvalidInput):
+    """The file is not a fit written by `tocsin repair fit`."""
+
+
+def read_repairs(text: str, *, table: str = "incidents") -> tuple[list[Repair], int]:
+    """(repairs in order of time, number left out) from `opened, restored, cause, site` or the LANL columns.
+
+    LANL rows whose duration is recorded as nothing or less say nothing of a repair time and are counted as left out.
+    Raises BadTable: an unreadable time, restored before opened, a blank site.
+    """
+    header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
+    lanl = "started" in header and "opened" not in header
+    if lanl:
+        columns: tuple[str, ...] = ("system", "started", "fixed", "down_min")
+        found = read_rows(text, table=table, required=columns, optional=("cause", "hw_type", "cpu_type"))
+    else:
+        found = read_rows(text, table=table, required=("opened", "restored", "site"), optional=("cause",))
+    bad, out, left = Refusals(table), list[Repair](), 0
+    for row in found.rows:
+        cells = row.cells
+        opened = read_time(bad, row, "started" if lanl else "opened")
+        if lanl:
+            minutes = bad.number(row, "down_min", least=-np.inf)
+            if np.isnan(minutes) or opened is None:
+                continue
+            if minutes <= 0:
+                left += 1
+                continue
+            restored: datetime | None = opened + timedelta(minutes=minutes)
+        else:
+            restored = read_time(bad, row, "restored") if cells["restored"] else None
+            if opened is not None and restored is not None and restored < opened:
+                bad.add(row, "restored", f"is before opened {cells['opened']}: the outage would be negative")
+        site = cells["system" if lanl else "site"]
+        if not site:
+            bad.add(row, "system" if lanl else "site", "is blank")
+        if opened is not None:
+            group = f"{cells['hw_type']}/{cells['cpu_type']}" if lanl else ""
+            out.append(Repair(site=site, cause=cells["cause"], opened=opened, restored=restored, group=group))
+    bad.finish()
+    return sorted(out, key=lambda each: (each.opened, each.site)), left
+
+
+def fit(text: str, as_of: date | None) -> dict[str, Any]:
+    """The fit as a JSON document. Without an as-of day the record is known up to its last time."""
+    repairs, left = read_repairs(text)
+    if not repairs:
+        raise InvalidInput("The incidents file has no repair; use the prior")
+    if as_of is None:
+        # The record ends with its last opening; a restoration that it holds is known, however late.
+        moment = datetime.combine(repairs[-1].opened.date() + timedelta(days=1), time.min)
+    else:
+        moment = datetime.combine(as_of + timedelta(days=1), time.min)
+    found = fit_repairs(repairs, moment, cut=as_of is not None)
+    document = asdict(found)
+    for site in document["sites"]:
+        for name in ("hours", "restored", "weight"):
+            site[name] = site[name].tolist()
+    return {
+        "model_version": MODEL_VERSION,
+        "inputs_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "n_repairs": sum(len(site.hours) for site in found.sites),
+        "n_open": sum(int(np.count_nonzero(~site.restored)) for site in found.sites),
+        "n_left_out": left,
+        **document,
+        "as_of": moment.isoformat(),
+    }
+
+
+def parse(text: str) -> RepairFit:
+    """A fit from its JSON document. Raises BadRepairFit."""
+    try:
+        document = json.loads(text)
+        if document["model_version"] != MODEL_VERSION:
+            raise BadRepairFit(model_version=document["model_version"])
+        sites = tuple(
+            SiteRepairs(
+                **{
+                    **site,
+                    "hours": np.array(site["hours"], dtype=np.float64),
+                    "restored": np.array(site["restored"], dtype=np.bool_),
+                    "weight": np.array(site["weight"], dtype=np.float64),
+                }
+            )
+            for site in document["sites"]
+        )
+        return RepairFit(
+            as_of=datetime.fromisoformat(document["as_of"]),
+            sites=sites,
+            k=document["k"],
+            year_spread=document["year_spread"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRepairFit(reason=str(error)) from error
+
+
+def price(fitted: RepairFit, waiting_h: float, indemnity_h: float) -> dict[str, float]:
+    """p_above, expected_hours, p05 and p95 of a layer, per failure."""
+    return asdict(price_layer(fitted, load_priors()[0].repair["default"].law, waiting_h, indemnity_h))

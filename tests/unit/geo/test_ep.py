@@ -1,0 +1,191 @@
+"""Curves against a brute-force count, covers against a loop over the years."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import InvalidInput
+from geo import ep_files
+from geo.covers import (
+    BadCover,
+    Excess,
+    aggregate_recovered,
+    demand_surge,
+    hours_clause,
+    recovered,
+    reinstatement_premium,
+)
+from geo.ep import BadLossTable, Curve, EventLosses, YearLosses
+
+
+@pytest.fixture
+def events() -> EventLosses:
+    rng = np.random.default_rng(7)
+    mean = np.round(rng.lognormal(3, 1.5, 300), 0)  # whole numbers, so that some are equal
+    return EventLosses.make(rng.uniform(1e-4, 0.02, 300), mean, 0.5 * mean, mean * 10)
+
+
+def test_oep_of_means_is_the_product_over_events(events: EventLosses) -> None:
+    loss, probability = events.oep()
+    for x, p in zip(loss, probability, strict=True):
+        none = 1.0
+        for rate, mean in zip(events.rate_per_year, events.mean, strict=True):
+            if mean >= x:
+                none *= np.exp(-rate)  # no event of this kind in the year
+        assert p == pytest.approx(1 - none, rel=1e-12)
+
+
+def test_exceedance_and_levels_are_counts(events: EventLosses) -> None:
+    years = events.simulate(2000, np.random.default_rng(3))
+    per_year = [years.loss[years.year == y] for y in range(2000)]
+    annual = np.array([x.sum() for x in per_year])
+    largest = np.array([x.max() if len(x) else 0.0 for x in per_year])
+    assert years.annual() == pytest.approx(annual)
+    assert np.array_equal(years.largest(), largest)
+    for values in (annual, largest):
+        curve = Curve.of(values)
+        for x in (0.0, 1.0, float(np.median(values)), float(values.max()), 1e12):
+            assert curve.exceedance(x) == sum(v >= x for v in values) / 2000
+        for period in (2.0, 7.0, 100.0, 2000.0):
+            level = curve.level(period)
+            k = int(2000 // period)
+            assert level.loss == sorted(values, reverse=True)[k - 1]
+            assert level.tvar == pytest.approx(np.mean(sorted(values, reverse=True)[:k]))
+            assert level.low <= level.loss <= level.high
+            assert level.tvar >= level.loss
+
+
+def test_simulated_years_agree_with_the_compound_poisson_moments(events: EventLosses) -> None:
+    annual = events.simulate(40_000, np.random.default_rng(11)).annual()
+    assert annual.mean() == pytest.approx(events.aal, abs=4 * events.aal_sd / 200)
+    assert annual.std() == pytest.approx(events.aal_sd, rel=0.1)
+
+
+def test_the_interval_of_a_return_level_holds_the_truth_nine_times_in_ten() -> None:
+    rng = np.random.default_rng(5)
+    truth = -np.log(1 / 50)  # exponential years
+    hits = 0
+    for _ in range(400):
+        level = Curve.of(rng.exponential(size=2000)).level(50)
+        hits += level.low <= truth <= level.high
+    assert 0.85 <= hits / 400 <= 0.97
+
+
+def test_the_same_seed_gives_the_same_years(events: EventLosses) -> None:
+    a, b = (events.simulate(500, np.random.default_rng(9)) for _ in range(2))
+    assert np.array_equal(a.loss, b.loss)
+    assert not np.array_equal(a.loss, events.simulate(500, np.random.default_rng(10)).loss)
+
+
+def test_a_period_beyond_the_years_is_refused() -> None:
+    with pytest.raises(BadLossTable, match="1001"):
+        Curve.of(np.arange(1000.0)).level(1001)
+
+
+@pytest.mark.parametrize(
+    ("rate", "mean", "sd", "told"),
+    [([0.1, -1], [1, 2], None, "rate"), ([0.1, 0.1], [1, np.nan], None, "mean"), ([0.1], [1], [-1], "sd"),
+     ([0.1, 0.0], [1, 2], None, "never"), ([], [], None, "no events")],
+)  # fmt: skip
+def test_bad_event_tables_are_refused(rate: list[float], mean: list[float], sd: list[float] | None, told: str) -> None:
+    with pytest.raises(BadLossTable, match=told):
+        EventLosses.make(rate, mean, sd)
+
+
+@pytest.fixture
+def years() -> YearLosses:
+    rng = np.random.default_rng(2)
+    n = 4000
+    return YearLosses.make(rng.integers(0, 1000, n), rng.lognormal(2, 1, n), 1000, rng.uniform(0, 365, n))
+
+
+@pytest.mark.parametrize("reinstatements", [None, 0, 1, 2])
+def test_excess_with_reinstatements_is_the_loop_over_each_year(years: YearLosses, reinstatements: int | None) -> None:
+    cover = Excess(5.0, 10.0, reinstatements, annual_deductible=3.0, share=0.8, premium=4.0,
+                   reinstatement_rates=(1.0, 0.5))  # fmt: skip
+    paid = recovered(years, cover)
+    premium = reinstatement_premium(years, cover)
+    for year in range(0, 1000, 7):
+        deductible, left, expected, used = 3.0, cover.annual_limit, [], 0.0
+        for loss in years.loss[years.year == year]:
+            layer = min(max(loss - 5.0, 0.0), 10.0)
+            kept = min(layer, deductible)
+            deductible -= kept
+            out = min(layer - kept, left)
+            left -= out
+            used += out
+            expected.append(0.8 * out)
+        assert paid.loss[paid.year == year] == pytest.approx(np.array(expected), abs=1e-9)
+        if reinstatements:
+            rates = (1.0, 0.5)
+            due = sum(
+                min(max(used - 10.0 * i, 0.0), 10.0) / 10.0 * rates[min(i, 1)] * 4.0 * 0.8
+                for i in range(reinstatements)
+            )
+            assert premium[year] == pytest.approx(due, abs=1e-9)
+        else:
+            assert premium[year] == 0
+
+
+def test_aggregate_cover_answers_to_the_year(years: YearLosses) -> None:
+    paid = aggregate_recovered(years, 40.0, 25.0, 0.5)
+    assert paid == pytest.approx([min(max(years.loss[years.year == y].sum() - 40, 0), 25) * 0.5 for y in range(1000)])
+    assert 0 < np.count_nonzero(paid) < 1000
+
+
+def test_hours_clause_joins_losses_within_the_window_only() -> None:
+    table = YearLosses.make([0, 0, 0, 1], [1.0, 2.0, 4.0, 8.0], 2, [10.0, 12.9, 13.1, 10.5])
+    joined = hours_clause(table, 72)
+    assert joined.loss.tolist() == [3.0, 0.0, 4.0, 8.0]
+    assert joined.annual().tolist() == table.annual().tolist()
+    with pytest.raises(BadLossTable, match="day"):
+        hours_clause(YearLosses.make([0], [1.0], 1), 72)
+
+
+def test_demand_surge_is_a_step_that_can_be_left_out(years: YearLosses) -> None:
+    assert demand_surge(years, []) is years
+    surged = demand_surge(years, [(10.0, 1.1), (30.0, 1.3)])
+    expected = [x * (1.3 if x >= 30 else 1.1 if x >= 10 else 1.0) for x in years.loss]
+    assert surged.loss == pytest.approx(expected)
+    with pytest.raises(BadCover):
+        demand_surge(years, [(10.0, 0.9)])
+
+
+def test_from_file_to_file_with_covers(tmp_path: Path) -> None:
+    table = tmp_path / "ylt.csv"
+    table.write_text("year,loss\n1,100\n1,50\n3,80\n")
+    cover = tmp_path / "cover.json"
+    cover.write_text(json.dumps({"excess": {"attachment": 60, "limit": 30, "reinstatements": 0},
+                                 "aggregate": {"attachment": 100, "limit": 10}}))  # fmt: skip
+    told = ep_files.run(table, tmp_path / "ep.csv", n_years=4, seed=1, return_periods=(2.0, 4.0), ylt_out=None,
+                        cover=cover)  # fmt: skip
+    # year 1: 150 - 30 = 120, aggregate pays 10; year 3: 80 - 20 = 60
+    assert told["aal"] == pytest.approx((110 + 60) / 4)
+    assert told["cover"]["aggregate_recovered_aal"] == pytest.approx(2.5)
+    lines = (tmp_path / "ep.csv").read_text().splitlines()
+    assert lines[0].startswith("curve,return_period,loss")
+    assert any(line.startswith("AEP,4.0,110") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("a,b\n1,2\n", "neither"), ("rate,mean\n0.1,x\n", "line 2: mean"), ("rate,mean\n0.1,1\n0.1,-2\n", "line 3: mean"),
+     ("rate\n0.1\n", "lacks mean"), ("year,loss\n9,1\n", "line 2: year")],
+)  # fmt: skip
+def test_bad_tables_are_told_with_line_and_field(text: str, told: str, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(text)
+    with pytest.raises(InvalidInput, match=told):
+        ep_files.read_losses(table, 4)
+
+
+def test_oep_of_means_at_a_return_period(tmp_path: Path) -> None:
+    table = tmp_path / "elt.csv"
+    table.write_text("event_id,rate,mean\n1,0.5,10\n2,0.1,100\n3,0.01,1000\n")
+    told = ep_files.run(table, tmp_path / "ep.csv", n_years=200, seed=1, return_periods=(5.0, 50.0, 200.0),
+                        ylt_out=None, cover=None)  # fmt: skip
+    means = {line["return_period"]: line["loss"] for line in told["lines"] if line["curve"] == "OEP of means"}
+    # P(>= 1000) = 0.00995, P(>= 100) = 0.104, P(>= 10) = 0.457
+    assert means == {5.0: 10.0, 50.0: 100.0, 200.0: 1000.0}

@@ -1,0 +1,88 @@
+"""Chinese datums against published values, slips in coordinates, the quality score."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geo.chinese_datum import UnknownDatum, gcj02_to_bd09, to_wgs84, wgs84_to_gcj02
+from geo.crs import geodesic_m
+from geo.oed import BadRow, Reconciliation, read_locations
+from geo.plausibility import Quality, doubtful_coordinates
+
+
+def test_forward_shifts_are_the_published_ones() -> None:
+    """Values of the readme of github wandergis/coordtransform for 116.404, 39.915."""
+    lon, lat = np.array([116.404]), np.array([39.915])
+    assert np.concatenate(wgs84_to_gcj02(lon, lat)) == pytest.approx([116.41024449916938, 39.91640428150164], abs=1e-9)
+    assert np.concatenate(gcj02_to_bd09(lon, lat)) == pytest.approx([116.41036949371029, 39.92133699351021], abs=1e-9)
+
+
+@pytest.mark.parametrize("datum", ["gcj02", "bd09"])
+def test_there_and_back_is_the_same_place(datum: str) -> None:
+    rng = np.random.default_rng(1)
+    lon, lat = rng.uniform(75, 134, 500), rng.uniform(18, 53, 500)
+    a, b = wgs84_to_gcj02(lon, lat)
+    if datum == "bd09":
+        a, b = gcj02_to_bd09(a, b)
+    x, y = to_wgs84(a, b, datum)
+    assert geodesic_m(lon, lat, x, y).max() < 1e-3
+    assert geodesic_m(lon, lat, a, b).min() > 10  # the shift is real
+
+
+def test_outside_china_gcj02_is_wgs84_and_other_datums_are_refused() -> None:
+    lon, lat = to_wgs84(np.array([-0.9]), np.array([52.8]), "gcj02")
+    assert (lon[0], lat[0]) == (-0.9, 52.8)
+    with pytest.raises(UnknownDatum, match="nad27"):
+        to_wgs84(lon, lat, "nad27")
+
+
+def test_declared_gcj02_is_converted_and_the_original_kept(tmp_path: Path) -> None:
+    file = tmp_path / "l.csv"
+    file.write_text(
+        "PortNumber,AccNumber,LocNumber,CountryCode,LocPerilsCovered,LocCurrency,BuildingTIV,Longitude,Latitude\n"
+        "1,A,1,CN,WTC,CNY,100,116.41024449916938,39.91640428150164\n1,A,2,CN,WTC,CNY,100,,\n"
+    )
+    refused: list[BadRow] = []
+    first, second = next(read_locations(file, refused, Reconciliation(), datum="gcj02"))
+    assert (first.lon, first.lat) == pytest.approx((116.404, 39.915), abs=1e-8)
+    assert first.extra["Longitude"] == "116.41024449916938"
+    assert second.lon is None
+    assert not refused
+
+
+@pytest.fixture
+def england() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    return rng.uniform(-1.2, -0.6, 40), rng.uniform(52.5, 53.0, 40)
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "told"),
+    [(52.8, -0.9, "exchanged"), (-0.9, -52.8, "sign of the latitude"), (-0.9, 5.28, "decimal point of the latitude"),
+     (-90.1, 52.8, "decimal point of the longitude")],
+)  # fmt: skip
+def test_slips_are_told(england: tuple[np.ndarray, np.ndarray], lon: float, lat: float, told: str) -> None:
+    x, y = (np.append(column, value) for column, value in zip(england, (lon, lat), strict=True))
+    (doubt,) = doubtful_coordinates(list(range(2, 43)), x, y, ["GB"] * 41)
+    assert told in doubt.reason
+    assert doubt.line == 42
+
+
+def test_a_far_place_without_a_slip_is_left_alone(england: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = np.append(england[0], -57.85), np.append(england[1], -51.7)  # Stanley
+    assert doubtful_coordinates(list(range(41)), x, y, ["GB"] * 41) == []
+    assert doubtful_coordinates(list(range(40)), *england, ["GB"] * 40) == []
+    nowhere = np.full(3, np.nan)
+    assert doubtful_coordinates([1, 2, 3], nowhere, nowhere, ["GB"] * 3) == []
+
+
+def test_quality_is_weighted_by_value() -> None:
+    quality = Quality()
+    full = {"NumberOfStoreys": "2", "YearBuilt": "1990", "PostalCode": "X"}
+    quality.add(decimals=5, occupancy=1050, construction=5100, extra=full, tiv_cents=300)
+    quality.add(decimals=None, occupancy=1000, construction=None, extra={}, tiv_cents=100)
+    told = quality.as_json()
+    assert (told["score"], told["score_by_value"]) == (50.0, 75.0)
+    assert told["lacking"]["OccupancyCode"] == 1
+    assert Quality().as_json()["score"] is None

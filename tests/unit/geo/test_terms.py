@@ -1,0 +1,217 @@
+"""Terms by hand, laws of insurance, and bad files told with line, field and reason."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import InvalidInput
+from geo import terms_files
+from geo.oed_table import BadOedRows
+from geo.perils import UnknownPeril, covers
+from geo.terms import BadTerms, Level, Programme, Terms, with_columns
+from geo.terms_book import UnclearTerms
+
+LOC = "PortNumber,AccNumber,LocNumber,LocPerilsCovered,LocCurrency,BuildingTIV,ContentsTIV"
+ACC = "PortNumber,AccNumber,PolNumber,LayerNumber,AccCurrency,PolPerilsCovered"
+
+
+def _book(folder: Path, loc: str, acc: str, info: str = "", scope: str = "", **options: object) -> terms_files.LossBook:
+    files = {"loc": loc, "acc": acc, "info": info, "scope": scope}
+    for name, text in files.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    return terms_files.load(
+        folder / "loc.csv", folder / "acc.csv", ri_info=folder / "info.csv" if info else None,
+        ri_scope=folder / "scope.csv" if scope else None, **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_worked_by_hand(tmp_path: Path) -> None:
+    """Site deductible 10, layer 40 xs 20 at 50 %, quota share 25 %: ((100-10)-20 -> 40) * .5 * .75."""
+    book = _book(
+        tmp_path, f"{LOC},LocDed6All\n1,A,1,WTC,EUR,200,,10\n", f"{ACC},LayerAttachment,LayerLimit,LayerParticipation\n"
+        "1,A,P,1,EUR,WTC,20,40,0.5\n",
+        "ReinsNumber,ReinsType,RiskLevel,InuringPriority,CededPercent,ReinsCurrency\n1,QS,SEL,1,0.25,EUR\n",
+        "ReinsNumber,PortNumber\n1,1\n",
+    )  # fmt: skip
+    ground_up, insured, net = book.losses(0.5)
+    assert (ground_up.tolist(), insured.tolist(), net.tolist()) == ([100.0], [20.0], [15.0])
+
+
+def test_peril_leaves_out_what_does_not_cover_it_and_says_so(tmp_path: Path) -> None:
+    loc = f"{LOC}\n1,A,1,WW1,EUR,100,\n1,A,2,OO1,EUR,50,\n"
+    acc = f"{ACC}\n1,A,P,1,EUR,AA1\n1,A,Q,2,EUR,ORF\n"
+    book = _book(tmp_path, loc, acc, peril="WTC")
+    told = terms_files.summary(book, book.losses(1.0))
+    assert told["tiv"] == 100.0
+    assert told["left_out"]["LocPerilsCovered does not name WTC"] == {"n": 1, "tiv": 50.0}
+    assert told["loss_il"] == 100.0  # the flood policy does not answer
+    with pytest.raises(UnknownPeril):
+        covers("WTC;XYZ", "WTC")
+
+
+def test_policies_out_of_force_do_not_answer(tmp_path: Path) -> None:
+    acc = f"{ACC},PolInceptionDate,PolExpiryDate\n1,A,P,1,EUR,WTC,2026-01-01,2026-12-31\n"
+    loc = f"{LOC}\n1,A,1,WTC,EUR,100,\n"
+    for day, paid in ((date(2026, 6, 1), 100.0), (date(2027, 1, 1), 0.0), (date(2025, 12, 31), 0.0)):
+        book = _book(tmp_path, loc, acc, event_date=day)
+        assert book.losses(1.0)[1].sum() == paid
+
+
+def test_currencies_by_a_rate_table(tmp_path: Path) -> None:
+    loc = f"{LOC},LocDed6All\n1,A,1,WTC,USD,100,,10\n1,A,2,WTC,GBP,100,,10\n"
+    acc = f"{ACC},PolLimit6All\n1,A,P,1,USD,WTC,150\n"
+    with pytest.raises(UnclearTerms, match="GBP, USD"):
+        _book(tmp_path, loc, acc)
+    (tmp_path / "roe.csv").write_text("cur_from,cur_to,roe\nUSD,GBP,0.8\n")
+    rates = terms_files.read_rates(tmp_path / "roe.csv")
+    book = _book(tmp_path, loc, acc, currency="GBP", rates=rates)
+    assert book.losses(1.0)[0].tolist() == pytest.approx([80.0, 100.0])
+    assert book.losses(1.0)[1].sum() == pytest.approx(120.0)  # 72 + 90 = 162, limit 150 USD
+    inverse = _book(tmp_path, loc, acc, currency="USD", rates=rates)
+    assert inverse.losses(1.0)[1].sum() == pytest.approx(150.0)
+    with pytest.raises(BadOedRows, match="no rate from USD to EUR"):
+        _book(tmp_path, loc, acc, currency="EUR", rates=rates)
+
+
+@pytest.mark.parametrize(
+    ("loc", "acc", "told"),
+    [
+        (f"{LOC}\n1,A,1,WTC,EUR,x,\n", None, "line 2: BuildingTIV: 'x' is not a number"),
+        (f"{LOC}\n1,A,1,WTC,EUR,1,\n\n1,A,2,WTC,EUR,-5,\n", None, "line 4: BuildingTIV: '-5' is negative"),
+        (f"{LOC}\n1,A,1,WTC,EUR,1,\n1,B,2,WTC,EUR,5,\n", None, "line 3: AccNumber: account 'B' is not in acc.csv"),
+        (f"{LOC}\n1,A,1,WTC,EUR,1,\n1,A,1,WTC,EUR,5,\n", None, "line 3: LocNumber"),
+        (f"{LOC}\n1,A,1,WXX,EUR,1,\n", None, "line 2: LocPerilsCovered: 'WXX' is not an OED peril code"),
+        (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDed6All: 3 is a share"),
+        (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,7\n", "PolDedType6All: 7 is none of 0, 1, 2, 3"),
+        (None, f"{ACC},PolDed6All,PolDedCode6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDedCode6All: 1 is a kind"),
+        (None, f"{ACC},LayerParticipation\n1,A,P,1,EUR,WTC,1.5\n", "LayerParticipation: '1.5' is more than 1"),
+        (None, f"{ACC},StepTriggerType,StepNumber\n1,A,P,1,EUR,WTC,1,1\n", "StepNumber: step policies"),
+        (None, f"{ACC},PolInceptionDate\n1,A,P,1,EUR,WTC,31/12/2026\n", "PolInceptionDate: '31/12/2026' is not a date"),
+    ],
+)
+def test_bad_rows_are_told(loc: str | None, acc: str | None, told: str, tmp_path: Path) -> None:
+    with pytest.raises(BadOedRows) as caught:
+        _book(tmp_path, loc or f"{LOC}\n1,A,1,WTC,EUR,1,\n", acc or f"{ACC}\n1,A,P,1,EUR,WTC\n")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("info", "scope", "told"),
+    [
+        ("1,QQ,SEL,1", "1,1,,", "line 2: ReinsType: 'QQ' is none of"),
+        ("1,AXL,SEL,1", "1,1,,", "an aggregate cover answers to a year"),
+        ("1,QS,CITY,1", "1,1,,", "line 2: RiskLevel"),
+        ("1,QS,SEL,0", "1,1,,", "line 2: InuringPriority: 0 is less than 1"),
+        ("1,QS,SEL,1", "2,1,,", "contract '1' has no scope"),
+        ("1,FAC,LOC,1", "1,1,A,", "line 2: LocNumber: it is empty, and a FAC contract by LOC must name it"),
+        ("1,SS,ACC,1", "1,1,A,1", "line 2: LocNumber: a SS contract by ACC must leave it blank"),
+    ],
+)
+def test_bad_reinsurance_is_told(info: str, scope: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(BadOedRows) as caught:
+        _book(
+            tmp_path, f"{LOC}\n1,A,1,WTC,EUR,1,\n", f"{ACC}\n1,A,P,1,EUR,WTC\n",
+            f"ReinsNumber,ReinsType,RiskLevel,InuringPriority\n{info}\n",
+            f"ReinsNumber,PortNumber,AccNumber,LocNumber\n{scope}\n",
+        )  # fmt: skip
+    assert told in str(caught.value)
+
+
+def test_headers_compare_without_case_and_parquet_is_the_same(tmp_path: Path) -> None:
+    import pandas as pd
+
+    book = _book(tmp_path, f"{LOC.upper()}\n1,A,1,WTC,EUR,100,20\n", f"{ACC.lower()}\n1,A,P,1,EUR,WTC\n")
+    frame = pd.read_csv(tmp_path / "loc.csv").astype({"LOCNUMBER": float})
+    frame.to_parquet(tmp_path / "loc.parquet")
+    again = terms_files.load(tmp_path / "loc.parquet", tmp_path / "acc.csv")
+    assert terms_files.table(book, book.losses(0.5)).equals(terms_files.table(again, again.losses(0.5)))
+
+
+def test_groups_by_any_field_add_up(tmp_path: Path) -> None:
+    loc = f"{LOC},PostalCode\n1,A,1,WTC,EUR,100,20,X\n1,A,2,WTC,EUR,50,,Y\n1,A,3,WTC,EUR,10,,X\n"
+    book = _book(tmp_path, loc, f"{ACC},PolDed6All\n1,A,P,1,EUR,WTC,18\n", keep=("PostalCode",))
+    losses = book.losses(0.5)
+    grouped = {row["PostalCode"]: row for row in terms_files.by_field(book, losses, "postalcode")}
+    assert {name: row["tiv"] for name, row in grouped.items()} == {"X": 130.0, "Y": 50.0}
+    assert sum(row["loss_il"] for row in grouped.values()) == pytest.approx(90 - 18)
+    with pytest.raises(InvalidInput, match="--by"):
+        terms_files.by_field(book, losses, "Nothing")
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.1, float("nan")])
+def test_a_ratio_that_is_none_is_refused(ratio: float, tmp_path: Path) -> None:
+    book = _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,100,20\n", f"{ACC}\n1,A,P,1,EUR,WTC\n")
+    with pytest.raises(BadTerms):
+        book.losses(ratio)
+
+
+# ---------------------------------------------------------------- laws
+@st.composite
+def programmes(draw: st.DrawFn) -> Programme:
+    """Random levels over twelve items: of one node, of four, of each item alone."""
+    levels = []
+    for name, n in (("site", 12), ("middle", 4), ("top", 1)):
+        node = np.arange(12) * n // 12
+        amounts = st.integers(0, 60).map(float)
+        column = st.lists(amounts, min_size=n, max_size=n).map(np.array)
+        of_loss = draw(st.booleans())
+        limit = draw(column)
+        low = draw(column) * draw(st.sampled_from([0.0, 1.0]))
+        high = np.where(draw(st.booleans()), low + draw(column) + 1, np.inf)
+        terms = with_columns(
+            Terms.none(n),
+            deductible=draw(column) / (100.0 if of_loss else 1.0),
+            deductible_of_loss=np.full(n, of_loss),
+            min_deductible=low,
+            max_deductible=high,
+            limit=np.where(limit > 0, limit * n, np.inf),
+            share=np.full(n, draw(st.sampled_from([1.0, 0.4])) if name == "top" else 1.0),
+        )
+        level = Level.make(name, node, terms)
+        if level is not None:
+            levels.append(level)
+    return Programme(12, np.arange(12), tuple(levels), (), np.ones(12, dtype=bool))
+
+
+@settings(max_examples=150, deadline=None)
+@given(programmes(), st.lists(st.integers(0, 200), min_size=12, max_size=12))
+def test_insured_is_between_zero_and_ground_up(programme: Programme, losses: list[int]) -> None:
+    ground_up = np.array(losses, dtype=float)
+    insured = programme.insured(ground_up)
+    assert (insured >= -1e-9).all()
+    assert insured.sum() <= ground_up.sum() * (1 + 1e-9) + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(programmes(), st.lists(st.integers(0, 200), min_size=12, max_size=12))
+def test_without_minimum_and_maximum_more_loss_never_pays_less(programme: Programme, losses: list[int]) -> None:
+    plain = tuple(
+        Level.make(level.name, level.node, with_columns(
+            level.terms, min_deductible=np.zeros(len(level.terms)), max_deductible=np.full(len(level.terms), np.inf)))
+        for level in programme.site
+    )  # fmt: skip
+    kept = tuple(level for level in plain if level is not None)
+    mine = Programme(12, np.arange(12), kept, (), np.ones(12, dtype=bool))
+    ground_up = np.array(losses, dtype=float)
+    assert mine.insured(ground_up * 1.1).sum() >= mine.insured(ground_up).sum() - 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(programmes(), st.lists(st.integers(0, 200), min_size=12, max_size=12), st.sampled_from([2.0, 0.01, 1000.0]))
+def test_another_unit_of_money_changes_nothing(programme: Programme, losses: list[int], unit: float) -> None:
+    ground_up = np.array(losses, dtype=float)
+    changed = []
+    for level in programme.site:
+        t = level.terms
+        flat = np.where(t.deductible_of_loss, 1.0, unit)
+        terms = with_columns(t, deductible=t.deductible * flat, min_deductible=t.min_deductible * unit,
+                             max_deductible=t.max_deductible * unit, limit=t.limit * unit)  # fmt: skip
+        made = Level.make(level.name, level.node, terms)
+        assert made is not None
+        changed.append(made)
+    other = Programme(12, np.arange(12), tuple(changed), (), np.ones(12, dtype=bool))
+    assert other.insured(ground_up * unit) / unit == pytest.approx(programme.insured(ground_up), abs=1e-6)

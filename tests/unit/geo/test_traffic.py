@@ -1,0 +1,95 @@
+"""Queues and equilibrium against plain twins and hand-made answers."""
+
+import heapq
+
+import numpy as np
+import pytest
+import shapely
+
+from core.errors import InvalidInput
+from geo._traffic import point_queue
+from geo.evacuation import Households, Margins, SafeZones, plan_routes
+from geo.hazard import Hazard
+from geo.network import Road, build
+from geo.traffic import Demand, clearance, departures, equilibrium, planned_ways, simulate
+
+D = 0.001
+
+
+def twin(ways: list[list[int]], departs: np.ndarray, vehicles: float, seconds: np.ndarray, per_s: np.ndarray) -> list:
+    """The queues with plain lists and heapq: whole edges."""
+    free = [0.0] * len(seconds)
+    heap = [(departs[i] + seconds[w[0]], i, 0) for i, w in enumerate(ways)]
+    heapq.heapify(heap)
+    arrival = [0.0] * len(ways)
+    while heap:
+        now, i, k = heapq.heappop(heap)
+        if k == len(ways[i]) - 1:
+            arrival[i] = now
+            continue
+        e = ways[i][k]
+        out = max(now, free[e])
+        free[e] = out + vehicles / per_s[e]
+        heapq.heappush(heap, (out + seconds[ways[i][k + 1]], i, k + 1))
+    return arrival
+
+
+def test_the_queues_equal_their_plain_twin() -> None:
+    rng = np.random.default_rng(2)
+    ways = [rng.choice(12, int(rng.integers(1, 8)), replace=False).tolist() for _ in range(300)]
+    seconds, per_s, departs = rng.uniform(5, 60, 12), rng.uniform(0.05, 0.5, 12), rng.uniform(0, 600, 300)
+    start = np.concatenate([[0], np.cumsum([len(w) for w in ways])]).astype(np.int64)
+    one = np.ones(300)
+    found = point_queue(np.concatenate(ways).astype(np.int32), start, one, one, departs, 1.3 * one, seconds, per_s)
+    assert found == pytest.approx(twin(ways, departs, 1.3, seconds, per_s))
+
+
+def test_a_bottleneck_lets_out_what_its_capacity_says() -> None:
+    n = 500
+    start = np.arange(n + 1, dtype=np.int64) * 2
+    edges = np.tile(np.array([0, 1], dtype=np.int32), n)
+    one = np.ones(n)
+    found = point_queue(edges, start, one, one, np.zeros(n), one, np.array([60.0, 10.0]), np.array([0.25, 9.0]))
+    assert found.max() == pytest.approx(60 + (n - 1) / 0.25 + 10)  # the last waits for all before it
+    assert np.sort(found)[0] == pytest.approx(70)
+
+
+def test_departures_follow_the_rayleigh_curve() -> None:
+    times = departures(10_000, Demand(mobilisation_min=60))
+    assert (times <= 3600).mean() == pytest.approx(0.9, abs=1e-3)
+    assert np.median(times) == pytest.approx(3600 * np.sqrt(np.log(2) / np.log(10)), rel=1e-3)
+    with pytest.raises(InvalidInput, match="shadow_share"):
+        Demand(shadow_share=1.5)
+
+
+def test_equilibrium_uses_both_of_two_roads_and_is_sooner_than_nearest_and_fastest() -> None:
+    def road(*points: tuple[float, float], capacity: float = 5000.0) -> Road:
+        return Road(points=[(x * D, 10 + y * D) for x, y in points], speed_kmh=36, capacity_per_h=capacity)
+
+    network = build(
+        [
+            road((0, 0), (2, 0)),
+            road((2, 0), (9, 0), capacity=300),
+            road((2, 0), (2, 1), (9, 1), (9, 0), capacity=300),
+            road((9, 0), (12, 0)),
+        ]
+    )
+    n = 600
+    homes = Households(np.linspace(0.1, 1.9, n) * D, np.full(n, 10.0), np.zeros(n, dtype=bool))
+    zones = SafeZones(np.array([11 * D]), np.array([10.0]))
+    plan = plan_routes(network, Hazard(geometry=shapely.MultiPolygon()), zones, homes, margins=Margins(notice_s=0.0))
+    demand = Demand(vehicles=1.0, mobilisation_min=10)
+    rows = np.arange(n)
+    ways, gap = equilibrium(plan, rows, demand)
+    long = sum(2 in ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(n))
+    assert 0.4 * n < long <= 0.5 * n  # the same capacity, a little longer: BPR gives it a little less
+    assert gap < 0.02
+    trees = plan.trees[0]
+    alone = simulate(trees, planned_ways(plan, rows), demand)
+    spread = simulate(trees, ways, demand)
+    assert alone.at(1.0) > 1.7 * spread.at(1.0)  # type: ignore[operator]
+    told = clearance(plan, plan, np.zeros(n, dtype=bool), demand)
+    assert told["times_sooner_at_100_percent"] > 1.7
+    assert told["band"]["capacity_80_percent"]["t100_min"] > told["spread"]["t100_min"]
+    half = clearance(plan, plan, np.zeros(n, dtype=bool), Demand(shadow_share=0.5))
+    assert half["households_driving"] == pytest.approx(n / 2, abs=2)

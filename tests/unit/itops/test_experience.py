@@ -1,0 +1,218 @@
+"""`tocsin fleet` and `tocsin repair`: out of sample on real records, and what a bad row says."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from itops import experience, restoration
+from itops.credibility import fit_gamma_poisson
+from itops.incident import RepairTimes
+from itops.regime import CountLaw, Panel, fit_levels
+from itops.repair import Repair, fit_repairs
+from itops.severity import FloatArray, Updated
+from itops.table import BadTable
+from itops.underwrite import load_priors
+from tocsin.cli import app
+
+LAYER = np.array([8.0, 72.0])
+
+
+def text_of(shared_data: Path, name: str) -> str:
+    return experience.read_text(shared_data / "itops" / name)
+
+
+def test_lanl_systems_fitted_to_2003_hold_in_2004(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "itops"
+    systems = pd.read_csv(folder / "lanl_systems.csv")
+    ends = pd.to_datetime(systems["decom_month_mode"], format="%Y-%m", errors="coerce") + pd.offsets.MonthEnd(1)
+    systems["node_years"] = systems["nodes"] * ends.isna().add(ends >= pd.Timestamp("2004-12-31")).astype(float) * 1.002
+    systems.drop(columns="node_years_to_2004_12_31").to_csv(tmp_path / "x.csv", index=False)
+    run = CliRunner()
+    fit = run.invoke(
+        app,
+        ["fleet", "fit", "--events", str(folder / "lanl_failures.csv.gz"), "--exposure",
+         str(folder / "lanl_systems.csv"), "--as-of", "2003-12-31", "--out", str(tmp_path / "m.json")],
+    )  # fmt: skip
+    assert fit.exit_code == 0, fit.output
+    told = run.invoke(
+        app, ["fleet", "predict", str(tmp_path / "m.json"), "--exposure", str(tmp_path / "x.csv"), "--out",
+              str(tmp_path / "p.csv"), "--json"],
+    )  # fmt: skip
+    assert told.exit_code == 0, told.output
+    predicted = pd.read_csv(tmp_path / "p.csv").query("exposure > 0")
+    started = pd.read_csv(folder / "lanl_failures.csv.gz", parse_dates=["started"], keep_default_na=False)
+    seen = started[started["started"] >= "2004-01-01"]["system"].value_counts()
+    actual = predicted["unit"].map(seen).fillna(0)
+    assert len(predicted) == 10
+    assert 0.85 <= actual.sum() / predicted["expected"].sum() <= 1.15
+    assert ((actual >= predicted["p05"]) & (actual <= predicted["p95"])).mean() >= 0.8
+    assert json.loads(told.stdout)["expected"] == pytest.approx(predicted["expected"].sum(), rel=1e-6)
+
+
+def test_drives_with_telemetry_fitted_to_mid_2015_hold_after(shared_data: Path) -> None:
+    rows = pd.read_csv(
+        shared_data / "itops" / "backblaze_smart_startstop_to2015.csv.gz", dtype=str, keep_default_na=False
+    )
+    before, after = rows[rows["cal_start"] < "2015-07-01"], rows[rows["cal_start"] >= "2015-07-01"]
+    text = before.to_csv(index=False)
+    model = experience.fit(text, text, None)
+    assert model["values_not_reported"]["smart_187"] > 50_000
+    made = pd.DataFrame(experience.predict(model, after.drop(columns="fails").to_csv(index=False)))
+    failed = (after["fails"] == "1").to_numpy()
+    order = np.argsort(-(made["expected"] / made["exposure"]).to_numpy())
+    held = np.cumsum(made["exposure"].to_numpy()[order]) / made["exposure"].sum()
+    top = order[held <= 0.1]
+    assert 0.93 <= failed.sum() / made["expected"].sum() <= 1.07
+    assert failed[top].sum() / failed.sum() >= 0.6
+    assert 0.8 <= failed[top].sum() / made["expected"].to_numpy()[top].sum() <= 1.25
+
+
+def test_credibility_by_model_beats_own_and_pooled_rates(shared_data: Path) -> None:
+    rows = pd.read_csv(shared_data / "itops" / "backblaze_smart_startstop_to2015.csv.gz")
+    rows["years"] = (rows["tstop"] - rows["tstart"]) * rows["weight"] / 8766
+    for split in ("2014-07-01", "2015-01-01", "2015-07-01"):
+        early = rows["cal_start"] < split
+        first = rows[early].groupby(["model", "manufacturer"])[["years", "fails"]].sum().reset_index()
+        later = rows[~early].groupby("model")[["years", "fails"]].sum().add_suffix("_later")
+        n, w = first["fails"].to_numpy(float), first["years"].to_numpy()
+        fitted = fit_gamma_poisson(n, w, tuple(first["manufacturer"]))
+        shrunk = [fitted.posterior(k, a, b)[0] for k, a, b in zip(first["manufacturer"], n, w, strict=True)]
+        both = first.set_index("model").join(later, how="inner")
+
+        def deviance(rate: FloatArray, both: pd.DataFrame = both, first: pd.DataFrame = first) -> float:
+            of = dict(zip(first["model"], rate, strict=True))
+            mean = np.array([max(of[m], 1e-4) for m in both.index]) * both["years_later"].to_numpy()
+            seen = both["fails_later"].to_numpy(float)
+            log = np.where(seen > 0, seen * np.log(np.where(seen > 0, seen, 1) / mean), 0.0)
+            return float(2 * np.sum(log - (seen - mean)))
+
+        by_model = deviance(np.array(shrunk))
+        assert by_model < deviance(n / w), split
+        assert by_model < deviance(np.full(len(n), n.sum() / w.sum())), split
+
+
+def test_a_level_that_never_moves_is_found() -> None:
+    rng = np.random.default_rng(3)
+    exposure = np.full((12, 16), 25.0)
+    rate = np.exp(rng.normal(0.0, 0.3, 12))
+    panel = Panel(
+        n_failures=rng.poisson(exposure * rate[:, None]).astype(float), exposure=exposure,
+        age=np.full((12, 16), 5.0), group=("a/b",) * 12, size=np.ones(12),
+    )  # fmt: skip
+    levels = fit_levels(panel)
+    assert np.max(np.abs(levels.log_rate - np.log(rate))) < 0.25
+    assert levels.spreads.drift < 0.15
+
+
+def test_the_count_law_is_poisson_without_spread_and_has_its_moments_with_it() -> None:
+    plain = CountLaw(expected=7.3, log_variance=0.0)
+    assert [plain.quantile(p) for p in (0.05, 0.5, 0.95)] == list(stats.poisson.ppf([0.05, 0.5, 0.95], 7.3))
+    wide = CountLaw(expected=7.3, log_variance=0.2)
+    drawn = np.random.default_rng(1).poisson(7.3 * np.exp(np.random.default_rng(2).normal(-0.1, 0.2**0.5, 400_000)))
+    assert [wide.quantile(p) for p in (0.05, 0.95)] == list(np.quantile(drawn, [0.05, 0.95]))
+
+
+SYSTEMS = "system,nodes,node_years,prod_month_mode,decom_month_mode\na,4,8,2001-01,2002-12\nb,4,8,2001-01,current\n"
+SPELLS = "drive_id,model,cal_start,tstart,tstop,fails,smart_5\n"
+MODELS = "model,drive_years,failures\n"
+
+
+@pytest.mark.parametrize(
+    ("events", "exposure", "line", "field"),
+    [
+        ("system,started\na,2000-01-05 10:00\n", SYSTEMS, 2, "started"),  # negative age
+        ("system,started\nb,2001-05-05 10:00\na,2003-05-05 10:00\n", SYSTEMS, 3, "started"),  # after decommissioning
+        ("system,started\nz,2001-05-05 10:00\n", SYSTEMS, 2, "system"),
+        ("system,started,fixed\nb,2001-05-05 10:00,2001-05-04 10:00\n", SYSTEMS, 2, "fixed"),
+        (SPELLS + "x,m,2014-01-01,-5,10,0,0\n", None, 2, "tstart"),
+        (SPELLS + "x,m,2014-01-01,10,10,0,0\n", None, 2, "tstop"),
+        (SPELLS + "x,m,2014-01-01,5,10,1,0\nx,m,2014-01-02,10,20,0,0\n", None, 3, "tstop"),  # after it failed
+        (SPELLS + "x,m,2014-01-01,5,10,2,0\n", None, 2, "fails"),
+        (SPELLS + "x,m,2014-01-01,5,10,0,many\n", None, 2, "smart_5"),
+        (MODELS + "m,,3\n", None, 2, "drive_years"),
+        (MODELS + "m,0,3\n", None, 2, "failures"),
+    ],
+)
+def test_a_bad_row_is_named(events: str, exposure: str | None, line: int, field: str) -> None:
+    with pytest.raises(BadTable) as refused:
+        experience.fit(events, exposure or events, None)
+    assert (line, field) in [(row.line, row.field) for row in refused.value.bad_rows]
+
+
+def test_a_blank_value_is_not_zero() -> None:
+    rng = np.random.default_rng(5)
+    lines = []
+    for i in range(400):
+        value = ("", "0", "40")[i % 3]
+        fails = int(rng.random() < {"": 0.3, "0": 0.02, "40": 0.6}[value])
+        lines.append(f"d{i},m,2014-01-01,0,{int(rng.integers(500, 4000))},{fails},{value}")
+    text = SPELLS + "\n".join([*lines, "last,m,2015-01-01,0,10,0,0"]) + "\n"
+    model = experience.fit(text, text, None)
+    assert model["values_not_reported"]["smart_5"] == 134
+    made = experience.predict(model, SPELLS + "a,m,2015-01-02,0,800,0,\nb,m,2015-01-02,0,800,0,0\n")
+    assert made[0]["expected"] > 3 * made[1]["expected"]
+
+
+def test_weighted_tickets_count_as_so_many() -> None:
+    prior = load_priors()[0].repair["default"].law
+    hours, restored = np.array([1.0, 5.0, 30.0]), np.array([True, False, True])
+    twice = RepairTimes(hours=np.repeat(hours, 2), restored=np.repeat(restored, 2))
+    weighted = Updated(prior, 5.0, RepairTimes(hours=hours, restored=restored), np.full(3, 2.0))
+    at = np.array([0.5, 1.0, 4.0, 6.0, 31.0, 100.0])
+    assert weighted.survival(at) == pytest.approx(Updated(prior, 5.0, twice).survival(at), rel=1e-12)
+    assert weighted.limited_mean(at) == pytest.approx(Updated(prior, 5.0, twice).limited_mean(at), rel=1e-12)
+
+
+def test_lanl_layer_before_2004_spans_what_2004_shows(shared_data: Path, tmp_path: Path) -> None:
+    file = shared_data / "itops" / "lanl_failures.csv.gz"
+    run, out = CliRunner(), str(tmp_path / "r.json")
+    fit = run.invoke(app, ["repair", "fit", "--incidents", str(file), "--as-of", "2003-12-31", "--out", out])
+    assert fit.exit_code == 0, fit.output
+    told = run.invoke(app, ["repair", "lev", out, "--waiting", "8", "--indemnity", "64", "--json"])
+    layer = json.loads(told.stdout)
+    rows = pd.read_csv(file, parse_dates=["started"])
+    hours = rows[(rows["started"] >= "2004-01-01") & (rows["down_min"] > 0)]["down_min"].to_numpy() / 60
+    seen = np.clip(hours - 8, 0, 64).mean()
+    assert layer["p05"] <= seen <= layer["p95"]
+    assert layer["expected_hours"] > 0.55 * seen  # one pooled law: a third
+    assert layer["p05"] < layer["expected_hours"] < layer["p95"]
+    assert 0.04 < layer["p_above"] < 0.12
+
+
+def test_open_tickets_are_blank_and_never_read_as_closed() -> None:
+    rng = np.random.default_rng(9)
+    begin = datetime(2024, 1, 1)  # noqa: DTZ001
+    lines = []
+    for i in range(600):
+        opened = begin + timedelta(hours=float(i))
+        hours = float(rng.lognormal(1.5, 1.0))
+        closed = "" if hours > 20 else (opened + timedelta(hours=hours)).isoformat(sep=" ")
+        lines.append(f"{opened.isoformat(sep=' ')},{closed},disk,{'ab'[i % 2]}")
+    text = "opened,restored,cause,site\n" + "\n".join(lines) + "\n"
+    document = restoration.fit(text, None)
+    assert document["n_open"] > 20
+    layer = restoration.price(restoration.parse(json.dumps(document)), 8.0, 64.0)
+    repairs, _ = restoration.read_repairs(text)
+    closed_only = [each for each in repairs if each.restored is not None]
+    without = fit_repairs(closed_only, begin + timedelta(hours=600), rolling=False, cut=False)
+    ignoring = restoration.price(without, 8.0, 64.0)
+    assert layer["expected_hours"] > 1.2 * ignoring["expected_hours"]
+    with pytest.raises(BadTable, match="line 2, restored"):
+        restoration.read_repairs("opened,restored,cause,site\n2024-01-02 10:00,2024-01-02 09:00,x,a\n")
+
+
+def test_a_site_without_a_record_of_its_own_is_the_collective() -> None:
+    begin = datetime(2024, 1, 1)  # noqa: DTZ001
+    repairs = [
+        Repair(site="busy", cause="", opened=begin + timedelta(hours=k), restored=begin + timedelta(hours=k + 1.0))
+        for k in range(500)
+    ] + [Repair(site="slow", cause="", opened=begin + timedelta(hours=400), restored=begin + timedelta(hours=440))]
+    fit = fit_repairs(repairs, begin + timedelta(hours=600), rolling=False)
+    by_name = {site.site: site.credibility for site in fit.sites}
+    assert by_name["busy"] > 0.45 > 0.15 > by_name["slow"]
