@@ -180,7 +180,7 @@ def _publish_timed(broker: tuple[str, int, str, str], n: int, rate: float) -> No
         for i in range(n):
             now = time.time()
             body = {"id": f"t{i}", "t": round(now, 6), "v": 1.0 + i % 50 * 0.01}
-            yield f"tocsin/v1/bench/obs/g{i % N_STATIONS}/level", json.dumps(body).encode()
+            yield f"tocsin/v1/bench/obs/live{i % N_STATIONS}/level", json.dumps(body).encode()
 
     publisher.publish(messages(), rate_per_s=rate)  # type: ignore[arg-type]
     publisher.close()
@@ -218,6 +218,8 @@ async def measure(home: Path, url: str, broker: brokers.Broker, say: Callable[[s
         # A second between readings: the creek's defaults would ask whether the gauge is stuck, as they should.
         station = Station(code=f"g{i}", name=f"g{i}", interval_s=1.0)
         ids.append((await repository.keep_station(conn, station, tenant))[1])
+        # The latency is measured on gauges of their own: their clock is the wall, the others' readings are old.
+        await repository.keep_station(conn, Station(code=f"live{i}", name=f"live{i}", interval_s=1.0), tenant)
     await conn.close()
 
     seconds = sorted(await latency(settings_of(home, url, broker, "latency"), address, 15_000, 1000.0))
