@@ -117,17 +117,22 @@ class IngestProcess:
         return self._process.pid
 
     def start(self, *, wait: bool = True) -> None:
-        n_before = self.log.read_text().count("connected to the broker") if self.log.exists() else 0
+        self._n_before = self.log.read_text().count("connected to the broker") if self.log.exists() else 0
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tocsin", "ingest"], env=self._env, cwd=ROOT, stdout=out, stderr=out
             )
         if wait:
-            deadline = time.monotonic() + 40
-            while self.log.read_text().count("connected to the broker") <= n_before:
-                assert self._process.poll() is None, self.log.read_text()
-                assert time.monotonic() < deadline, self.log.read_text()
-                time.sleep(0.05)
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Until it listens; before that SIGTERM ends it at once, with nothing in hand."""
+        assert self._process is not None
+        deadline = time.monotonic() + 40
+        while self.log.read_text().count("connected to the broker") <= self._n_before:
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """kill -9, and waits until it is gone."""

@@ -161,6 +161,7 @@ def test_sixty_thousand_messages_survive_thirty_faults(world: World) -> None:
     loading.join()
     assert len(world.ledger.numbers()) == n
     assert_nothing_lost_or_doubled(world)
+    world.process.wait_ready()  # the last fault may have been a kill
     assert world.process.stop()[0] == 0
 
 
