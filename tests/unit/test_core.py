@@ -1,11 +1,13 @@
 """The ground floor: units, ids, clocks, money, settings."""
 
+import io
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from core import ids
+from core import ids, log
 from core.clock import ScenarioClock
 from core.errors import InvalidInput
 from core.money import CurrencyMismatch, Money
@@ -66,3 +68,15 @@ def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_name(monkeypa
     monkeypatch.setenv("TOCSIN_DATABSE_URL", "x")
     with pytest.raises(BadSettings, match="did you mean TOCSIN_DATABASE_URL"):
         load_settings()
+
+
+def test_a_log_line_goes_to_standard_error_as_it_is_when_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", first)
+    log.configure("info")
+    logger = log.get_logger("test")
+    logger.info("one")
+    first.close()
+    monkeypatch.setattr(sys, "stderr", second)
+    logger.info("two")
+    assert "two" in second.getvalue()
