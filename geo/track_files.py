@@ -300,7 +300,7 @@ def _ibtracs(
     check: bool,
     several: bool,
 ) -> list[Member]:
-    """Version 4 CSV. By default the winds of the US agencies (1 minute); `agency` names another, `wmo` the one in charge."""
+    """Version 4 CSV. By default the US agencies' winds (1 minute); `agency` names another, `wmo` the one in charge."""
     table = read_table(path, ("sid", "iso_time", "lat", "lon"), units_row=True)
     sid = table.text("sid")
     names = table.text("name")
@@ -378,7 +378,7 @@ def _ibtracs_storm(
         raise BadTrack(f"{path.name}: {sid} {title}: agency {agency} has neither wind nor pressure: --agency")
     if len(minutes) > 1:
         raise BadTrack(
-            f"{path.name}: {sid}: winds over {' and '.join(map(str, sorted(minutes)))} minutes are mixed: choose --agency"
+            f"{path.name}: {sid}: winds over {' and '.join(map(str, sorted(minutes)))} minutes are mixed: --agency"
         )
     over = minutes.pop() if minutes else 1
     if over not in (1, 10):
