@@ -173,8 +173,8 @@ def _placed(paid: FloatArray, weight: FloatArray, step: float, n: int) -> FloatA
     at = paid / step
     low = np.asarray(np.minimum(np.floor(at), n - 2), dtype=np.intp)
     up = at - low
-    out: FloatArray = np.bincount(low, weight * (1.0 - up), n) + np.bincount(low + 1, weight * up, n)
-    return out
+    placed = np.bincount(low, weight * (1.0 - up), n) + np.bincount(low + 1, weight * up, n)
+    return np.asarray(placed, dtype=np.float64)
 
 
 Transforms = tuple[ComplexArray, ComplexArray]  # psi and, for each cover of the block, its derivative
