@@ -106,8 +106,8 @@ def main() -> None:
     s = seated.seated
     assert s is not None
     print(
-        f"seats: {s.n_people_seated:,} people seated, {s.n_people_without:,} without (bound {s.bound_people:,}); travel "
-        f"{s.person_s / s.bound_person_s - 1:+.2%} of the bound ({time.process_time() - begin:.0f} s)",
+        f"seats: {s.n_people_seated:,} people seated, {s.n_people_without:,} without (bound {s.bound_people:,}); "
+        f"travel {s.person_s / s.bound_person_s - 1:+.2%} of the bound ({time.process_time() - begin:.0f} s)",
         flush=True,
     )
     everyone = np.ones(len(homes.lon), dtype=bool)

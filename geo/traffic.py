@@ -132,7 +132,7 @@ def equilibrium(plan: Plan, rows: Rows, demand: Demand) -> tuple[Ways, float]:
     from geo._traffic import load
 
     trees = next(t for t in plan.trees if not t.graph.on_foot)
-    graph, src = trees.graph, trees.sources
+    graph = trees.graph
     c = plan.columns
     n = len(rows)
     ways = planned_ways(plan, rows)
@@ -296,5 +296,6 @@ def clearance(plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand) ->
         "times_sooner_at_100_percent": round(b100 / t100, 2) if t100 and b100 else None,
         "band": {k: {"t90_min": v["t90_min"], "t100_min": v["t100_min"]} for k, v in band.items()},
         "relative_gap": round(gap, 4),
-        "method": "BPR equilibrium, then the last on roads with shorter queues; point queues without spill-back or signals: compares plans, does not promise hours",
+        "method": "BPR equilibrium, then the last on roads with shorter queues; point queues without spill-back or "
+        "signals: compares plans, does not promise hours",
     }
