@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -194,7 +194,7 @@ def read_gauges(path: Path, terrain_datum: str) -> Gauges:
 
 
 def read_buildings(
-    path: Path, hazus: dict[str, Any], first_floor_ft: float | None = None
+    path: Path, hazus: Mapping[str, Any], first_floor_ft: float | None = None
 ) -> tuple[list[Building], FloatArray, FloatArray]:
     """Buildings with WGS84 lon and lat, from HAZUS UDF columns or an OED location file; raises BadTable.
 

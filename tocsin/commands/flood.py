@@ -138,10 +138,9 @@ def flood(
     ]
     if counts:
         lines += [
-            f"{counts['n_gauges']} gauges: {counts['n_gauges_silent']} silent, {counts['n_gauges_off_terrain']} off the "
-            "terrain,",
-            f"  {counts['n_gauges_without_water']} below all ground around; {counts['n_points_low_but_apart']} buildings "
-            "lie low but no water leads there",
+            f"{counts['n_gauges']} gauges, of which {counts['n_gauges_silent']} silent, "
+            f"{counts['n_gauges_off_terrain']} off the terrain, {counts['n_gauges_without_water']} below all ground",
+            f"{counts['n_points_low_but_apart']} buildings lie low but no water leads there",
         ]
     _tell(as_json, document, lines)
 
