@@ -30,7 +30,7 @@ def main() -> None:
     table = []
     for calendar in (around_the_clock(), office):
         for to in ("restored", "closed"):
-            for pauses in ("none", "customer", "all"):
+            for pauses in ("none", "user", "all"):
                 hours = elapsed_h(incidents, calendar, to=to, pauses=pauses)
                 found = {p: best_target(hours[priority == p], flag[priority == p]) for p in sorted(set(priority))}
                 n = sum(each.n for each in found.values())
@@ -46,7 +46,7 @@ def main() -> None:
         "n": len(incidents),
         "flag missed": int(np.count_nonzero(~flag)),
         "never resolved in the log": sum(each.restored is None for each in incidents),
-        "with a pause": sum(bool(each.customer_pauses or each.vendor_pauses) for each in incidents),
+        "with a pause": sum(bool(each.user_pauses or each.vendor_pauses) for each in incidents),
         "with an invalid state": sum(each.bad_state for each in incidents),
         "made by month opened": {m: round(float(np.mean(flag[month == m])), 3) for m in sorted(set(month))},
         "clocks": table,

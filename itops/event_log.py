@@ -12,7 +12,7 @@ from itops.sla import Span, WorkingCalendar, around_the_clock, working_time
 from itops.table import read_rows
 
 #: States in which the customer's clock stands, and those in which only the engineer's does.
-CUSTOMER_STATES = frozenset({"Awaiting User Info", "Awaiting Evidence"})
+USER_STATES = frozenset({"Awaiting User Info", "Awaiting Evidence"})
 VENDOR_STATES = frozenset({"Awaiting Vendor", "Awaiting Problem"})
 RESOLVED_STATES = frozenset({"Resolved", "Closed"})
 COLUMNS = (
@@ -36,7 +36,7 @@ class Logged:
     opened: datetime
     restored: datetime | None  #: when it was resolved for the last time; None: the log never says so
     closed: datetime | None  #: paperwork
-    customer_pauses: tuple[Span, ...]
+    user_pauses: tuple[Span, ...]
     vendor_pauses: tuple[Span, ...]
     flag: bool  #: the last made_sla: the tool's own verdict
     bad_state: bool  #: a state that the tool itself calls invalid stands in the log
@@ -65,7 +65,7 @@ def read_log(text: str, *, zone_of: "WorkingCalendar | None" = None, table: str 
     out = []
     for number, rows in sorted(by_number.items()):
         rows.sort(key=lambda each: each[0])
-        pauses: dict[frozenset[str], list[Span]] = {CUSTOMER_STATES: [], VENDOR_STATES: []}
+        pauses: dict[frozenset[str], list[Span]] = {USER_STATES: [], VENDOR_STATES: []}
         for k, (at, cells, *_) in enumerate(rows):
             until = rows[k + 1][0] if k + 1 < len(rows) else None
             for states, spans in pauses.items():
@@ -79,7 +79,7 @@ def read_log(text: str, *, zone_of: "WorkingCalendar | None" = None, table: str 
                 opened=opened.replace(tzinfo=zone),
                 restored=restored.replace(tzinfo=zone) if restored else None,
                 closed=closed.replace(tzinfo=zone) if closed else None,
-                customer_pauses=tuple(pauses[CUSTOMER_STATES]),
+                user_pauses=tuple(pauses[USER_STATES]),
                 vendor_pauses=tuple(pauses[VENDOR_STATES]),
                 flag=last["made_sla"].lower() == "true",
                 bad_state=any(cells["incident_state"] == "-100" for _, cells, *_ in rows),
@@ -89,15 +89,15 @@ def read_log(text: str, *, zone_of: "WorkingCalendar | None" = None, table: str 
 
 
 def elapsed_h(
-    incidents: Sequence[Logged], calendar: WorkingCalendar, *, to: str = "restored", pauses: str = "customer"
+    incidents: Sequence[Logged], calendar: WorkingCalendar, *, to: str = "restored", pauses: str = "user"
 ) -> FloatArray:
-    """(n,) hours of each clock: to `restored` or `closed`, without `none`, `customer` or `all` pauses; nan: no end."""
+    """(n,) hours of each clock: to `restored` or `closed`, without `none`, `user` or `all` pauses; nan: no end."""
     out = np.full(len(incidents), np.nan)
     for i, each in enumerate(incidents):
         end = each.restored if to == "restored" else each.closed
         if end is None or end < each.opened:
             continue
-        stands = {"none": (), "customer": each.customer_pauses, "all": each.customer_pauses + each.vendor_pauses}
+        stands = {"none": (), "user": each.user_pauses, "all": each.user_pauses + each.vendor_pauses}
         out[i] = working_time(each.opened, end, calendar, stands[pauses]) / timedelta(hours=1)
     return out
 

@@ -9,7 +9,7 @@ from core.errors import InvalidInput
 from itops.sla import Span, WorkingCalendar, due_at, working_time
 
 #: Reasons that stop the customer's clock. A wait for a vendor or a part does not: it stops the engineer's (OLA).
-CUSTOMER_REASONS = frozenset({"customer unavailable", "site access", "awaiting approval", "force majeure"})
+USER_REASONS = frozenset({"customer unavailable", "site access", "awaiting approval", "force majeure"})
 VENDOR_REASONS = frozenset({"vendor", "part"})
 
 
@@ -52,12 +52,12 @@ class Clock:
         return tuple(step for step in (50, 75, 90, 100) if self.elapsed * 100 >= target * step)
 
 
-def pauses_of(events: Sequence[Event], now: datetime, reasons: frozenset[str] = CUSTOMER_REASONS) -> list[Span]:
+def pauses_of(events: Sequence[Event], now: datetime, reasons: frozenset[str] = USER_REASONS) -> list[Span]:
     """The pauses for these reasons, one that runs on being closed at `now`. Raises BadEvents."""
     out, since = list[Span](), None
     for each in events:
         if each.kind == "paused":
-            if each.reason not in CUSTOMER_REASONS | VENDOR_REASONS:
+            if each.reason not in USER_REASONS | VENDOR_REASONS:
                 raise BadEvents("A pause needs a coded reason", reason=each.reason, at=each.at.isoformat())
             if since is not None:
                 out.append((since, each.at))
@@ -77,7 +77,7 @@ def clock(
     calendar: WorkingCalendar,
     targets: Targets,
     now: datetime,
-    reasons: frozenset[str] = CUSTOMER_REASONS,
+    reasons: frozenset[str] = USER_REASONS,
 ) -> Clock:
     """The `response` or `restoration` clock: a pure function of events, calendar version and target version.
 

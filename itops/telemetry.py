@@ -166,13 +166,13 @@ def fit_telemetry(spells: Spells) -> TelemetryModel:
     first = 1 + np.concatenate([[0], np.cumsum(sizes)])
     n_effects = int(first[-1])
     penalty = np.eye(n_effects) * _MAIN
-    for begin, end, weight in (
+    for begin, end, strength in (
         (first[len(ATTRIBUTES) + 2], first[-3], _CROSS),
         (first[-3], first[-2], _REGIME),
         (first[-2], first[-1], _TREND),
     ):
         crossed = np.arange(begin, end)
-        penalty[crossed, crossed] = weight
+        penalty[crossed, crossed] = strength
     penalty[0, 0] = 0.0
     for block in range(len(ATTRIBUTES) + 1):
         begin = int(first[block]) + (1 if block < len(ATTRIBUTES) else 0)  # "not reported" has no neighbour
@@ -209,9 +209,9 @@ def fit_telemetry(spells: Spells) -> TelemetryModel:
         raise BadTelemetry("The likelihood did not settle")
     parts = [b[int(a) : int(z)] for a, z in pairwise(first)]
     # The level that is forecast: trends as they stood, the quarters' own factors left out.
-    log_rate = np.full(len(cut.row), b[0]) - parts[-1][cut.trend] * ago / 365.25
+    level = np.full(len(cut.row), b[0]) - parts[-1][cut.trend] * ago / 365.25
     for part, code in zip(parts[:-2], codes[:-2], strict=True):
-        log_rate += part[code]
+        level += part[code]
     weight = spells.weight[cut.row]
     return TelemetryModel(
         intercept=float(b[0]),
@@ -226,7 +226,9 @@ def fit_telemetry(spells: Spells) -> TelemetryModel:
         },
         n_failures=float(np.sum(weight * cut.failed)),
         exposure_years=float(np.sum(weight * cut.years)),
-        regime_cv=_regime_cv(ago, weight * cut.failed, np.asarray(weight * cut.years * np.exp(log_rate))),
+        regime_cv=_regime_cv(
+            ago, weight * cut.failed, np.asarray(weight * cut.years * np.exp(level), dtype=np.float64)
+        ),
     )
 
 

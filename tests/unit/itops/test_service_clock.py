@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from itops.service_clock import (
-    CUSTOMER_REASONS,
+    USER_REASONS,
     VENDOR_REASONS,
     BadEvents,
     Clock,
@@ -37,7 +37,7 @@ def run(
     which: str = "restoration",
     now: str = "2023-03-31 12:00",
     calendar: WorkingCalendar = OFFICE,
-    reasons: frozenset[str] = CUSTOMER_REASONS,
+    reasons: frozenset[str] = USER_REASONS,
 ) -> Clock:
     return clock(events, which, calendar=calendar, targets=TARGETS, now=at(now), reasons=reasons)
 
@@ -160,7 +160,7 @@ def test_business_hours_are_not_round_the_clock() -> None:
 def test_a_wait_for_a_part_stops_the_engineers_clock_and_not_the_customers() -> None:
     events = [opened("2023-03-06 09:00"), *pause("2023-03-06 10:00", "2023-03-06 12:00", "part")]
     assert run(events).due == at("2023-03-06 13:00")
-    assert run(events, reasons=CUSTOMER_REASONS | VENDOR_REASONS).due == at("2023-03-06 15:00")
+    assert run(events, reasons=USER_REASONS | VENDOR_REASONS).due == at("2023-03-06 15:00")
 
 
 def test_a_rejected_restoration_runs_on_with_the_time_between_left_out() -> None:
