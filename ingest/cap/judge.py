@@ -112,12 +112,17 @@ class Feed:
             <= read.certificate.not_valid_after_utc.timestamp()
         ):
             findings.append(Finding(Weight.HOLD, "the certificate was not valid when the message was sent"))
-        findings += examine(message, now)
-        if policy.region is not None:
-            findings += _outside(message, policy.region)
-        if any(one.weight is Weight.REJECT for one in findings):
-            return _refused([one.reason for one in findings if one.weight is Weight.REJECT], message)
-        return self._among_others(message, findings)
+        return self.judge_message(message, now, findings)
+
+    def judge_message(self, message: CapMessage, now: datetime, findings: Iterable[Finding] = ()) -> Judgement:
+        """`judge` for a message that came in another form than CAP's own; `findings` is what reading it showed."""
+        found = [*findings, *examine(message, now)]
+        region = self.policies.get(message.sender, self.default).region
+        if region is not None:
+            found += _outside(message, region)
+        if any(one.weight is Weight.REJECT for one in found):
+            return _refused([one.reason for one in found if one.weight is Weight.REJECT], message)
+        return self._among_others(message, found)
 
     # ------------------------------------------------------------------ beside the others
     def _among_others(self, message: CapMessage, findings: list[Finding]) -> Judgement:

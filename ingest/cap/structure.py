@@ -175,16 +175,16 @@ _ENCODINGS = {
 }  # fmt: skip
 #: Whole documents nest seven deep; a signature some more.
 _MAX_DEPTH = 64
-_MAX_ELEMENTS = 10_000
+MAX_ELEMENTS = 10_000
 
 
-def decode(document: bytes) -> tuple[str, str | None]:
+def decode(document: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[str, str | None]:
     """The text of a document without its declaration, and the encoding that it declared; raises CapRefused.
 
     What is looked at here is what is parsed afterwards: the parser gets this text and makes no guess of its own.
     """
-    if len(document) > MAX_BYTES:
-        raise CapRefused("This document is too large to be a CAP message.", n_bytes=len(document), limit=MAX_BYTES)
+    if len(document) > max_bytes:
+        raise CapRefused("This document is too large to be a CAP message.", n_bytes=len(document), limit=max_bytes)
     if not document.strip():
         raise CapRefused("This document is empty.")
     if document[:4] in (b"\x00\x00\xfe\xff", b"\xff\xfe\x00\x00", b"\x00\x00\x00<", b"<\x00\x00\x00"):
@@ -218,12 +218,12 @@ def decode(document: bytes) -> tuple[str, str | None]:
     return text, declared_encoding
 
 
-def parse(document: bytes) -> etree._Element:
+def parse(document: bytes, *, max_bytes: int = MAX_BYTES, max_elements: int = MAX_ELEMENTS) -> etree._Element:
     """The root of a document; raises CapRefused for what is not even parsed: DOCTYPE, odd encodings, size, bad XML.
 
     The DOCTYPE is looked for in the text, before any parser sees it: entities are a parser's first work.
     """
-    text, _ = decode(document)
+    text, _ = decode(document, max_bytes=max_bytes)
     if _DOCTYPE.search(text):
         raise CapRefused("A document with a DOCTYPE is not read.")
     try:
@@ -236,8 +236,8 @@ def parse(document: bytes) -> etree._Element:
         n_elements += event == "start"
         if depth > _MAX_DEPTH:
             raise CapRefused("This document nests too deep to be a CAP message.", limit=_MAX_DEPTH)
-    if n_elements > _MAX_ELEMENTS:
-        raise CapRefused("This document holds too many elements to be a CAP message.", limit=_MAX_ELEMENTS)
+    if n_elements > max_elements:
+        raise CapRefused("This document holds too many elements to be a CAP message.", limit=max_elements)
     return root
 
 
