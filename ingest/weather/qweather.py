@@ -1,7 +1,7 @@
 """Chinese four-colour warnings as a relay (QWeather) passes them on: colours, lifts, renewals, and a storm's track.
 
-IV blue, III yellow, II orange, I red are CAP's Minor, Moderate, Severe, Extreme. A lift (解除) is an
-all-clear, a renewal (继续发布, update) replaces what it supersedes. The relay gives no place: the caller's own district stands for it.
+IV blue, III yellow, II orange, I red are CAP's Minor, Moderate, Severe, Extreme. A lift (解除) is an all-clear, and a
+renewal (继续发布, update) replaces what it supersedes. The relay gives no place: the district asked for stands.
 """
 
 import csv
