@@ -94,7 +94,7 @@ class Outbound:
         plain_http: bool = False,
         total_s: float = TOTAL_S,
     ) -> Response:
-        """The answer to a GET; raises AddressRefused, BodyTooLarge, httpx.HTTPError, TimeoutError. Redirects stay answers.
+        """The answer to a GET, a redirect too; raises AddressRefused, BodyTooLarge, httpx.HTTPError, TimeoutError.
 
         `plain_http` lets http through as well, for public documents whose publisher has nothing better.
         """

@@ -1,4 +1,4 @@
-"""HTTP to addresses that others gave us: the one client of the product, which feeds use as well (ingest/outbound.py)."""
+"""HTTP to addresses that others gave us: the one client of the product (ingest/outbound.py)."""
 
 from ingest.outbound import AddressRefused, Outbound, Response, host_allowed, is_public
 

@@ -13,6 +13,8 @@ from core.errors import InvalidInput
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 
+Code = Annotated[str, typer.Argument(help="Code of the feed, as `tocsin feeds list` shows it.")]
+
 
 class BadFeedFile(InvalidInput):
     """A file of feeds cannot be read."""
@@ -177,12 +179,12 @@ def add(
     print(f"{code}: {'added' if new else 'renewed'}, off")
 
 
-def turn_on(code: str) -> None:
+def turn_on(code: Code) -> None:
     """Turns a feed on."""
     _turn(code, on=True)
 
 
-def turn_off(code: str) -> None:
+def turn_off(code: Code) -> None:
     """Turns a feed off; what it brought stays."""
     _turn(code, on=False)
 
