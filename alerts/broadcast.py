@@ -4,8 +4,8 @@
 
 carries id, level, times, the link of the CAP message and, where all fits in 8 KiB, the message itself. It is retained
 while the warning is active and emptied by its all-clear or cancel; brokers that speak MQTT 5 also let it go when it
-expires, so that a broker which missed the end does not go on warning. The area is the warning's own id: it stays through
-updates.
+expires, so that a broker which missed the end does not go on warning. The area is the warning's own id: it stays
+through updates.
 """
 
 import json
