@@ -127,7 +127,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "station_state_changed": ("stream",),
     "feed_state_changed": ("stream",),
     "warning_changed": ("stream",),
-    "warning_released": ("deliver",),
+    "warning_released": ("deliver", "broadcast"),
     "answer_given": ("stream",),
     "quote_issued": ("stream",),
 }
