@@ -185,7 +185,7 @@ class Binned:
     """An event whose model gives damage as chances of bins: hazard, curve and damage in one. Implements GroundUp."""
 
     event: int
-    item: IntArray
+    item: IntArray  #: (m,) item of the book; one for each peril that hits it
     item_place: IntArray
     item_law: IntArray  #: (m,) row of `cdf`
     value: FloatArray
@@ -198,11 +198,11 @@ class Binned:
 
     @property
     def exposed(self) -> float:
-        return float(self.value.sum())
+        return float(self.value[np.unique(self.item, return_index=True)[1]].sum())
 
     @property
     def means(self) -> FloatArray:
-        """(m,) mean loss of each item: no sampling."""
+        """(m,) mean loss of each entry: no sampling, and no cap where several perils hit one item."""
         chances = np.diff(self.cdf, axis=1, prepend=0.0)
         found: FloatArray = (chances @ ((self.bin_from + self.bin_to) / 2))[self.item_law] * self.value
         return found
@@ -211,18 +211,20 @@ class Binned:
         a = self.assumed
         out[:] = 0.0
         if not (sources.hazard or sources.curve or sources.damage):
-            out[self.item] = self.means
+            np.add.at(out, self.item, self.means)
             return
         one = np.array([sample], dtype=np.int64)
         event_d = float(chance.event_normals(a.seed, self.event, chance.EVENT, one)[1][0])
         weights = (a.damage_correlation if sources.correlation else Correlation()).weights
         room = np.empty(len(self.item))
+        # one item may be hit by several perils: its losses add up, to its value at most
         sample_binned(
             np.uint64(sample), self.item_place, self.item_law, self.value, self.key, self.cell, self.cdf,
             self.bin_from, self.bin_to, event_d, weights, chance.start_of(a.seed, self.event, chance.LOCAL),
             chance.start_of(a.seed, self.event, chance.OWN), room,
         )  # fmt: skip
-        out[self.item] = room
+        np.add.at(out, self.item, room)
+        out[self.item] = np.minimum(out[self.item], self.value)
 
 
 @dataclass(frozen=True)

@@ -29,18 +29,13 @@ def _rasterio() -> Any:
     return rasterio
 
 
-def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[FloatArray, BoolArray, BoolArray]:
-    """(value, inside, nodata) of the cell each WGS84 point lies in; value is NaN outside and where there is no data.
-
-    Raises BadRaster for a file without a coordinate system, with several bands' meaning open, or whose own unit tag
-    contradicts `unit` (ft or m); RasterExtraMissing.
-    """
+def _open(path: Path, unit: str) -> Any:
     rasterio = _rasterio()
     try:
         source = rasterio.open(path)
     except rasterio.errors.RasterioIOError as error:
         raise BadRaster(f"{path.name}: {error}") from error
-    with source:
+    try:
         if source.crs is None:
             raise BadRaster(f"{path.name}: has no coordinate system")
         if source.count != 1:
@@ -49,6 +44,36 @@ def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[Flo
         own = "ft" if said in ("ft", "feet", "foot", "us-ft") else "m" if said.startswith(("m", "met")) else ""
         if said and own and own != unit:
             raise BadRaster(f"{path.name}: --depth-unit {unit}, but the raster says its unit is {said}")
+    except BadRaster:
+        source.close()
+        raise
+    return source
+
+
+def read_grid(path: Path, unit: str) -> tuple[FloatArray, float, float, float, float]:
+    """(values from north to south, NaN without data; west, north, step of longitude, step of latitude).
+
+    A raster in another coordinate system is laid over degrees of WGS84 cell by cell (nearest). Raises as `sample`.
+    """
+    with _open(path, unit) as source:
+        if source.crs.to_epsg() != WGS84 or source.transform.b or source.transform.d or source.transform.e > 0:
+            from rasterio.vrt import WarpedVRT
+
+            with WarpedVRT(source, crs="EPSG:4326") as laid:
+                band, at = laid.read(1, masked=True), laid.transform
+        else:
+            band, at = source.read(1, masked=True), source.transform
+    values: FloatArray = band.astype(float).filled(np.nan)
+    return values, at.c, at.f, at.a, -at.e
+
+
+def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """(value, inside, nodata) of the cell each WGS84 point lies in; value is NaN outside and where there is no data.
+
+    Raises BadRaster for a file without a coordinate system, with several bands' meaning open, or whose own unit tag
+    contradicts `unit` (ft or m); RasterExtraMissing.
+    """
+    with _open(path, unit) as source:
         band = source.read(1).astype(float)
         x, y = lon, lat
         if source.crs.to_epsg() != WGS84:

@@ -1,0 +1,130 @@
+"""Hazard fields from files: GeoJSON with an intensity, a depth raster, a ShakeMap grid, a cyclone's track."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from shapely.geometry.base import BaseGeometry
+
+from core.errors import InvalidInput
+from geo import hazard
+from geo.hazard_field import BadField, GridField, HazardField, PolygonField
+from geo.imports import BadFile, read_json
+from geo.point_files import read_track
+from geo.raster import read_grid
+from geo.shakemap import read_shakemap
+from geo.wind import MODELS, UnknownModel, max_wind_m_s, resample
+
+#: The track's wind is kept on a grid of this many degrees, and around the track as far as this.
+_TRACK_STEP_DEG, _TRACK_MARGIN_DEG = 0.05, 4.0
+DAMAGING_WIND_M_S = 17.5  #: gale: the outline of a cyclone's footprint
+DAMAGING_PGA_G = 0.05  #: the outline of an earthquake's footprint: below, damage is rare
+
+
+def features_of(path: Path) -> list[Mapping[str, Any]]:
+    """The features of a GeoJSON file; one geometry is one feature. Raises BadFile."""
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise BadFile(f"{path.name}: it is not GeoJSON")
+    features = document.get("features")
+    return list(features) if features is not None else [{"geometry": document, "properties": {}}]
+
+
+def _number(given: Mapping[str, Any], name: str, where: str) -> float | None:
+    value = given.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise BadField(f"{where}.{name}: {value!r} is not a number") from None
+    if not math.isfinite(number):
+        raise BadField(f"{where}.{name}: {value!r} is not a finite number")
+    return number
+
+
+def polygons(features: Sequence[Mapping[str, Any]], unit: str | None, sigma_ln: float | None) -> HazardField | None:
+    """A field from the features that carry `intensity`, in `unit` or in their own property `unit`; None if none does.
+
+    Where some features carry one and others do not, the others would be counted as not hit: that is refused.
+    """
+    parts: list[tuple[BaseGeometry, float]] = []
+    units: set[str] = set()
+    bare: list[int] = []
+    for number, feature in enumerate(features):
+        where = f"features[{number}]"
+        given = feature.get("properties") or {}
+        if (_number(given, "arrival_min", where) or 0.0) > 0:
+            continue  # not there yet
+        intensity = _number(given, "intensity", where)
+        if intensity is None:
+            bare.append(number)
+            continue
+        own = given.get("unit") or unit
+        if own is None:
+            raise BadField(f"{where}.unit: an intensity needs a unit: in the file, or --unit")
+        units.add(str(own))
+        parts.append((hazard.from_geojson(feature.get("geometry"), field=f"{where}.geometry"), intensity))
+    if not parts:
+        return None
+    if bare:
+        raise BadField(f"features[{bare[0]}].intensity: it is missing while other features carry one")
+    if len(units) > 1:
+        raise BadField(f"unit: features are in {', '.join(sorted(units))}: one footprint has one unit")
+    return PolygonField.make(parts, units.pop(), sigma_ln)
+
+
+def depth_raster(path: Path, unit: str, sigma_ln: float | None = None) -> GridField:
+    """Depth above ground from a raster in WGS84 degrees; cells without a value are dry. Raises BadRaster, BadField."""
+    if unit not in ("m", "ft"):
+        raise BadField(f"--depth-unit: {unit!r} is neither m nor ft")
+    values, west, north, step_lon, step_lat = read_grid(path, unit)
+    return GridField.make(
+        values, unit, west=west, north=north, step_lon=step_lon, step_lat=step_lat, sigma_ln=sigma_ln, smooth=False,
+        dry_nodata=True,
+    )  # fmt: skip
+
+
+def shakemap(path: Path) -> GridField:
+    """Peak ground acceleration with its own sigma from a ShakeMap grid.xml, or .gz of it."""
+    import gzip
+
+    try:
+        raw = path.read_bytes()
+        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except OSError as error:
+        raise BadFile(f"{path}: {error.strerror or error}") from error
+    shake = read_shakemap(text)
+    step_lon, step_lat = float(np.diff(shake.lon).mean()), float(np.diff(shake.lat).mean())
+    return GridField.make(
+        shake.pga_g[::-1], "g", west=float(shake.lon[0]) - step_lon / 2, north=float(shake.lat[-1]) + step_lat / 2,
+        step_lon=step_lon, step_lat=step_lat, sigma_ln=shake.sigma_ln[::-1], smooth=True,
+    )  # fmt: skip
+
+
+def track(path: Path, model: str = "H08", *, averaging_min: int = 1, penv_hpa: float | None = None) -> GridField:
+    """The largest wind over a storm on a grid around its track."""
+    chosen = next((name for name in MODELS if name == model.upper()), None)
+    if chosen is None:
+        raise UnknownModel(f"--wind-model: {model!r} is none of {', '.join(MODELS)}")
+    storm = resample(read_track(path, averaging_min=averaging_min, penv_hpa=penv_hpa), 3600.0)
+    lon = np.degrees(np.unwrap(np.radians(storm.lon)))  # across the antimeridian in one piece
+    west, east = lon.min() - _TRACK_MARGIN_DEG, lon.max() + _TRACK_MARGIN_DEG
+    south, north = max(storm.lat.min() - _TRACK_MARGIN_DEG, -89.0), min(storm.lat.max() + _TRACK_MARGIN_DEG, 89.0)
+    if west < -180.0:
+        west, east = west + 360.0, east + 360.0
+    if north - south > 120.0 or east - west > 300.0:
+        raise InvalidInput(f"{path.name}: the track is too long for one footprint: cut it")
+    n_lon, n_lat = int(np.ceil((east - west) / _TRACK_STEP_DEG)), int(np.ceil((north - south) / _TRACK_STEP_DEG))
+    x = west + (np.arange(n_lon) + 0.5) * _TRACK_STEP_DEG
+    y = north - (np.arange(n_lat) + 0.5) * _TRACK_STEP_DEG
+    value = np.empty((n_lat, n_lon), dtype=np.float32)
+    wrapped = (x + 180.0) % 360.0 - 180.0
+    for row in range(n_lat):
+        value[row] = max_wind_m_s(storm, wrapped, np.full(n_lon, y[row]), model=chosen)
+    return GridField.make(
+        value, "m/s", west=float(west), north=float(north), step_lon=_TRACK_STEP_DEG, step_lat=_TRACK_STEP_DEG,
+        smooth=True,
+    )  # fmt: skip
