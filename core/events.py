@@ -37,6 +37,14 @@ class AssessmentMade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LossEstimated:
+    """The loss of an assessment was computed, or why it is unknown."""
+
+    kind: ClassVar[str] = "loss_estimated"
+    assessment_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanMade:
     """Routes were computed for a footprint."""
 
@@ -99,6 +107,7 @@ Event = (
     ObservationsStored
     | FootprintPublished
     | AssessmentMade
+    | LossEstimated
     | PlanMade
     | StationStateChanged
     | FeedStateChanged
@@ -112,7 +121,8 @@ Event = (
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "observations_stored": ("watch", "stream"),
     "footprint_published": ("assess", "plan", "stream"),
-    "assessment_made": ("stream",),
+    "assessment_made": ("loss", "stream"),
+    "loss_estimated": ("stream",),
     "plan_made": ("stream",),
     "station_state_changed": ("stream",),
     "feed_state_changed": ("stream",),

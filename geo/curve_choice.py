@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from geo import shakemap, vulnerability
-from geo.loss import CurveSet, IntArray
+from geo.loss import CurveSet
+from geo.terms import IntArray
 
 #: Standard deviation of the log odds by which a curve may be wrong for a whole event: assumptions.
 CURVE_SIGMA = {"m": 0.5, "m/s": 1.0, "g": 0.5, "damage_ratio": 0.0}

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from core.errors import InvalidInput
 from geo import chance, loss
@@ -247,8 +246,3 @@ def tiv_reconciliation(book: TermsBook, found: Estimate) -> dict[str, Any]:
         total = exact_sum(mine.ravel())
         result[currency] = {"tiv_in": total, "parts": parts, "difference": total - sum(parts.values())}
     return result
-
-
-def take(table: Any, rows: IntArray) -> Any:
-    """Some rows of an OED table."""
-    return replace(table, columns={k: v.take(pa.array(rows)) for k, v in table.columns.items()}, n=len(rows), bad=[])

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from shapely import union_all
 from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput
 from geo import hazard
-from geo.hazard_field import BadField, GridField, HazardField, PolygonField
+from geo.hazard_field import BadField, GridField, HazardField, PolygonField, outline
 from geo.imports import BadFile, read_json
 from geo.point_files import read_track
 from geo.raster import read_grid
@@ -102,6 +104,64 @@ def shakemap(path: Path) -> GridField:
         shake.pga_g[::-1], "g", west=float(shake.lon[0]) - step_lon / 2, north=float(shake.lat[-1]) + step_lat / 2,
         step_lon=step_lon, step_lat=step_lat, sigma_ln=shake.sigma_ln[::-1], smooth=True,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FootprintFile:
+    """What a file says of a footprint."""
+
+    geometry: BaseGeometry
+    zones: tuple[hazard.ArrivalZone, ...]
+    field: HazardField | None
+    made_how: str
+
+
+def footprint(
+    path: Path, *, unit: str | None = None, sigma_ln: float | None = None, wind_model: str = "H08"
+) -> FootprintFile:
+    """A footprint from GeoJSON, a depth raster, a ShakeMap or a track, by the file's name.
+
+    Of a grid the outline is what is under water, shaken from 0.05 g, or in winds from 17.5 m/s; the field reaches
+    further. Raises BadFootprint, BadField and what the readers raise.
+    """
+    name = path.name.lower()
+    if name.endswith((".tif", ".tiff")):
+        if unit is None:
+            raise BadField("--unit: say whether the depth raster is in m or ft")
+        field: GridField = depth_raster(path, unit, sigma_ln)
+        return FootprintFile(outline(field, 0.0), (), field, f"depth raster {path.name} ({unit})")
+    if name.endswith((".xml", ".xml.gz")):
+        field = shakemap(path)
+        return FootprintFile(
+            outline(field, DAMAGING_PGA_G), (), field, f"ShakeMap {path.name}, from {DAMAGING_PGA_G} g"
+        )
+    if name.endswith(".csv"):
+        field = track(path, wind_model)
+        how = f"track {path.name}, {wind_model}, winds from {DAMAGING_WIND_M_S} m/s"
+        return FootprintFile(outline(field, DAMAGING_WIND_M_S), (), field, how)
+    features = features_of(path)
+    present: list[BaseGeometry] = []
+    zones: list[hazard.ArrivalZone] = []
+    for number, feature in enumerate(features):
+        where = f"features[{number}]"
+        given = feature.get("properties") or {}
+        geometry = hazard.from_geojson(feature.get("geometry"), field=f"{where}.geometry")
+        try:
+            arrival = float(given.get("arrival_min") or 0)
+        except (TypeError, ValueError):
+            raise hazard.BadFootprint(f"{where}.arrival_min: {given['arrival_min']!r} is not a number") from None
+        if arrival > 0:
+            zones.append(
+                hazard.ArrivalZone(
+                    arrival_min=arrival, geometry=geometry, intensity=_number(given, "intensity", where),
+                    unit=str(given["unit"]) if given.get("unit") else unit,
+                )
+            )  # fmt: skip
+        else:
+            present.append(hazard.check_polygon(geometry, field=f"{where}.geometry"))
+    if not present:
+        raise hazard.BadFootprint(f"{path.name}: no feature is inside the hazard now (arrival_min 0 or none)")
+    return FootprintFile(union_all(present), tuple(zones), polygons(features, unit, sigma_ln), path.name)
 
 
 def track(path: Path, model: str = "H08", *, averaging_min: int = 1, penv_hpa: float | None = None) -> GridField:

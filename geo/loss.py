@@ -43,7 +43,8 @@ class Correlation:
     @property
     def weights(self) -> FloatArray:
         """(3,) weights of event, neighbourhood and own part."""
-        return np.sqrt(np.array([self.event, self.local, max(1.0 - self.event - self.local, 0.0)]))
+        found: FloatArray = np.sqrt(np.array([self.event, self.local, max(1.0 - self.event - self.local, 0.0)]))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +89,17 @@ CONTRIBUTIONS: dict[str, Sources] = {
 class GroundUp(Protocol):
     """Draws the ground-up losses of one event."""
 
-    event: int
-    exposed: float  #: the largest ground-up loss the event can cause
+    @property
+    def event(self) -> int: ...
+
+    @property
+    def exposed(self) -> float:
+        """The largest ground-up loss the event can cause."""
+        ...
 
     def draw(self, sample: int, sources: Sources, out: FloatArray) -> None:
-        """Adds nothing and leaves nothing: writes the loss of each item of the book (n_items,) to `out`."""
+        """Writes the loss of each item of the book (n_items,) to `out`."""
+        ...
 
 
 @dataclass(frozen=True)
