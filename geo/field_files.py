@@ -12,11 +12,11 @@ from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput
 from geo import hazard
-from geo.hazard_field import BadField, GridField, HazardField, PolygonField, outline
+from geo.hazard_field import SIGMA_LN, BadField, GridField, HazardField, PolygonField, outline
 from geo.imports import BadFile, read_json
-from geo.point_files import read_track
 from geo.raster import read_grid
 from geo.shakemap import read_shakemap
+from geo.track_files import read_tracks
 from geo.wind import MODELS, UnknownModel, max_wind_m_s, resample
 
 #: The track's wind is kept on a grid of this many degrees, and around the track as far as this.
@@ -164,27 +164,41 @@ def footprint(
     return FootprintFile(union_all(present), tuple(zones), polygons(features, unit, sigma_ln), path.name)
 
 
-def track(path: Path, model: str = "H08", *, averaging_min: int = 1, penv_hpa: float | None = None) -> GridField:
-    """The largest wind over a storm on a grid around its track."""
+def track(
+    path: Path, model: str = "H08", *, averaging_min: int | None = None, penv_hpa: float | None = None
+) -> GridField:
+    """The largest wind over a storm on a grid around its track.
+
+    Several tracks are members of an ensemble: the field is then the geometric mean of their winds, and their spread
+    goes into its sigma.
+    """
     chosen = next((name for name in MODELS if name == model.upper()), None)
     if chosen is None:
         raise UnknownModel(f"--wind-model: {model!r} is none of {', '.join(MODELS)}")
-    storm = resample(read_track(path, averaging_min=averaging_min, penv_hpa=penv_hpa), 3600.0)
-    lon = np.degrees(np.unwrap(np.radians(storm.lon)))  # across the antimeridian in one piece
+    members = read_tracks(path, averaging_min=averaging_min, penv_hpa=penv_hpa)
+    storms = [resample(one.track, 3600.0) for one in members]
+    first = float(storms[0].lon[0])
+    # across the antimeridian in one piece, and every member on the same side of it
+    lon = np.concatenate([(s.lon - first + 180.0) % 360.0 - 180.0 + first for s in storms])
+    lat = np.concatenate([s.lat for s in storms])
     west, east = lon.min() - _TRACK_MARGIN_DEG, lon.max() + _TRACK_MARGIN_DEG
-    south, north = max(storm.lat.min() - _TRACK_MARGIN_DEG, -89.0), min(storm.lat.max() + _TRACK_MARGIN_DEG, 89.0)
+    south, north = max(lat.min() - _TRACK_MARGIN_DEG, -89.0), min(lat.max() + _TRACK_MARGIN_DEG, 89.0)
     if west < -180.0:
         west, east = west + 360.0, east + 360.0
-    if north - south > 120.0 or east - west > 300.0:
+    if north - south > 120.0 or east - west > 180.0:
         raise InvalidInput(f"{path.name}: the track is too long for one footprint: cut it")
     n_lon, n_lat = int(np.ceil((east - west) / _TRACK_STEP_DEG)), int(np.ceil((north - south) / _TRACK_STEP_DEG))
-    x = west + (np.arange(n_lon) + 0.5) * _TRACK_STEP_DEG
+    x = (west + (np.arange(n_lon) + 0.5) * _TRACK_STEP_DEG + 180.0) % 360.0 - 180.0
     y = north - (np.arange(n_lat) + 0.5) * _TRACK_STEP_DEG
-    value = np.empty((n_lat, n_lon), dtype=np.float32)
-    wrapped = (x + 180.0) % 360.0 - 180.0
-    for row in range(n_lat):
-        value[row] = max_wind_m_s(storm, wrapped, np.full(n_lon, y[row]), model=chosen)
+    grid_lon, grid_lat = (part.ravel() for part in np.meshgrid(x, y))
+    total, square = np.zeros(n_lat * n_lon), np.zeros(n_lat * n_lon)
+    for storm in storms:
+        logs = np.log(np.maximum(max_wind_m_s(storm, grid_lon, grid_lat, model=chosen), 0.1))
+        total, square = total + logs, square + logs**2
+    mean = total / len(storms)
+    spread = np.sqrt(np.maximum(square / len(storms) - mean**2, 0.0)) if len(storms) > 1 else np.zeros_like(mean)
+    sigma = np.hypot(SIGMA_LN["m/s"], spread)
     return GridField.make(
-        value, "m/s", west=float(west), north=float(north), step_lon=_TRACK_STEP_DEG, step_lat=_TRACK_STEP_DEG,
-        smooth=True,
+        np.exp(mean).reshape(n_lat, n_lon), "m/s", west=float(west), north=float(north), step_lon=_TRACK_STEP_DEG,
+        step_lat=_TRACK_STEP_DEG, sigma_ln=None if len(storms) == 1 else sigma.reshape(n_lat, n_lon), smooth=True,
     )  # fmt: skip

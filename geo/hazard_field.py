@@ -164,7 +164,7 @@ class GridField:
             sigma = np.asarray(sigma_ln, dtype=np.float32)
             if sigma.shape != grid.shape:
                 raise BadField("sigma_ln: it has another shape than the grid")
-            sigma = np.where(np.isfinite(sigma), sigma, np.float32(SIGMA_LN[kept]))
+            sigma = np.clip(np.where(np.isfinite(sigma), sigma, np.float32(SIGMA_LN[kept])), 0.0, 3.0)
         return cls(kept, west, north, step_lon, step_lat, grid, sigma, smooth, dry_nodata)
 
     def at(self, lon: FloatArray, lat: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int8]]:
