@@ -36,10 +36,25 @@ def pack(path: Path, kind: str, encoding: str = "utf-8-sig") -> tuple[str, bytes
         names = [name.strip() for name in header[1]]
         others = [n for n in names if n and n.lower() not in known and [m.lower() for m in names].count(n.lower()) == 1]
         wanted = (*_FIELDS[kind], *others)
-    table = read_table(path, wanted, encoding=encoding)
+    try:
+        table = read_table(path, wanted, encoding=encoding)
+    except BadOedFile:
+        table = _row_by_row(path, wanted, encoding)
     buffer = io.BytesIO()
     pq.write_table(pa.table(table.columns), buffer, compression="zstd")
     return path.name, buffer.getvalue()
+
+
+def _row_by_row(path: Path, wanted: tuple[str, ...], encoding: str) -> OedTable:
+    """The rows that have as many fields as the header: the others were refused by the import, or it was refused."""
+    canonical = {name.lower(): name for name in wanted}
+    rows = table_rows(path, encoding)
+    names = [canonical.get(name.strip().lower(), "") for name in next(rows)[1]]
+    good = [texts for _, texts in rows if len(texts) == len(names)]
+    columns = {
+        name: pa.array([texts[i].strip() for texts in good], pa.string()) for i, name in enumerate(names) if name
+    }
+    return OedTable(path, columns, len(good), encoding)
 
 
 def unpack(name: str, content: bytes) -> OedTable:

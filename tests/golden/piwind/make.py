@@ -56,7 +56,7 @@ def main(data: Path) -> None:
         )
         write(run / "input/correlations.csv",
               ("item_id", "source_item_id", "peril_correlation_group", "damage_correlation_value", "hazard_group_id",
-               "hazard_correlation_value"), [(item[0], item[0], 0, 0.0, item[4], 0.0) for item in items])  # fmt: skip
+               "hazard_correlation_value"), [(item[0], 0, 0, 0.0, item[4], 0.0) for item in items])  # fmt: skip
         write(run / "input/coverages.csv", ("coverage_id", "tiv"), coverages)
         with gzip.open(tables / "footprint.csv.gz") as packed, (run / "static/footprint.csv").open("wb") as plain:
             shutil.copyfileobj(packed, plain)
