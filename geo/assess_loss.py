@@ -13,7 +13,7 @@ import numpy as np
 from core.errors import InvalidInput, NotFound
 from core.events import AssessmentMade, LossEstimated
 from core.log import get_logger
-from geo import book_files, loss, repository, repository_loss
+from geo import kept_files, loss, repository, repository_loss
 from geo.curve_choice import CURVE_SIGMA
 from geo.estimate import Estimate, Places, estimate, tiv_reconciliation
 from geo.exposure import cents_text, exact_sum
@@ -85,12 +85,12 @@ def _match(files: Mapping[str, tuple[str, bytes]], stored: repository_loss.Store
     """The files with the rows that the database has: rows that the import refused are left out."""
     from geo.chance import keys_of
 
-    tables = {kind: book_files.unpack(*file) for kind, file in files.items()}
+    tables = {kind: kept_files.unpack(*file) for kind, file in files.items()}
     table = tables["location"]
     key = keys_of(table.strings("AccNumber"), table.strings("LocNumber"))
     at = np.minimum(np.searchsorted(stored.key, key), max(len(stored.key) - 1, 0))
     known = np.flatnonzero(stored.key[at] == key) if len(stored.key) else np.zeros(0, dtype=np.int64)
-    tables["location"] = book_files.rows_of(table, known)
+    tables["location"] = kept_files.rows_of(table, known)
     at = at[known]
     return Resident(tables, stored.lon[at], stored.lat[at], stored.location_id[at])
 
@@ -137,7 +137,7 @@ def compute(
             "reconciliation": _rest(table, status, np.arange(table.n), {}),
         }  # fmt: skip
         return Outcome(currency, "", result, [], [])
-    loaded = book_files.loss_book(resident.tables, rows, peril=peril, event_date=day, currency=currency)
+    loaded = kept_files.loss_book(resident.tables, rows, peril=peril, event_date=day, currency=currency)
     n = n_samples or (N_SAMPLES_SMALL if len(loaded.book.item_row) <= SMALL_ITEMS else N_SAMPLES_LARGE)
     assumed = replace(Uncertainty(n_samples=n, seed=seed), curve_sigma=CURVE_SIGMA[field.unit])
     places = Places.of(loaded.book, resident.lon[rows], resident.lat[rows])

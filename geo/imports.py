@@ -12,10 +12,11 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
-from geo import book_files, repository, repository_loss
+from geo import hazard, kept_files, repository, repository_loss
 from geo import network as roads
 from geo.crs import WGS84, coordinate_fault
 from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, extra_json, read_accounts, read_locations
@@ -141,9 +142,9 @@ async def import_oed(
             refused += bad
         done = await staged.finish(portfolio_id, policies, currency, digest)
         _reconcile(reconciliation, done["stored"])
-        packed = {kind: book_files.pack(file, kind, encoding) for kind, file in kept.items()}
+        packed = {kind: kept_files.pack(file, kind, encoding) for kind, file in kept.items()}
         await repository_loss.save_files(conn, tenant_id, portfolio_id, packed)
-        terms_problem = book_files.problem_of(packed, done["currency"])
+        terms_problem = kept_files.problem_of(packed, done["currency"])
     return ImportReport(
         portfolio_id=portfolio_id,
         unchanged=before == digest,
@@ -255,6 +256,26 @@ def read_json(path: Path) -> Any:
         raise BadFile(f"{path.name}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     except json.JSONDecodeError as error:
         raise BadFile(f"{path.name}, line {error.lineno}: not JSON: {error.msg}") from error
+
+
+def read_areas(path: Path, name: str = "name") -> list[tuple[str, BaseGeometry]]:
+    """(name, checked polygon) of each feature of a GeoJSON file; raises BadFile, BadFootprint with the feature."""
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise BadFile(f"{path.name}: it is not GeoJSON")
+    features = document.get("features") if document.get("type") == "FeatureCollection" else [document]
+    found = []
+    for number, feature in enumerate(features or ()):
+        if not isinstance(feature, dict):
+            raise BadFile(f"{path.name}: features[{number}] is not a feature")
+        geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
+        given = feature.get("properties") or {}
+        polygon = hazard.from_geojson(geometry, field=f"{path.name}: features[{number}].geometry")
+        checked = hazard.check_polygon(polygon, field=f"{path.name}: features[{number}].geometry")
+        found.append((str(given.get(name) or number), checked))
+    if not found:
+        raise BadFile(f"{path.name}: there are no polygons in it")
+    return found
 
 
 # -------------------------------------------------------------------- safe zones
