@@ -81,12 +81,15 @@ print(json.dumps({"seconds_a_group": (time.process_time() - begin) / len(groups)
 
 
 def group_covers(n: int, seed: int = 3) -> list[list[dict[str, float]]]:
-    """n groups of five covers: log-normal losses above a deductible up to a limit, Poisson or negative binomial."""
+    """n groups of five covers: log-normal losses above a deductible up to a limit, Poisson or negative binomial.
+
+    1 / cv2 is a whole number: GEMAct 1.3.0 cuts the size of a negative binomial to one.
+    """
     rng = np.random.default_rng(seed)
     return [
         [
             {
-                "count": float(rng.uniform(0.05, 3.0)), "cv2": 0.0 if k == 0 else float(rng.uniform(0.05, 0.4)),
+                "count": float(rng.uniform(0.05, 3.0)), "cv2": 0.0 if k == 0 else 1.0 / float(rng.integers(3, 20)),
                 "mu": float(rng.uniform(0.0, 2.5)), "sigma": float(rng.uniform(0.8, 1.6)),
                 "deductible": float(rng.choice([1.0, 2.0, 5.0])), "limit": float(rng.choice([50.0, 100.0, 200.0])),
             }
