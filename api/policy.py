@@ -33,6 +33,8 @@ PERSONS_ONLY: Final = frozenset(
         ("pause", "sending"),
         ("resume", "sending"),
         ("handle", "answer"),
+        ("make", "road-override"),
+        ("make", "official-order"),
     }
 )
 
@@ -58,6 +60,11 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "assessment"): _BOOK,
     ("read", "location"): _BOOK,
     ("read", "evacuation-plan"): _WATCHES,
+    ("read", "road"): SIGNED_IN,
+    ("read", "road-override"): _WATCHES,
+    ("make", "road-override"): frozenset({"operator", "approver"}),
+    ("read", "official-order"): _WATCHES,
+    ("make", "official-order"): frozenset({"operator", "approver"}),
     ("write", "observation"): frozenset({DEVICE, "operator"}),
     # warnings
     ("read", "warning"): _WATCHES,
@@ -89,6 +96,7 @@ STREAM_OBJECTS: Final[dict[str, str]] = {
     "feed_state_changed": "station",
     "footprint_published": "footprint",
     "assessment_made": "assessment",
+    "loss_estimated": "assessment",
     "plan_made": "evacuation-plan",
     "warning_changed": "warning",
     "answer_given": "answer",

@@ -213,7 +213,7 @@ WITH plan AS (
     LIMIT 1
 )
 SELECT r.household_id, r.status, r.safe_zone_id, z.names AS safe_zone_names, r.travel_s, r.distance_m, r.leave_by,
-       r.last_way_out, r.inside_m, r.reason, r.geometry
+       r.last_way_out, r.inside_m, r.reason, r.changed, r.geometry
 FROM household_route AS r
 JOIN plan ON plan.evacuation_plan_id = r.evacuation_plan_id
 LEFT JOIN safe_zone AS z ON z.safe_zone_id = r.safe_zone_id
@@ -236,10 +236,59 @@ WITH plan AS (
     JOIN household AS h ON h.household_id = r.household_id
     WHERE r.safe_zone_id IS NOT NULL
     GROUP BY r.safe_zone_id
+), said AS (
+    -- what each person said last, of standing warnings and of none
+    SELECT DISTINCT ON (a.policyholder_id) a.policyholder_id, a.kind, a.detail
+    FROM answer AS a
+    WHERE a.answered_at > %(now)s - interval '3 days'
+    ORDER BY a.policyholder_id, a.answered_at DESC, a.answer_id DESC
+), arrived AS (
+    SELECT s.detail ->> 'safe_zone_id' AS safe_zone_id,
+           sum(CASE WHEN s.detail ->> 'people' ~ '^[0-9]{1,3}$' THEN (s.detail ->> 'people')::integer
+                    ELSE coalesce(h.people, 1) END)::bigint AS n_people
+    FROM said AS s LEFT JOIN household AS h ON h.policyholder_id = s.policyholder_id
+    WHERE s.kind = 'safe' AND s.detail ? 'safe_zone_id'
+    GROUP BY s.detail ->> 'safe_zone_id'
 )
 SELECT z.safe_zone_id, z.code, z.names, z.lon, z.lat, z.seats, z.accessible_seats, z.opens_at,
        CASE WHEN EXISTS (SELECT FROM plan) THEN coalesce(s.n_households, 0) END AS n_households,
-       CASE WHEN EXISTS (SELECT FROM plan) THEN coalesce(s.n_people, 0) END AS n_people
+       CASE WHEN EXISTS (SELECT FROM plan) THEN coalesce(s.n_people, 0) END AS n_people,
+       coalesce(a.n_people, 0) AS n_arrived
 FROM safe_zone AS z
 LEFT JOIN sent AS s ON s.safe_zone_id = z.safe_zone_id
+LEFT JOIN arrived AS a ON a.safe_zone_id = z.safe_zone_id::text
 ORDER BY z.code, z.safe_zone_id;
+
+-- name: latest_losses
+-- The newest assessed footprint of every open event, for each portfolio, with its loss; no loss yet gives nulls.
+WITH newest AS (
+    SELECT DISTINCT ON (f.hazard_event_id, a.portfolio_id)
+           a.assessment_id, a.portfolio_id, a.exposed_tiv, a.currency, f.version AS footprint_version,
+           jsonb_build_object('hazard_event_id', e.hazard_event_id, 'code', e.code, 'peril', e.peril, 'name', e.name,
+               'started_at', e.started_at, 'ended_at', e.ended_at) AS hazard_event
+    FROM assessment AS a
+    JOIN footprint AS f ON f.footprint_id = a.footprint_id
+    JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id
+    WHERE e.ended_at IS NULL OR e.ended_at > %(now)s
+    ORDER BY f.hazard_event_id, a.portfolio_id, f.version DESC
+)
+SELECT n.*, p.name AS portfolio_name, l.problem, l.currency AS loss_currency, l.result, l.computed_at AS loss_computed_at,
+       coalesce(c.locations, '[]') AS locations, coalesce(q.policies, '[]') AS policies
+FROM newest AS n
+JOIN portfolio AS p ON p.portfolio_id = n.portfolio_id
+LEFT JOIN assessment_loss AS l ON l.assessment_id = n.assessment_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('location_id', x.location_id, 'acc_number', o.acc_number, 'loc_number', o.loc_number,
+        'lon', o.lon, 'lat', o.lat, 'rank', x.rank, 'sampled', x.sampled, 'intensity', x.intensity, 'ground_up', x.mean_gul,
+        'gross', CASE WHEN l.mean_il IS NULL THEN NULL ELSE x.mean_il END,
+        'net', CASE WHEN l.mean_ri IS NULL THEN NULL ELSE x.mean_ri END) ORDER BY x.rank) AS locations
+    FROM assessment_location_loss AS x JOIN location AS o ON o.location_id = x.location_id
+    WHERE x.assessment_id = n.assessment_id AND x.rank <= %(limit)s
+) AS c ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('rank', y.rank, 'acc_number', y.acc_number, 'pol_number', y.pol_number,
+        'layer_number', y.layer_number, 'mean_gross', y.mean_gross, 'sd_gross', y.sd_gross, 'mean_net', y.mean_net,
+        'chance', y.chance) ORDER BY y.rank) AS policies
+    FROM assessment_policy AS y WHERE y.assessment_id = n.assessment_id AND y.rank <= %(limit)s
+) AS q ON true
+ORDER BY l.mean_il DESC NULLS LAST, n.exposed_tiv DESC, n.assessment_id;

@@ -19,6 +19,7 @@ from tests.integration.api.world import Console, Sync, World
 
 #: Path parameter -> the seeded object that it names.
 OBJECTS = {"station_id": "station", "warning_id": "draft", "answer_id": "answer", "quote_id": "quote",
+           "household_id": "person_household", "road_override_id": "override", "official_order_id": "order",
            "work_order_id": "quote"}  # fmt: skip
 #: Bodies that would act, were they allowed. `{delivery}` and `{warning}` stand for objects of the world asked about.
 BODIES: dict[str, dict[str, Any]] = {
@@ -28,6 +29,16 @@ BODIES: dict[str, dict[str, Any]] = {
     "pause": {"scope": "warning", "warning_id": "{warning}"},
     "resume": {"scope": "warning", "warning_id": "{warning}"},
     "handled": {},
+    "override_road": {"action": "close", "reason": "matrix", "lon": 79.9, "lat": 6.92},
+    "withdraw_override": {},
+    "withdraw_order": {},
+    "issue_order": {
+        "kind": "stay",
+        "authority": "Matrix",
+        "issued_at": "2030-01-01T00:00:00Z",
+        "expires_at": "2030-01-02T00:00:00Z",
+        "area": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]},  # type: ignore[dict-item]
+    },
     "issue": {"submission": SUBMISSION, "fleet_csv": FLEET, "incidents_csv": INCIDENTS},
     "preview": {"submission": SUBMISSION, "fleet_csv": FLEET, "incidents_csv": INCIDENTS},
     "rerun": {},
@@ -48,6 +59,7 @@ NAMES_AN_OBJECT = {
     "observations", "warning", "cap", "approve", "reject", "pause", "resume", "handled", "quote", "post_observations",
     "public_answer", "public_receipt", "quote_pdf", "rerun", "stress", "quote_actions", "refer_quote", "approve_quote",
     "decline_quote", "bind_quote", "quote_work_orders", "close_work_order",
+    "household_route", "household_route_gpx", "withdraw_override", "withdraw_order",
 }  # fmt: skip
 #: Who is allowed in, by hand: the oracle beside api/policy.py. "link" is a policyholder's, "key" a device's.
 WATCH = {"insurer", "approver", "operator", "admin"}
@@ -66,7 +78,10 @@ ALLOWED: dict[str, set[str]] = {
     "approve_quote": {"approver", "admin"}, "decline_quote": {"underwriter", "approver"},
     "close_work_order": {"underwriter", "operator"},
     "post_observations": {"operator", "key"}, "stream": ALL, "public_now": {"link"}, "public_answer": {"link"},
-    "public_receipt": {"link"}, "public_push_subscription": {"link"},
+    "public_receipt": {"link"}, "public_push_subscription": {"link"}, "household_route": WATCH,
+    "household_route_gpx": WATCH, "public_route": {"link"}, "public_route_gpx": {"link"}, "road_layer": ALL,
+    "road_overrides": WATCH, "override_road": {"approver", "operator"}, "withdraw_override": {"approver", "operator"},
+    "official_orders": WATCH, "issue_order": {"approver", "operator"}, "withdraw_order": {"approver", "operator"},
 }  # fmt: skip
 PUBLIC = {"ui_config", "health", "ready", "sign_in"}
 #: Acts on a quote that was made from real inputs, which the seeded one was not: test_quote_desk.py does them.
@@ -75,7 +90,7 @@ QUOTE_ACTS = {
 }  # fmt: skip
 TABLES = (
     "approval", "warning", "decision", "sending_pause", "answer", "receipt", "contact_point", "quote", "idempotency",
-    "audit", "quote_action", "work_order", "delivery", "observation", "outbox", "principal", "session", "tenant",
+    "audit", "quote_action", "work_order", "delivery", "observation", "outbox", "principal", "session", "tenant", "road_override", "official_order",
 )  # fmt: skip
 
 
