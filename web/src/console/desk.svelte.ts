@@ -83,6 +83,8 @@ class Desk {
   settled = $state(false);
   config = $state.raw<Schemas["UiConfig"] | null>(null);
   stream = $state<StreamState>("connecting");
+  /** Which desk is open. */
+  view = $state<"warnings" | "quote">("warnings");
   stationId = $state<string | null>(null);
   warningId = $state<string | null>(null);
   /** Moves once a second; ages read it. */
@@ -149,12 +151,14 @@ class Desk {
     const selection = readSelection(location.search);
     this.stationId = selection.station;
     this.warningId = selection.warning;
+    this.view = selection.desk === "quote" ? "quote" : "warnings";
     this.#chosen = { station: selection.station !== null, warning: selection.warning !== null };
     this.setLanguage(chooseLanguage([selection.lang, remembered(), ...navigator.languages], LANGUAGES), false);
     addEventListener("popstate", () => {
       const back = readSelection(location.search);
       this.stationId = back.station;
       this.warningId = back.warning;
+      this.view = back.desk === "quote" ? "quote" : "warnings";
       void this.series.load();
       void this.warning.load();
     });
@@ -279,6 +283,11 @@ class Desk {
     if (found !== null) this.#select({ warning: found.warning_id });
   }
 
+  showDesk(view: "warnings" | "quote"): void {
+    this.view = view;
+    this.#address(true);
+  }
+
   selectStation(id: string | null): void {
     this.#chosen.station = true;
     this.#select({ station: id });
@@ -315,6 +324,7 @@ class Desk {
       station: this.#chosen.station ? this.stationId : null,
       warning: this.#chosen.warning ? this.warningId : null,
       lang: readSelection(location.search).lang && this.language,
+      desk: this.view === "quote" ? "quote" : null,
     };
     const url = `${location.pathname}${writeSelection(location.search, selection)}${location.hash}`;
     if (remember) history.pushState(null, "", url);
