@@ -246,23 +246,15 @@ def footprint(
     from store.clock import read_clock
 
     document = imports.read_json(file)
-    features = document.get("features") if isinstance(document, dict) else None
-    if features is None:
-        features = [{"geometry": document, "properties": {}}]
-    present, zones = [], []
-    for number, feature in enumerate(features):
-        given = feature.get("properties") or {}
-        geometry = hazard.from_geojson(feature.get("geometry"), field=f"features[{number}].geometry")
-        try:
-            arrival = float(given.get("arrival_min") or 0)
-        except (TypeError, ValueError):
-            raise hazard.BadFootprint(
-                f"features[{number}].arrival_min: {given['arrival_min']!r} is not a number"
-            ) from None
-        if arrival > 0:
-            zones.append(hazard.ArrivalZone(arrival_min=arrival, geometry=geometry))
-        else:
-            present.append(hazard.check_polygon(geometry, field=f"features[{number}].geometry"))
+    layers = hazard.read_layers(document, name=file.name)
+    present = [layer.geometry for layer in layers if layer.arrival_min == 0.0]
+    zones = [
+        hazard.ArrivalZone(
+            arrival_min=layer.arrival_min, geometry=layer.geometry, intensity=layer.intensity, unit=layer.unit
+        )
+        for layer in layers
+        if layer.arrival_min > 0.0
+    ]
     if not present:
         raise hazard.BadFootprint(f"{file.name}: no feature is inside the hazard now (arrival_min 0 or none)")
     try:
