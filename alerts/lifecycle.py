@@ -18,6 +18,7 @@ from typing import Any
 
 from alerts.level import LEVELS, Level, level
 from alerts.rule import Finding, LevelRule, Reading, evaluate
+from ingest.forecast.outlook import Outlook
 
 
 class Phase(StrEnum):
@@ -38,6 +39,8 @@ class Reason(StrEnum):
     # the lifecycle
     LEVEL_REACHED = "level_reached"
     ESCALATED = "escalated"
+    FORECAST_REACHED = "forecast_reached"
+    FORECAST_ESCALATED = "forecast_escalated"
     DE_ESCALATED = "de_escalated"
     ALL_CLEAR = "all_clear"
     RENEWED = "renewed"
@@ -128,9 +131,10 @@ def _value(state: LifecycleState, finding: Finding) -> float | None:
 
 
 def _raised(state: LifecycleState, finding: Finding) -> Level:
-    """The highest level that readings newer than the last lowering confirm."""
+    """The highest level that readings, or forecasts from readings, newer than the last lowering confirm."""
     after = state.lowered_at
-    return max((one for one, at in finding.reached.items() if after is None or at > after), default=Level.NONE)
+    said = (*finding.reached.items(), *finding.expected.items())
+    return max((one for one, at in said if after is None or at > after), default=Level.NONE)
 
 
 def _decide(
@@ -169,7 +173,7 @@ def _closed(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lif
             state,
             finding,
             now,
-            Reason.LEVEL_REACHED,
+            Reason.LEVEL_REACHED if raised in finding.reached else Reason.FORECAST_REACHED,
             phase=Phase.ACTIVE,
             to=raised,
             message=Message.FIRST,
@@ -219,7 +223,8 @@ def _open(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
         )
     raised = _raised(state, finding)
     if raised > state.level:
-        return _decide(state, finding, now, Reason.ESCALATED, phase=Phase.ACTIVE, to=raised, message=Message.RAISE)
+        why = Reason.ESCALATED if raised in finding.reached else Reason.FORECAST_ESCALATED
+        return _decide(state, finding, now, why, phase=Phase.ACTIVE, to=raised, message=Message.RAISE)
     # A silent gauge gives up nothing: what it last said may be long untrue.
     if not finding.silent:
         target = _lower_to(state, finding)
@@ -272,7 +277,7 @@ def _hold(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
         return state, None
     if state.phase is Phase.STALE:
         return _decide(state, finding, now, Reason.SILENCE_ENDED, phase=Phase.ACTIVE)
-    clearing = state.level in finding.below_since
+    clearing = state.level in finding.below_since and state.level not in finding.expected
     if clearing and state.phase is Phase.ACTIVE:
         return _decide(state, finding, now, Reason.CLEARING_STARTED, phase=Phase.CLEARING)
     if not clearing and state.phase is Phase.CLEARING:
@@ -312,6 +317,7 @@ def advance(
     until: datetime,
     *,
     now: datetime | None = None,
+    outlooks: Sequence[Outlook] = (),
 ) -> tuple[LifecycleState, list[Decision], bool]:
     """Carries a rule's state towards `until`, one arrival at a time; True at the end when it got there.
 
@@ -334,12 +340,12 @@ def advance(
         while (
             now is None and (due := next_due(rule, state)) is not None and _between(state.evaluated_until, due, moment)
         ):
-            state, made = settle(state, evaluate(rule, readings, due), due)
+            state, made = settle(state, evaluate(rule, readings, due, outlooks), due)
             state = replace(state, evaluated_until=due)
             decisions.extend(made)
             if made and made[-1].message is not None:
                 return state, decisions, False
-        state, made = settle(state, evaluate(rule, readings, moment), now or moment)
+        state, made = settle(state, evaluate(rule, readings, moment, outlooks), now or moment)
         state = replace(state, evaluated_until=moment)
         decisions.extend(made)
         if made and made[-1].message is not None:
@@ -433,6 +439,7 @@ def rehearse(
     until: datetime,
     *,
     released: Callable[[Decision], bool] = lambda decision: True,
+    outlooks: Sequence[Outlook] = (),
 ) -> tuple[LifecycleState, list[Decision]]:
     """The decisions this rule makes on these readings with nobody told: a dry run before it goes live.
 
@@ -442,7 +449,7 @@ def rehearse(
     decisions: list[Decision] = []
     finished = False
     while not finished:
-        state, made, finished = advance(rule, state, known, until)
+        state, made, finished = advance(rule, state, known, until, outlooks=outlooks)
         decisions.extend(made)
         if made and (last := made[-1]).message is not None and last.message is not Message.ALL_CLEAR and released(last):
             state = replace(state, live_until=last.at + rule.expires_after)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +17,8 @@ from alerts.level import LEVELS, Level, level, level_of_stage
 from core.errors import InvalidInput
 from core.ids import derived_id
 from core.units import quantity as known_quantity
+from ingest.forecast.outlook import Outlook
+from ingest.forecast.trigger import Trigger
 
 #: QARTOD flags (IOOS QARTOD Project Plan 2.0, table of flags).
 GOOD, NOT_EVALUATED, SUSPECT, FAILED, MISSING = 1, 2, 3, 4, 9
@@ -81,6 +83,12 @@ class LevelRule:
     expires_after: timedelta = timedelta(hours=6)
     automatic: bool = False  #: may be released without people, up to the ceiling
     automatic_ceiling: Level = Level.YELLOW
+    forecast_within: timedelta | None = (
+        None  #: a forecast of a level within this raises it; none: levels are measured only
+    )
+    cost_loss: float | None = (
+        None  #: chance at which warning pays (cost over loss); none: the shipped model's own trigger
+    )
     usual_people: int | None = None  #: audience counted when the rule was set up; ten times it holds the draft
     max_area_km2: float = 50_000.0
     peril: str = "flood"
@@ -100,6 +108,11 @@ class LevelRule:
     def lookback(self) -> timedelta:
         """How far back from the moment of decision readings matter."""
         return self.clear_dwell + self.raise_dwell + self.silence_after + self.late_after + self.interval * self.n
+
+    @property
+    def outlook_lookback(self) -> timedelta:
+        """How far back from the moment of decision forecasts matter: one made then may still hold a warning."""
+        return 2 * self.forecast_within if self.forecast_within is not None else timedelta(0)
 
     @property
     def renew_before(self) -> timedelta:
@@ -137,6 +150,16 @@ def _check(rule: LevelRule) -> None:
             refuse(name, "must be longer than nothing", getattr(rule, name))
     if rule.silence_intervals < 1:
         refuse("silence_intervals", "must be at least 1", rule.silence_intervals)
+    if rule.forecast_within is not None:
+        if not timedelta(minutes=30) <= rule.forecast_within <= timedelta(hours=12):
+            refuse("forecast_within", "must be 30 minutes to 12 hours", rule.forecast_within)
+        if rule.quantity != "level":
+            refuse("forecast_within", "is for water levels only: nothing else is forecast", rule.quantity)
+    if rule.cost_loss is not None:
+        if rule.forecast_within is None:
+            refuse("cost_loss", "needs forecast_within", rule.cost_loss)
+        if not (isfinite(rule.cost_loss) and 0 < rule.cost_loss < 1):
+            refuse("cost_loss", "must lie between 0 and 1", rule.cost_loss)
     if rule.usual_people is not None and rule.usual_people < 0:
         refuse("usual_people", "must not be negative", rule.usual_people)
     if not (isfinite(rule.max_area_km2) and rule.max_area_km2 > 0):
@@ -183,6 +206,7 @@ def level_rule(
 
 
 _DURATIONS = ("clear_dwell", "raise_dwell", "interval", "late_after", "expires_after")
+_SPANS_OR_NONE = ("forecast_within",)
 _PLAIN = (
     "quantity",
     "hysteresis",
@@ -190,6 +214,7 @@ _PLAIN = (
     "n",
     "silence_intervals",
     "automatic",
+    "cost_loss",
     "usual_people",
     "max_area_km2",
     "peril",
@@ -201,6 +226,12 @@ def definition(rule: LevelRule) -> dict[str, Any]:
     """What the `rule.definition` column holds: everything but the keys that have columns."""
     plain: dict[str, Any] = {name: getattr(rule, name) for name in _PLAIN}
     plain |= {f"{name}_s": getattr(rule, name).total_seconds() for name in _DURATIONS}
+    for name in _SPANS_OR_NONE:
+        span: timedelta | None = getattr(rule, name)
+        if span is not None:  # what is not used is not written: older definitions stay the same
+            plain[f"{name}_s"] = span.total_seconds()
+    if rule.cost_loss is None:
+        del plain["cost_loss"]
     plain["thresholds"] = {one.word: value for one, value in sorted(rule.thresholds.items())}
     plain["automatic_ceiling"] = rule.automatic_ceiling.word
     plain["place"] = dict(rule.place)
@@ -213,14 +244,15 @@ def from_definition(
     *, rule_id: UUID, version: int, tenant_id: UUID, code: str, datastream_id: int, definition: Mapping[str, Any]
 ) -> LevelRule:
     """The rule that `definition()` wrote down; raises BadRule naming a field that is unknown or wrong."""
-    known = {*_PLAIN, *(f"{name}_s" for name in _DURATIONS)}
+    known = {*_PLAIN, *(f"{name}_s" for name in (*_DURATIONS, *_SPANS_OR_NONE))}
     known |= {"thresholds", "automatic_ceiling", "place", "source", "hazard_event_id"}
     unknown = sorted(set(definition) - known)
     if unknown:
         raise BadRule(f"Rule {code!r}: the definition has unknown fields", fields=unknown)
     given: dict[str, Any] = {name: definition[name] for name in _PLAIN if name in definition}
     try:
-        given |= {name: timedelta(seconds=definition[f"{name}_s"]) for name in _DURATIONS if f"{name}_s" in definition}
+        spans = (*_DURATIONS, *_SPANS_OR_NONE)
+        given |= {name: timedelta(seconds=definition[f"{name}_s"]) for name in spans if f"{name}_s" in definition}
         given["thresholds"] = {level(name): float(value) for name, value in definition["thresholds"].items()}
         if "automatic_ceiling" in definition:
             given["automatic_ceiling"] = level(definition["automatic_ceiling"])
@@ -248,6 +280,7 @@ class Finding:
     newest_at: datetime | None  #: newest usable reading
     newest_good_at: datetime | None
     value: float | None  #: of the newest usable reading
+    expected: Mapping[Level, datetime] = field(default_factory=dict)  #: levels that the newest forecast expects
 
     @property
     def silent(self) -> bool:
@@ -259,6 +292,8 @@ class Finding:
 
         Time counts from reading to reading: passing time without readings is no evidence.
         """
+        if one in self.expected:
+            return False
         start = self.below_since.get(one)
         return start is not None and self.newest_good_at is not None and self.newest_good_at - start >= self.dwell
 
@@ -283,8 +318,8 @@ def newest_versions(readings: Iterable[Reading], as_of: datetime) -> list[Readin
     return sorted(newest.values(), key=lambda reading: (reading.at, reading.observed_at))
 
 
-def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime) -> Finding:
-    """What the readings received by `now` say: which levels are reached, awaited, or given up.
+def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime, outlooks: Iterable[Outlook] = ()) -> Finding:
+    """What the readings and forecasts known by `now` say: which levels are reached, expected, awaited, or given up.
 
     A suspect reading confirms a level only together with its neighbour in time; two suspect readings of exactly the
     same value do not confirm each other (a stuck sensor repeats itself). Failed and missing readings say nothing.
@@ -325,7 +360,39 @@ def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime) -> Fin
         newest_at=usable[-1].at if usable else None,
         newest_good_at=good[-1].at if good else None,
         value=usable[-1].value if usable else None,
+        expected=_expected(rule, outlooks, now),
     )
+
+
+def _expected(rule: LevelRule, outlooks: Iterable[Outlook], now: datetime) -> dict[Level, datetime]:
+    """The levels that forecasts expect within the rule's span, and when the newest forecast was made.
+
+    By the shipped model's trigger, or where the chance reaches cost over loss (and stands down to half of it); k of the
+    last n forecasts agree, the newest among them, and it is not older than readings may be to raise anything.
+    """
+    if rule.forecast_within is None:
+        return {}
+    within_h = rule.forecast_within.total_seconds() / 3600.0
+    since = now - rule.outlook_lookback
+    told = sorted(
+        (one for one in outlooks if one.known_at <= now and one.made_at >= since), key=lambda one: one.made_at
+    )
+    if not told or now - told[-1].made_at > max(rule.late_after, rule.interval):
+        return {}
+    expected: dict[Level, datetime] = {}
+    for one, threshold in sorted(rule.thresholds.items()):
+        trigger = Trigger(threshold, within_h)
+        says: list[bool] = []
+        for seen in told:
+            top, reach = seen.top(within_h), seen.top_reach(within_h)
+            if rule.cost_loss is not None:
+                chance = seen.chance(threshold, within_h)
+                top = threshold if chance >= rule.cost_loss else -inf
+                reach = threshold if chance >= rule.cost_loss / 2 else -inf
+            says.append(trigger.step(seen.made_at.timestamp(), seen.value, top, reach))
+        if says[-1] and sum(says[-rule.n :]) >= rule.k:
+            expected[one] = told[-1].made_at
+    return expected
 
 
 def _confirmations(rule: LevelRule, usable: Sequence[Reading], threshold: float) -> list[Reading]:
