@@ -762,3 +762,32 @@ async def handle_answer(conn: AsyncConnection, answer_id: UUID, principal_id: UU
 async def read_answer(conn: AsyncConnection, answer_id: UUID) -> Row | None:
     """Whether and by whom an answer was handled."""
     return await _row(conn, "read_answer", {"answer_id": answer_id})
+
+
+# ---------------------------------------------------------------- rule files
+
+
+async def tenant_by_slug(conn: AsyncConnection, slug: str) -> Row:
+    """`tenant_id` and `settings` of the tenant; raises NotFound."""
+    row = await _row(conn, "tenant_by_slug", {"slug": slug})
+    if row is None:
+        raise NotFound("There is no such tenant.", tenant=slug)
+    return row
+
+
+async def rule_sites(conn: AsyncConnection, tenant_id: UUID) -> list[Row]:
+    """Stations and datastreams that rules of this tenant may be about."""
+    return await _rows(conn, "rule_sites", {"tenant_id": tenant_id})
+
+
+async def list_rules(
+    conn: AsyncConnection, slug: str | None, now: datetime, *, all_versions: bool = False
+) -> list[Row]:
+    """Rules in force or to come, or every version ever."""
+    return await _rows(conn, "list_rules", {"slug": slug, "now": now, "all_versions": all_versions})
+
+
+async def standing_rule(conn: AsyncConnection, rule_id: UUID, now: datetime) -> LevelRule | None:
+    """The rule as it stands at `now`; None where it does not."""
+    row = await _row(conn, "standing_rule", {"rule_id": rule_id, "now": now})
+    return None if row is None else from_definition(**row)

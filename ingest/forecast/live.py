@@ -39,22 +39,42 @@ class _Gauge:
 class LiveForecasts:
     """The forecasters of one process. Not shared between threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: timedelta = MEMORY) -> None:
+        self.memory = memory
         self.gauges: dict[int, _Gauge] = {}
         self.table = table_at(HORIZONS_H)
         self.pools: dict[UUID | None, np.ndarray] = {}
 
     async def forecast(self, conn: AsyncConnection, datastream_ids: Sequence[int], until: datetime) -> int:
         """Takes in what these datastreams received by `until` and stores the forecasts; how many there are."""
+        known = await self._take_in(conn, datastream_ids, until, STORED)
+        rows = [(one, self.gauges[one].tenant_id, told) for one in known for told in self.gauges[one].unsaved]
+        if rows:
+            await repository.keep_forecasts(conn, rows)
+        # The newest stay to be stored again: should this transaction be rolled back, the next one brings them.
+        for one in known:
+            del self.gauges[one].unsaved[:-8]
+        return len(rows)
+
+    async def rehearse(
+        self, conn: AsyncConnection, datastream_ids: Sequence[int], until: datetime
+    ) -> dict[int, list[Outlook]]:
+        """What would have been forecast over this one's whole memory; stores nothing."""
+        known = await self._take_in(conn, datastream_ids, until, self.memory)
+        return {one: list(self.gauges[one].unsaved) for one in known}
+
+    async def _take_in(
+        self, conn: AsyncConnection, datastream_ids: Sequence[int], until: datetime, kept: timedelta
+    ) -> list[int]:
         for datastream_id, tenant_id, basin in await repository.forecast_streams(conn, datastream_ids):
             if datastream_id not in self.gauges:
                 pool = self.pools.setdefault(tenant_id, np.zeros((len(MODELS), *self.table.shape)))
                 self.gauges[datastream_id] = _Gauge(
-                    Forecaster(HORIZONS_H, self.table, pool), tenant_id, basin, until - MEMORY
+                    Forecaster(HORIZONS_H, self.table, pool), tenant_id, basin, until - self.memory
                 )
         known = [one for one in datastream_ids if one in self.gauges]
         if not known:
-            return 0
+            return []
         since = {one: self.gauges[one].newest for one in known}
         for datastream_id, observed_at, received_at, value in await repository.forecast_readings(conn, since, until):
             gauge = self.gauges[datastream_id]
@@ -62,7 +82,7 @@ class LiveForecasts:
                 continue
             made = gauge.forecaster.step(observed_at.timestamp(), value, *self._around(datastream_id))
             gauge.newest = observed_at
-            if until - observed_at <= STORED:
+            if until - observed_at <= kept:
                 chosen = MODELS.index(CHOSEN)
                 gauge.unsaved.append(
                     outlook(
@@ -77,12 +97,7 @@ class LiveForecasts:
                         quantiles=made.quantiles[chosen].ravel().tolist(),
                     )
                 )
-        rows = [(one, self.gauges[one].tenant_id, told) for one in known for told in self.gauges[one].unsaved]
-        await repository.keep_forecasts(conn, rows)
-        # The newest stays to be stored again: should this transaction be rolled back, the next one brings it.
-        for one in known:
-            del self.gauges[one].unsaved[:-8]
-        return len(rows)
+        return known
 
     def _around(self, datastream_id: int) -> tuple[list[Forecaster], list[Forecaster]]:
         here = self.gauges[datastream_id]
