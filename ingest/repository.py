@@ -393,8 +393,3 @@ async def outlooks_since(conn: AsyncConnection, since: dict[int, datetime]) -> d
     for row in await (await conn.execute(_SQL["outlooks_since"], values)).fetchall():
         found[row[0]].append(outlook(**dict(zip(names, row[1:], strict=True))))
     return found
-
-
-async def prune_forecasts(conn: AsyncConnection, before: datetime) -> int:
-    """Forecasts known before this are forgotten; how many."""
-    return (await conn.execute(_SQL["prune_forecasts"], {"before": before})).rowcount

@@ -28,6 +28,3 @@ SELECT w.datastream_id, f.made_at, f.known_at, f.model, f.value, f.horizons_h, f
 FROM unnest(%(datastream_ids)s::bigint[], %(since)s::timestamptz[]) AS w (datastream_id, since)
 JOIN forecast AS f ON f.datastream_id = w.datastream_id AND f.made_at >= w.since
 ORDER BY w.datastream_id, f.made_at;
-
--- name: prune_forecasts
-DELETE FROM forecast WHERE known_at < %(before)s;

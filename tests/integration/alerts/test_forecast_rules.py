@@ -15,7 +15,6 @@ from alerts import repository, watch
 from alerts.dry_run import dry_run
 from alerts.rulebook import Site, Sites, read_json
 from core.clock import FixedClock
-from ingest import repository as ingest_rows
 from ingest.forecast.live import LiveForecasts
 
 pytestmark = pytest.mark.sql
@@ -148,15 +147,6 @@ def test_a_tenant_sees_the_forecasts_of_its_own_and_of_public_stations(valley: A
         )
         assert go(seen()) == 3 + n
         valley.conn.execute("DELETE FROM forecast WHERE tenant_id IS NOT NULL")
-
-
-def test_old_forecasts_are_forgotten(valley: Any) -> None:
-    async def story() -> int:
-        await play(valley, RISE[:6], LiveForecasts())
-        async with valley.worker() as conn:
-            return await ingest_rows.prune_forecasts(conn, at(25))
-
-    assert go(story()) == 3
 
 
 def test_a_rule_file_is_tried_on_the_last_days_and_then_brought_in(valley: Any) -> None:
