@@ -354,10 +354,17 @@ def test_what_passed_through_is_pruned(owner: Connection, worker: Connection) ->
     assert worker.execute("SELECT message_id FROM ingest_ledger").fetchall() == [("new",)]
 
 
-@pytest.mark.parametrize("kind", ["live_postgres_url", "postgres_url"])
-def test_old_forecasts_go_in_a_live_database_only(kind: str, request: pytest.FixtureRequest) -> None:
+def test_old_forecasts_go_in_a_live_database(live_postgres_url: str) -> None:
+    _forget_forecasts(live_postgres_url, 1)
+
+
+def test_old_forecasts_stay_in_an_exercise_database(postgres_url: str) -> None:
+    _forget_forecasts(postgres_url, 0)
+
+
+def _forget_forecasts(url: str, n: int) -> None:
     station = new_id()
-    with psycopg.connect(request.getfixturevalue(kind), autocommit=True) as conn:
+    with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("SET ROLE tocsin_worker")
         conn.execute("INSERT INTO station (station_id, code, name) VALUES (%s, 's', 'S')", [station])
         conn.execute("INSERT INTO datastream (station_id, quantity, unit) VALUES (%s, 'level', 'm')", [station])
@@ -369,7 +376,7 @@ def test_old_forecasts_go_in_a_live_database_only(kind: str, request: pytest.Fix
                 [at, at],
             )
         conn.execute("RESET ROLE")
-        assert maintain.prune(conn)["forecasts"] == (1 if kind == "live_postgres_url" else 0)
+        assert maintain.prune(conn)["forecasts"] == n
 
 
 def test_health_counts_work_that_waits(owner: Connection, worker: Connection) -> None:
