@@ -39,6 +39,7 @@ class Reason(StrEnum):
     # the lifecycle
     LEVEL_REACHED = "level_reached"
     ESCALATED = "escalated"
+    RISING_FAST = "rising_fast"
     FORECAST_REACHED = "forecast_reached"
     FORECAST_ESCALATED = "forecast_escalated"
     DE_ESCALATED = "de_escalated"
@@ -62,6 +63,7 @@ class Reason(StrEnum):
     DRAFT_NOT_AUTOMATIC = "draft_not_automatic"
     DRAFT_AUDIENCE_TOO_LARGE = "draft_audience_too_large"
     DRAFT_AUDIENCE_UNUSUAL = "draft_audience_unusual"
+    DRAFT_SINGLE_CAUSE = "draft_single_cause"
     DRAFT_LAPSED = "draft_lapsed"
     HELD_AREA_MISSING = "held_area_missing"
     HELD_AREA_EMPTY = "held_area_empty"
@@ -133,8 +135,16 @@ def _value(state: LifecycleState, finding: Finding) -> float | None:
 def _raised(state: LifecycleState, finding: Finding) -> Level:
     """The highest level that readings, or forecasts from readings, newer than the last lowering confirm."""
     after = state.lowered_at
-    said = (*finding.reached.items(), *finding.expected.items())
+    fresh = [(one, at) for one, at in finding.rising.items() if finding.as_of - at <= finding.rule.late_after]
+    said = (*finding.reached.items(), *finding.expected.items(), *fresh)
     return max((one for one, at in said if after is None or at > after), default=Level.NONE)
+
+
+def _why(finding: Finding, raised: Level, measured: Reason, forecast: Reason) -> Reason:
+    """What the raise rests on: measured before forecast, forecast before rate of rise."""
+    if raised in finding.reached:
+        return measured
+    return forecast if raised in finding.expected else Reason.RISING_FAST
 
 
 def _decide(
@@ -173,7 +183,7 @@ def _closed(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lif
             state,
             finding,
             now,
-            Reason.LEVEL_REACHED if raised in finding.reached else Reason.FORECAST_REACHED,
+            _why(finding, raised, Reason.LEVEL_REACHED, Reason.FORECAST_REACHED),
             phase=Phase.ACTIVE,
             to=raised,
             message=Message.FIRST,
@@ -223,7 +233,7 @@ def _open(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
         )
     raised = _raised(state, finding)
     if raised > state.level:
-        why = Reason.ESCALATED if raised in finding.reached else Reason.FORECAST_ESCALATED
+        why = _why(finding, raised, Reason.ESCALATED, Reason.FORECAST_ESCALATED)
         return _decide(state, finding, now, why, phase=Phase.ACTIVE, to=raised, message=Message.RAISE)
     # A silent gauge gives up nothing: what it last said may be long untrue.
     if not finding.silent:
@@ -277,7 +287,7 @@ def _hold(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
         return state, None
     if state.phase is Phase.STALE:
         return _decide(state, finding, now, Reason.SILENCE_ENDED, phase=Phase.ACTIVE)
-    clearing = state.level in finding.below_since and state.level not in finding.expected
+    clearing = state.level in finding.below_since and state.level not in (*finding.expected, *finding.rising)
     if clearing and state.phase is Phase.ACTIVE:
         return _decide(state, finding, now, Reason.CLEARING_STARTED, phase=Phase.CLEARING)
     if not clearing and state.phase is Phase.CLEARING:

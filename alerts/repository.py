@@ -19,8 +19,9 @@ from shapely.geometry.base import BaseGeometry
 from alerts import lifecycle
 from alerts.alert import Alert, Recipient, Text
 from alerts.audience import area_of
-from alerts.level import level
+from alerts.level import Level, level
 from alerts.lifecycle import Decision, LifecycleState, Reason
+from alerts.quorum import Domains
 from alerts.rule import LevelRule, Reading, definition, from_definition
 from core.errors import NotFound
 from core.ids import new_id
@@ -791,3 +792,21 @@ async def standing_rule(conn: AsyncConnection, rule_id: UUID, now: datetime) -> 
     """The rule as it stands at `now`; None where it does not."""
     row = await _row(conn, "standing_rule", {"rule_id": rule_id, "now": now})
     return None if row is None else from_definition(**row)
+
+
+# ---------------------------------------------------------------- quorum
+
+
+async def agreeing_stations(
+    conn: AsyncConnection, tenant_id: UUID, datastream_id: int, levels: Sequence[Level], now: datetime
+) -> tuple[Domains, list[Domains]]:
+    """The datastream's own station, and the others of its basin that hold a warning of one of these levels."""
+    own = await _row(conn, "domains_of_stream", {"datastream_id": datastream_id})
+    assert own is not None
+    values = {
+        "tenant_id": tenant_id,
+        "datastream_id": datastream_id,
+        "levels": [one.word for one in levels],
+        "now": now,
+    }
+    return Domains(**own), [Domains(**row) for row in await _rows(conn, "stations_that_agree", values)]

@@ -72,6 +72,10 @@ class LevelRule:
     datastream_id: int
     quantity: str
     thresholds: Mapping[Level, float]  #: value at or above which the level holds, in the stored unit; rises with level
+    rise_per_h: Mapping[Level, float] = field(
+        default_factory=dict
+    )  #: a rise this fast raises the level too, unit an hour
+    rise_window: timedelta = timedelta(minutes=30)  #: over which a rise is measured
     hysteresis: float = 0.0  #: how far below its threshold a level is given up, same unit
     clear_dwell: timedelta = timedelta(minutes=60)  #: how long readings stay below that before a level is given up
     raise_dwell: timedelta = timedelta(0)  #: how long readings stay at or above a level before it is raised
@@ -89,6 +93,7 @@ class LevelRule:
     cost_loss: float | None = (
         None  #: chance at which warning pays (cost over loss); none: the shipped model's own trigger
     )
+    independent: int = 1  #: this many stations without a common gateway, power or vendor agree, or people must
     usual_people: int | None = None  #: audience counted when the rule was set up; ten times it holds the draft
     max_area_km2: float = 50_000.0
     peril: str = "flood"
@@ -107,7 +112,14 @@ class LevelRule:
     @property
     def lookback(self) -> timedelta:
         """How far back from the moment of decision readings matter."""
-        return self.clear_dwell + self.raise_dwell + self.silence_after + self.late_after + self.interval * self.n
+        return (
+            self.rise_window
+            + self.clear_dwell
+            + self.raise_dwell
+            + self.silence_after
+            + self.late_after
+            + self.interval * self.n
+        )
 
     @property
     def outlook_lookback(self) -> timedelta:
@@ -136,6 +148,13 @@ def _check(rule: LevelRule) -> None:
         refuse("thresholds", "must be finite", rising)
     if any(low >= high for low, high in pairwise(rising)):
         refuse("thresholds", "must rise with the level", rising)
+    unnamed = [one.word for one in rule.rise_per_h if one not in rule.thresholds]
+    if unnamed:
+        refuse("rise_per_h", "names a level that has no threshold", unnamed)
+    if not all(isfinite(value) and value > 0 for value in rule.rise_per_h.values()):
+        refuse("rise_per_h", "must be above zero", rule.rise_per_h)
+    if not timedelta(minutes=1) <= rule.rise_window <= timedelta(hours=6):
+        refuse("rise_window", "must be 1 minute to 6 hours", rule.rise_window)
     if not (isfinite(rule.hysteresis) and rule.hysteresis >= 0):
         refuse("hysteresis", "must not be negative", rule.hysteresis)
     if not 1 <= rule.k <= rule.n <= 100:
@@ -150,6 +169,8 @@ def _check(rule: LevelRule) -> None:
             refuse(name, "must be longer than nothing", getattr(rule, name))
     if rule.silence_intervals < 1:
         refuse("silence_intervals", "must be at least 1", rule.silence_intervals)
+    if not (isinstance(rule.independent, int) and 1 <= rule.independent <= 5):
+        refuse("independent", "must be 1 to 5", rule.independent)
     if rule.forecast_within is not None:
         if not timedelta(minutes=30) <= rule.forecast_within <= timedelta(hours=12):
             refuse("forecast_within", "must be 30 minutes to 12 hours", rule.forecast_within)
@@ -206,7 +227,7 @@ def level_rule(
 
 
 _DURATIONS = ("clear_dwell", "raise_dwell", "interval", "late_after", "expires_after")
-_SPANS_OR_NONE = ("forecast_within",)
+_SPANS_OR_NONE = ("forecast_within", "rise_window")
 _PLAIN = (
     "quantity",
     "hysteresis",
@@ -215,6 +236,7 @@ _PLAIN = (
     "silence_intervals",
     "automatic",
     "cost_loss",
+    "independent",
     "usual_people",
     "max_area_km2",
     "peril",
@@ -226,12 +248,18 @@ def definition(rule: LevelRule) -> dict[str, Any]:
     """What the `rule.definition` column holds: everything but the keys that have columns."""
     plain: dict[str, Any] = {name: getattr(rule, name) for name in _PLAIN}
     plain |= {f"{name}_s": getattr(rule, name).total_seconds() for name in _DURATIONS}
+    if rule.rise_per_h:
+        plain["rise_per_h"] = {one.word: value for one, value in sorted(rule.rise_per_h.items())}
     for name in _SPANS_OR_NONE:
+        if name == "rise_window" and not rule.rise_per_h:
+            continue
         span: timedelta | None = getattr(rule, name)
         if span is not None:  # what is not used is not written: older definitions stay the same
             plain[f"{name}_s"] = span.total_seconds()
     if rule.cost_loss is None:
         del plain["cost_loss"]
+    if rule.independent == 1:
+        del plain["independent"]
     plain["thresholds"] = {one.word: value for one, value in sorted(rule.thresholds.items())}
     plain["automatic_ceiling"] = rule.automatic_ceiling.word
     plain["place"] = dict(rule.place)
@@ -245,7 +273,7 @@ def from_definition(
 ) -> LevelRule:
     """The rule that `definition()` wrote down; raises BadRule naming a field that is unknown or wrong."""
     known = {*_PLAIN, *(f"{name}_s" for name in (*_DURATIONS, *_SPANS_OR_NONE))}
-    known |= {"thresholds", "automatic_ceiling", "place", "source", "hazard_event_id"}
+    known |= {"rise_per_h", "thresholds", "automatic_ceiling", "place", "source", "hazard_event_id"}
     unknown = sorted(set(definition) - known)
     if unknown:
         raise BadRule(f"Rule {code!r}: the definition has unknown fields", fields=unknown)
@@ -254,6 +282,8 @@ def from_definition(
         spans = (*_DURATIONS, *_SPANS_OR_NONE)
         given |= {name: timedelta(seconds=definition[f"{name}_s"]) for name in spans if f"{name}_s" in definition}
         given["thresholds"] = {level(name): float(value) for name, value in definition["thresholds"].items()}
+        if "rise_per_h" in definition:
+            given["rise_per_h"] = {level(name): float(value) for name, value in definition["rise_per_h"].items()}
         if "automatic_ceiling" in definition:
             given["automatic_ceiling"] = level(definition["automatic_ceiling"])
         for name in ("place", "source"):
@@ -281,6 +311,9 @@ class Finding:
     newest_good_at: datetime | None
     value: float | None  #: of the newest usable reading
     expected: Mapping[Level, datetime] = field(default_factory=dict)  #: levels that the newest forecast expects
+    rising: Mapping[Level, datetime] = field(
+        default_factory=dict
+    )  #: levels by rate of rise, and when it was last so fast
 
     @property
     def silent(self) -> bool:
@@ -293,6 +326,9 @@ class Finding:
         Time counts from reading to reading: passing time without readings is no evidence.
         """
         if one in self.expected:
+            return False
+        fast = self.rising.get(one)
+        if fast is not None and (self.newest_good_at is None or self.newest_good_at - fast < self.dwell):
             return False
         start = self.below_since.get(one)
         return start is not None and self.newest_good_at is not None and self.newest_good_at - start >= self.dwell
@@ -361,7 +397,36 @@ def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime, outloo
         newest_good_at=good[-1].at if good else None,
         value=usable[-1].value if usable else None,
         expected=_expected(rule, outlooks, now),
+        rising=_rising(rule, good),
     )
+
+
+def _rising(rule: LevelRule, good: Sequence[Reading]) -> dict[Level, datetime]:
+    """Levels that the rate of rise reaches, and when it last did.
+
+    The rate is over the span to the oldest good reading in the window, which has to cover half of it; two good readings
+    in a row must show it, since a sensor that jumps once also rises fast. Suspect readings count for nothing here.
+    """
+    rising: dict[Level, datetime] = {}
+    if not rule.rise_per_h:
+        return rising
+    rates: list[float] = []
+    first = 0
+    for reading in good:
+        while reading.at - good[first].at > rule.rise_window:
+            first += 1
+        span = reading.at - good[first].at
+        assert reading.value is not None
+        base = good[first].value
+        assert base is not None
+        fast = -inf if span < rule.rise_window / 2 else (reading.value - base) / (span.total_seconds() / 3600.0)
+        rates.append(fast)
+        if len(rates) < 2:
+            continue
+        for one, limit in rule.rise_per_h.items():
+            if min(rates[-2:]) >= limit:
+                rising[one] = reading.at
+    return rising
 
 
 def _expected(rule: LevelRule, outlooks: Iterable[Outlook], now: datetime) -> dict[Level, datetime]:

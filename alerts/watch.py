@@ -21,9 +21,10 @@ from shapely.geometry.base import BaseGeometry
 from alerts import repository
 from alerts.alert import UNREACHABLE, Alert, Recipient, content_sha256, reference
 from alerts.audience import Release, hold_reason, inside, priorities, release
-from alerts.level import Level
+from alerts.level import LEVELS, Level
 from alerts.lifecycle import Decision, LifecycleState, Message, Phase, Reason, advance
 from alerts.message import Facts, language_with_texts, missing_languages, render_all
+from alerts.quorum import independent_count
 from alerts.repository import LiveRule, StoredWarning
 from alerts.rule import Reading
 from core.clock import Clock, ScenarioClock
@@ -219,6 +220,8 @@ class _Watch:
             usual=usual,
             auto_release_people=self.auto_release_people,
         )
+        if not verdict.approvals_needed and decision.message in (Message.FIRST, Message.RAISE):
+            verdict = await self._quorum(live, decision, verdict)
         if only_if_automatic and verdict.approvals_needed:
             return None
         alert = self._alert(live, decision, warning_id, state, chain, out, live.area if _storable(live.area) else None)
@@ -250,6 +253,22 @@ class _Watch:
             tenant_id=rule.tenant_id,
         )
         return alert.expires_at
+
+    async def _quorum(self, live: LiveRule, decision: Decision, verdict: Release) -> Release:
+        """The verdict, or two people where too few independent stations agree: one cause must not warn by itself.
+
+        A station agrees that holds a warning at most one level lower.
+        """
+        rule = live.rule
+        if rule.independent <= 1:
+            return verdict
+        agreeing = [one for one in LEVELS if one >= max(Level.BLUE, decision.after - 1)]
+        own, others = await repository.agreeing_stations(
+            self.conn, rule.tenant_id, rule.datastream_id, agreeing, decision.at
+        )
+        if independent_count(own, others) >= rule.independent:
+            return verdict
+        return Release(approvals_needed=2, reason=Reason.DRAFT_SINGLE_CAUSE)
 
     def _release_decision(
         self,

@@ -292,3 +292,20 @@ ORDER BY t.slug, r.code, r.version DESC;
 SELECT rule_id, version, tenant_id, code, datastream_id, definition FROM rule
 WHERE rule_id = %(rule_id)s AND effective_from <= %(now)s AND (effective_to IS NULL OR effective_to > %(now)s)
 ORDER BY version DESC LIMIT 1;
+
+-- name: domains_of_stream
+-- What the station of a datastream would fail with.
+SELECT st.code AS station, st.gateway_group AS gateway, st.power_group AS power, st.vendor
+FROM datastream AS d JOIN station AS st ON st.station_id = d.station_id WHERE d.datastream_id = %(datastream_id)s;
+
+-- name: stations_that_agree
+-- Other stations of the basin whose own readings hold a warning of one of these levels now, not by silence.
+SELECT DISTINCT st.code AS station, st.gateway_group AS gateway, st.power_group AS power, st.vendor
+FROM datastream AS d
+JOIN station AS own ON own.station_id = d.station_id
+JOIN station AS st ON coalesce(st.basin, st.river) = coalesce(own.basin, own.river) AND st.station_id <> own.station_id
+JOIN datastream AS e ON e.station_id = st.station_id
+JOIN rule AS r ON r.datastream_id = e.datastream_id AND r.tenant_id = %(tenant_id)s AND r.effective_from <= %(now)s
+                  AND (r.effective_to IS NULL OR r.effective_to > %(now)s)
+JOIN rule_state AS s ON s.rule_id = r.rule_id
+WHERE d.datastream_id = %(datastream_id)s AND s.state ->> 'phase' IN ('active', 'clearing') AND s.state ->> 'level' = ANY(%(levels)s);

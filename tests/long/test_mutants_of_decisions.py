@@ -170,6 +170,20 @@ MUTANTS = (
         ("tests/unit/alerts/test_forecast_rule.py",),
     ),
     Mutant(
+        "one cause warns by itself",
+        "alerts/watch.py",
+        "        if rule.independent <= 1:\n",
+        "        if True:\n",
+        (f"{FORECAST}::test_one_cause_does_not_warn_by_itself",),
+    ),
+    Mutant(
+        "a single jump is a rise",
+        "alerts/rule.py",
+        "            if min(rates[-2:]) >= limit:\n",
+        "            if rates[-1] >= limit:\n",
+        ("tests/unit/alerts/test_rise_rule.py",),
+    ),
+    Mutant(
         "forecasts of a rolled back batch are lost",
         "ingest/forecast/live.py",
         "            del self.gauges[one].unsaved[:-8]\n",

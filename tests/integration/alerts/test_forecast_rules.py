@@ -192,3 +192,38 @@ def test_a_rule_file_is_tried_on_the_last_days_and_then_brought_in(valley: Any) 
     assert second.standing.n_warnings == 1
     assert [row["code"] for row in listed] == ["k"]
     assert valley.rows("SELECT count(*) AS n FROM warning")[0]["n"] == 0
+
+
+@pytest.mark.parametrize(("gateway", "reason"), [("g1", "draft_single_cause"), ("g2", "released_automatically")])
+def test_one_cause_does_not_warn_by_itself(valley: Any, gateway: str, reason: str) -> None:
+    """Two gauges behind one gateway rise together: nothing goes out without people; behind two, it does."""
+
+    async def story() -> None:
+        await valley.save_rule(automatic_ceiling=helpers.level("red"), independent=2)
+        valley.conn.execute(
+            "UPDATE station SET basin = 'Kelani', gateway_group = 'g1', power_group = 'p1', vendor = 'v1'"
+        )
+        other, stream = helpers.UUID(int=7), 0
+        valley.conn.execute(
+            "INSERT INTO station (station_id, code, name, basin, gateway_group, power_group, vendor)"
+            " VALUES (%s, 'norwood', 'Norwood', 'Kelani', %s, 'p2', 'v2')",
+            [other, gateway],
+        )
+        stream = valley.conn.execute(
+            "INSERT INTO datastream (station_id, quantity, unit) VALUES (%s, 'level', 'm') RETURNING datastream_id",
+            [other],
+        ).fetchone()[0]
+        rule = helpers.level_rule(
+            tenant_id=valley.tenant_id, code="norwood", datastream_id=stream, thresholds={"alert": 2.0, "minor": 2.5}
+        )
+        async with valley.worker() as conn:
+            await repository.save_rule(conn, rule, area=helpers.AREA, area_desc={"en": "N"}, effective_from=at(-1))
+        own = valley.datastream_id
+        valley.datastream_id = stream
+        await valley.see((0.0, 3.0))
+        valley.datastream_id = own
+        await valley.see((1.0, 4.5))
+
+    go(story())
+    rows = valley.rows("SELECT reason FROM decision WHERE rule_id = %s ORDER BY at, decision_id", valley.rule.rule_id)
+    assert [row["reason"] for row in rows] == ["level_reached", reason]
