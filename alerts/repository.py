@@ -810,3 +810,10 @@ async def agreeing_stations(
         "now": now,
     }
     return Domains(**own), [Domains(**row) for row in await _rows(conn, "stations_that_agree", values)]
+
+
+async def tenant_slug(conn: AsyncConnection, tenant_id: UUID) -> str:
+    """A tenant's short name, as it stands in topics."""
+    row = await _row(conn, "tenant_slug", {"tenant_id": tenant_id})
+    assert row is not None
+    return str(row["slug"])

@@ -309,3 +309,6 @@ JOIN rule AS r ON r.datastream_id = e.datastream_id AND r.tenant_id = %(tenant_i
                   AND (r.effective_to IS NULL OR r.effective_to > %(now)s)
 JOIN rule_state AS s ON s.rule_id = r.rule_id
 WHERE d.datastream_id = %(datastream_id)s AND s.state ->> 'phase' IN ('active', 'clearing') AND s.state ->> 'level' = ANY(%(levels)s);
+
+-- name: tenant_slug
+SELECT slug FROM tenant WHERE tenant_id = %(tenant_id)s;

@@ -13,7 +13,7 @@ import numpy as np
 
 from ingest import repository
 from ingest.forecast.calibration import table_at
-from ingest.forecast.models import CHOSEN, HORIZONS_H, MODELS, TAUS, Forecaster
+from ingest.forecast.models import CHOSEN, HORIZONS_H, TAUS, Forecaster
 from ingest.forecast.outlook import Outlook, outlook
 from store.pool import AsyncConnection
 
@@ -68,9 +68,9 @@ class LiveForecasts:
     ) -> list[int]:
         for datastream_id, tenant_id, basin in await repository.forecast_streams(conn, datastream_ids):
             if datastream_id not in self.gauges:
-                pool = self.pools.setdefault(tenant_id, np.zeros((len(MODELS), *self.table.shape)))
+                pool = self.pools.setdefault(tenant_id, np.zeros((1, *self.table.shape)))
                 self.gauges[datastream_id] = _Gauge(
-                    Forecaster(HORIZONS_H, self.table, pool), tenant_id, basin, until - self.memory
+                    Forecaster(HORIZONS_H, self.table, pool, only_chosen=True), tenant_id, basin, until - self.memory
                 )
         known = [one for one in datastream_ids if one in self.gauges]
         if not known:
@@ -83,7 +83,6 @@ class LiveForecasts:
             made = gauge.forecaster.step(observed_at.timestamp(), value, *self._around(datastream_id))
             gauge.newest = observed_at
             if until - observed_at <= kept:
-                chosen = MODELS.index(CHOSEN)
                 gauge.unsaved.append(
                     outlook(
                         made_at=observed_at,
@@ -91,10 +90,10 @@ class LiveForecasts:
                         model=CHOSEN,
                         value=value,
                         horizons_h=HORIZONS_H,
-                        path=made.paths[chosen].tolist(),
+                        path=made.paths[0].tolist(),
                         reach=made.reach.tolist(),
                         taus=TAUS.tolist(),
-                        quantiles=made.quantiles[chosen].ravel().tolist(),
+                        quantiles=made.quantiles[0].ravel().tolist(),
                     )
                 )
         return known

@@ -161,6 +161,7 @@ class Forecaster:
 
     `pool` (models, horizons, taus) is what all gauges learn together: an outcome at one moves the quantiles of all a
     little, so that the first gauges of a flood calibrate the rest. `added` gives the path of one more model, last.
+    With `only_chosen` there is one model, the shipped one, as the running product needs it: the same figures, sooner.
     """
 
     def __init__(
@@ -169,8 +170,11 @@ class Forecaster:
         table: FloatArray,
         pool: FloatArray | None = None,
         added: Callable[[Gauge, float], FloatArray] | None = None,
+        *,
+        only_chosen: bool = False,
     ) -> None:
-        n_models = len(MODELS) + (added is not None)
+        n_models = 1 if only_chosen else len(MODELS) + (added is not None)
+        self.only_chosen = only_chosen
         self.added = added
         self.horizons_h = np.asarray(horizons_h, dtype=np.float64)
         self.hours = damped_hours(self.horizons_h)
@@ -217,11 +221,15 @@ class Forecaster:
             self._learn(before, (time_s, level_m))
         self.slopes.append((time_s, state.slope3))
         self._note_rise(time_s, state.slope3)
-        drivers = self._drivers(state, neighbours)
         region = _mean_rise(neighbours, time_s)
         if region is None:
             region = _mean_rise(others, time_s)
-        paths = self._paths(plain, state, drivers, region)
+        if self.only_chosen:
+            drivers = np.zeros(5)
+            paths = regional_path(state, region, self.horizons_h)[None]
+        else:
+            drivers = self._drivers(state, neighbours)
+            paths = self._paths(plain, state, drivers, region)
         steep = max(abs(state.slope1), abs(state.slope3))
         scale = 0.01 + state.noise_m + self.horizons_h * (0.005 + 0.5 * steep)
         opened = _Open(time_s, state.level_m, self.hours * state.slope3, drivers, paths, scale)
@@ -275,6 +283,8 @@ class Forecaster:
                 way = TAUS - (score[:, None] <= self.scores[:, k] + self.pool[:, k])
                 self.scores[:, k] += TRACK_STEP * way
                 self.pool[:, k] += POOL_STEP * way
+                if self.only_chosen:
+                    continue
                 self.errors[:, k] = ERROR_FORGET * self.errors[:, k] + (1 - ERROR_FORGET) * (error**2 + 1e-6)
                 x, y = made.drivers, seen - made.level_m - made.trend[k]
                 self.normal[k] = FORGET * self.normal[k] + np.outer(x, x) + (1 - FORGET) * RIDGE * np.eye(5)

@@ -5,7 +5,16 @@ import pytest
 
 from ingest.forecast.calibration import table_at
 from ingest.forecast.gauge import HOUR_S, State
-from ingest.forecast.models import HORIZONS_H, MODELS, REGION_RANGE, Forecaster, guarded_path, lift, regional_path
+from ingest.forecast.models import (
+    CHOSEN,
+    HORIZONS_H,
+    MODELS,
+    REGION_RANGE,
+    Forecaster,
+    guarded_path,
+    lift,
+    regional_path,
+)
 from ingest.forecast.prophet import baseline
 from ingest.forecast.trigger import Trigger
 
@@ -66,6 +75,22 @@ def test_what_one_gauge_learns_widens_the_others() -> None:
         lone = alone.step(k * HOUR_S + 1, 1.0, [])
     highest = [float(one.quantiles[0, HORIZONS_H.index(1.0), -1]) for one in (pooled, lone)]
     assert highest[0] > highest[1]
+
+
+def test_the_lean_forecaster_says_what_the_whole_one_says() -> None:
+    rng = np.random.default_rng(8)
+    table = table_at(HORIZONS_H)
+    whole = [Forecaster(HORIZONS_H, table) for _ in range(2)]
+    lean = [Forecaster(HORIZONS_H, table, only_chosen=True) for _ in range(2)]
+    chosen = MODELS.index(CHOSEN)
+    level = np.array([1.0, 2.0])
+    for k in range(80):
+        level = level + rng.normal(0.02, 0.1, 2)
+        for one in range(2):
+            told = [pair[one].step(k * HOUR_S + one, float(level[one]), [pair[1 - one]]) for pair in (whole, lean)]
+            np.testing.assert_allclose(told[1].paths[0], told[0].paths[chosen])
+            np.testing.assert_allclose(told[1].quantiles[0], told[0].quantiles[chosen])
+            np.testing.assert_allclose(told[1].reach, told[0].reach)
 
 
 def test_prophet_gives_a_daily_pattern_and_its_range() -> None:
