@@ -1692,6 +1692,39 @@ export interface components {
             hazard_event: components["schemas"]["HazardEventOut"];
         };
         /**
+         * ForecastOut
+         * @description The newest forecast of a series, calibrated on what came after earlier ones.
+         */
+        ForecastOut: {
+            /**
+             * Made At
+             * Format: date-time
+             * @description observed_at of the newest reading that it knows.
+             */
+            made_at: string;
+            /** Model */
+            model: string;
+            /** Steps */
+            steps: components["schemas"]["ForecastStep"][];
+        };
+        /**
+         * ForecastStep
+         * @description What is forecast for one instant: the middle, and the range that holds nine of ten outcomes.
+         */
+        ForecastStep: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Low */
+            low: number;
+            /** Middle */
+            middle: number;
+            /** High */
+            high: number;
+        };
+        /**
          * Handled
          * @description The answer is taken care of.
          */
@@ -2095,6 +2128,8 @@ export interface components {
              * @description True where `limit` cut off older readings.
              */
             truncated: boolean;
+            /** @description None where none was made within three hours: then what comes is unknown. */
+            forecast: components["schemas"]["ForecastOut"] | null;
         };
         /**
          * ObservationsAccepted
