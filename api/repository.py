@@ -232,6 +232,10 @@ async def latest_assessments(conn: Connection, *, now: datetime) -> list[Row]:
     return await _all(conn, "latest_assessments", now=now)
 
 
+async def latest_losses(conn: Connection, *, now: datetime, limit: int) -> list[Row]:
+    return await _all(conn, "latest_losses", now=now, limit=limit)
+
+
 async def overview(conn: Connection, *, now: datetime) -> Row:
     row = await _one(conn, "overview", now=now)
     assert row is not None
@@ -295,6 +299,10 @@ async def warning(conn: Connection, warning_id: UUID) -> tuple[list[Row], list[R
     """(versions, decisions), newest first."""
     versions = await _all(conn, "warning_versions", warning_id=warning_id)
     return versions, await _all(conn, "warning_decisions", warning_id=warning_id) if versions else []
+
+
+async def cap_feed(conn: Connection, *, now: datetime, limit: int) -> list[Row]:
+    return await _all(conn, "cap_feed", now=now, limit=limit)
 
 
 async def pauses(conn: Connection) -> list[Row]:

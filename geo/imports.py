@@ -12,11 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
+from geo import hazard, kept_files, repository, repository_loss
 from geo import network as roads
-from geo import repository
 from geo.crs import WGS84, coordinate_fault
 from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, extra_json, read_accounts, read_locations
 from geo.plausibility import Doubt, Quality, doubtful_coordinates
@@ -55,6 +56,7 @@ class ImportReport:
     refused: tuple[BadRow, ...]
     doubtful: tuple[Doubt, ...] = ()  #: imported as they came, and probably wrong
     quality: Quality = field(default_factory=Quality)
+    terms_problem: str = ""  #: why losses cannot be computed net of terms, as far as it shows without an event
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -66,6 +68,7 @@ class ImportReport:
             "n_removed": self.n_removed,
             "reconciliation": self.reconciliation.as_json(),
             "quality": self.quality.as_json(),
+            "terms_problem": self.terms_problem,
             "refused_rows": [{"line": r.line, "field": r.field, "reason": r.reason} for r in self.refused],
             "doubtful_rows": [{"line": d.line, "field": d.field, "reason": d.reason} for d in self.doubtful],
         }
@@ -83,6 +86,9 @@ async def import_oed(
     encoding: str = "utf-8-sig",
     skip_bad: bool = False,
     datum: str = "wgs84",
+    ri_info: Path | None = None,
+    ri_scope: Path | None = None,
+    rates: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """A book of locations from an OED location file, in place of what the portfolio of that name held.
@@ -95,7 +101,11 @@ async def import_oed(
     reconciliation = Reconciliation()
     options = f"{epsg}|{currency}|{skip_bad}".encode() + (f"|{datum}".encode() if datum != "wgs84" else b"")
     quality, seen = Quality(), _Seen([], [], [], [])
-    files = [path] + ([accounts] if accounts else [])
+    if (ri_info is None) != (ri_scope is None):
+        raise InvalidInput("reinsurance info and scope come together or not at all")
+    by_kind = {"location": path, "account": accounts, "ri_info": ri_info, "ri_scope": ri_scope, "rates": rates}
+    kept = {kind: file for kind, file in by_kind.items() if file is not None}
+    files = list(kept.values())
     digest = _sha256(files, options)
     async with repository.transaction(conn):
         staged = LocationImport(conn, tenant_id, portfolio)
@@ -132,6 +142,9 @@ async def import_oed(
             refused += bad
         done = await staged.finish(portfolio_id, policies, currency, digest)
         _reconcile(reconciliation, done["stored"])
+        packed = {kind: kept_files.pack(file, kind, encoding) for kind, file in kept.items()}
+        await repository_loss.save_files(conn, tenant_id, portfolio_id, packed)
+        terms_problem = kept_files.problem_of(packed, done["currency"])
     return ImportReport(
         portfolio_id=portfolio_id,
         unchanged=before == digest,
@@ -142,6 +155,7 @@ async def import_oed(
         refused=tuple(refused),
         doubtful=tuple(seen.doubtful()),
         quality=quality,
+        terms_problem=terms_problem,
     )
 
 
@@ -186,10 +200,53 @@ def _sha256(files: Sequence[Path], options: bytes) -> bytes:
     return total.digest()
 
 
+def _reconcile_file(told: Reconciliation) -> None:
+    if any(told.difference().values()) or any(any(left.values()) for left in told.reasons_difference().values()):
+        raise NotReconciled(difference=told.difference(), by_reason=told.reasons_difference())
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a location file holds, without storing it."""
+
+    reconciliation: Reconciliation
+    refused: tuple[BadRow, ...]
+    doubtful: tuple[Doubt, ...]
+    quality: Quality
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "n_locations": self.reconciliation.n_mapped + self.reconciliation.n_unknown,
+            "reconciliation": self.reconciliation.as_json(),
+            "quality": self.quality.as_json(),
+            "refused_rows": [{"line": r.line, "field": r.field, "reason": r.reason} for r in self.refused],
+            "doubtful_rows": [{"line": d.line, "field": d.field, "reason": d.reason} for d in self.doubtful],
+        }
+
+
+def survey(
+    path: Path,
+    *,
+    epsg: int = WGS84,
+    encoding: str = "utf-8-sig",
+    datum: str = "wgs84",
+    progress: Callable[[int], None] | None = None,
+) -> Survey:
+    """What an import would say of a location file. Raises BadOedFile, NotReconciled."""
+    refused: list[BadRow] = []
+    told, quality, seen = Reconciliation(), Quality(), _Seen([], [], [], [])
+    for rows in read_locations(path, refused, told, epsg=epsg, encoding=encoding, datum=datum):
+        for row in rows:
+            seen.add(row, quality)
+        if progress is not None:
+            progress(told.n_mapped + told.n_unknown + told.n_refused)
+    _reconcile_file(told)
+    return Survey(told, tuple(refused), tuple(seen.doubtful()), quality)
+
+
 def _reconcile(told: Reconciliation, stored: Sequence[tuple[bool, str, int, Any]]) -> None:
     """TIV in = mapped + refused + unknown, and what is stored is what was mapped or is unknown: to the cent."""
-    if any(told.difference().values()):
-        raise NotReconciled(difference=told.difference())
+    _reconcile_file(told)
     for placed, expected, n in ((True, told.mapped, told.n_mapped), (False, told.unknown, told.n_unknown)):
         found = {currency: int(cents) for known, currency, _, cents in stored if known is placed}
         count = sum(rows for known, _, rows, _ in stored if known is placed)
@@ -242,6 +299,26 @@ def read_json(path: Path) -> Any:
         raise BadFile(f"{path.name}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     except json.JSONDecodeError as error:
         raise BadFile(f"{path.name}, line {error.lineno}: not JSON: {error.msg}") from error
+
+
+def read_areas(path: Path, name: str = "name") -> list[tuple[str, BaseGeometry]]:
+    """(name, checked polygon) of each feature of a GeoJSON file; raises BadFile, BadFootprint with the feature."""
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise BadFile(f"{path.name}: it is not GeoJSON")
+    features = document.get("features") if document.get("type") == "FeatureCollection" else [document]
+    found = []
+    for number, feature in enumerate(features or ()):
+        if not isinstance(feature, dict):
+            raise BadFile(f"{path.name}: features[{number}] is not a feature")
+        geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
+        given = feature.get("properties") or {}
+        polygon = hazard.from_geojson(geometry, field=f"{path.name}: features[{number}].geometry")
+        checked = hazard.check_polygon(polygon, field=f"{path.name}: features[{number}].geometry")
+        found.append((str(given.get(name) or number), checked))
+    if not found:
+        raise BadFile(f"{path.name}: there are no polygons in it")
+    return found
 
 
 # -------------------------------------------------------------------- safe zones
