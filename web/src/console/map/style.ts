@@ -40,11 +40,11 @@ export function makeStyle(base: Base, dark: boolean): StyleSpecification {
   const river = ["==", ["get", "kind"], "river"] as unknown as ExpressionSpecification;
   const street = dark ? "#4d5866" : "#b4b8bf";
   const layers: LayerSpecification[] = [
+    { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 12.5, 0.58, 15, 0.2], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
     { id: "rivers", type: "line", source: "roads", filter: river, paint: { "line-color": dark ? "#2f6f9f" : "#8fbfe0", "line-width": ["interpolate", ["linear"], ["zoom"], 9, 1, 14, 4] } },
-    { id: "roads-small", type: "line", source: "roads", minzoom: 11, filter: ["all", ["!", main], ["!", river]] as unknown as ExpressionSpecification, paint: { "line-color": street, "line-width": ["interpolate", ["linear"], ["zoom"], 11, 0.4, 15, 2] } },
+    { id: "roads-small", type: "line", source: "roads", minzoom: 9.5, filter: ["all", ["!", main], ["!", river]] as unknown as ExpressionSpecification, paint: { "line-color": street, "line-width": ["interpolate", ["linear"], ["zoom"], 9.5, 0.3, 15, 2] } },
     { id: "roads-main", type: "line", source: "roads", filter: main, paint: { "line-color": street, "line-width": ["interpolate", ["linear"], ["zoom"], 9, 0.8, 15, 3.5] } },
     { id: "roads-label", type: "symbol", source: "roads", minzoom: 13.5, filter: ["!=", ["get", "name"], ""], layout: { "symbol-placement": "line", "text-field": ["get", "name"], "text-font": font, "text-size": 11 }, paint: { "text-color": ink, "text-halo-color": halo, "text-halo-width": 1.4 } },
-    { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 12.5, 0.58, 15, 0.2], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
     { id: "footprint-fill", type: "fill", source: "footprint", paint: { "fill-color": hazard, "fill-opacity": 0.16 } },
     { id: "footprint-hatch", type: "fill", source: "footprint", paint: { "fill-pattern": "hazard", "fill-opacity": 0.75 } },
     { id: "zones-line", type: "line", source: "zones", paint: { "line-color": hazard, "line-width": 1.2, "line-dasharray": [3, 2] } },
