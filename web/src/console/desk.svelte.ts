@@ -130,6 +130,8 @@ class Desk {
   readonly routes = new Resource(() =>
     orNone(take(client.GET("/v1/evacuation-plans/latest/routes", { params: { query: { limit: 1000 } } })), NONE),
   );
+  /** The streets under all this: they change with an import of roads only, and are asked for once. */
+  readonly roads = new Resource(() => orNone(take(client.GET("/v1/roads", { params: { query: { language: this.language } } })), null));
   readonly safeZones = new Resource(() => take(client.GET("/v1/safe-zones")));
 
   station = $derived.by((): Station | null => {
@@ -203,7 +205,7 @@ class Desk {
     clearTimeout(this.#timer);
     this.#due.clear();
     this.me = null;
-    for (const resource of this.#all()) resource.clear();
+    for (const resource of [...this.#all(), this.roads]) resource.clear();
   }
 
   async retry(): Promise<void> {
@@ -220,6 +222,7 @@ class Desk {
 
   loadAll(): void {
     for (const resource of this.#all()) void resource.load();
+    if (this.roads.data === null) void this.roads.load();
   }
 
   #follow(): void {

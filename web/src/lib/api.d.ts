@@ -2527,6 +2527,8 @@ export interface components {
             home: number[] | null;
             /** Warnings */
             warnings: components["schemas"]["PublicWarning"][];
+            /** @description An official order; it goes before the route. */
+            order: components["schemas"]["PublicOrder"] | null;
             route: components["schemas"]["PublicRoute"] | null;
             /**
              * Safe Zones
@@ -2540,6 +2542,29 @@ export interface components {
              * @description The operator has stopped sending: messages may be missing.
              */
             sending_paused: boolean;
+        };
+        /**
+         * PublicOrder
+         * @description What an authority ordered for this household's place; it goes before our advice.
+         */
+        PublicOrder: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "evacuate" | "stay";
+            /** Authority */
+            authority: string;
+            /**
+             * Issued At
+             * Format: date-time
+             */
+            issued_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
         };
         /**
          * PublicRoute
@@ -2572,6 +2597,11 @@ export interface components {
             reason: string;
             /** Geometry */
             geometry: (components["schemas"]["LineString"] | components["schemas"]["MultiLineString"]) | null;
+            /**
+             * Turns
+             * @description In the language of the page where we have it, else in English.
+             */
+            turns: components["schemas"]["PublicTurn"][];
             /**
              * Checked At
              * Format: date-time
@@ -2609,6 +2639,21 @@ export interface components {
             distance_m: number | null;
             /** Opens At */
             opens_at: string | null;
+        };
+        /**
+         * PublicTurn
+         * @description One line of directions.
+         */
+        PublicTurn: {
+            /** Kind */
+            kind: string;
+            /** Text */
+            text: string;
+            /**
+             * Distance M
+             * @description Until the next turn.
+             */
+            distance_m: number;
         };
         /**
          * PublicWarning
