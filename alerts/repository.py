@@ -762,3 +762,10 @@ async def handle_answer(conn: AsyncConnection, answer_id: UUID, principal_id: UU
 async def read_answer(conn: AsyncConnection, answer_id: UUID) -> Row | None:
     """Whether and by whom an answer was handled."""
     return await _row(conn, "read_answer", {"answer_id": answer_id})
+
+
+async def tenant_slug(conn: AsyncConnection, tenant_id: UUID) -> str:
+    """A tenant's short name, as it stands in topics."""
+    row = await _row(conn, "tenant_slug", {"tenant_id": tenant_id})
+    assert row is not None
+    return str(row["slug"])

@@ -33,6 +33,7 @@ from api.routes import (
     stream,
     ui,
     warnings,
+    wayout,
 )
 from api.sse import Hub
 from api.vapid import public_key
@@ -51,6 +52,7 @@ _NOUNS = (
     hazards,
     exposure,
     evacuation,
+    wayout,
     warnings,
     answers,
     quotes,

@@ -33,6 +33,8 @@ PERSONS_ONLY: Final = frozenset(
         ("pause", "sending"),
         ("resume", "sending"),
         ("handle", "answer"),
+        ("make", "road-override"),
+        ("make", "official-order"),
     }
 )
 
@@ -58,6 +60,11 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "assessment"): _BOOK,
     ("read", "location"): _BOOK,
     ("read", "evacuation-plan"): _WATCHES,
+    ("read", "road"): SIGNED_IN,
+    ("read", "road-override"): _WATCHES,
+    ("make", "road-override"): frozenset({"operator", "approver"}),
+    ("read", "official-order"): _WATCHES,
+    ("make", "official-order"): frozenset({"operator", "approver"}),
     ("write", "observation"): frozenset({DEVICE, "operator"}),
     # warnings
     ("read", "warning"): _WATCHES,

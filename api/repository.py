@@ -268,6 +268,24 @@ async def safe_zones(conn: Connection, *, now: datetime) -> list[Row]:
     return await _all(conn, "safe_zones", now=now)
 
 
+async def route_detail(
+    conn: Connection, *, household_id: UUID | None, policyholder_id: UUID | None, now: datetime
+) -> Row | None:
+    return await _one(conn, "route_detail", household_id=household_id, policyholder_id=policyholder_id, now=now)
+
+
+async def shown_network(conn: Connection) -> Row | None:
+    return await _one(conn, "shown_network")
+
+
+async def road_overrides(conn: Connection) -> list[Row]:
+    return await _all(conn, "road_overrides")
+
+
+async def official_orders(conn: Connection, *, now: datetime) -> list[Row]:
+    return await _all(conn, "official_orders", now=now)
+
+
 # ---------------------------------------------------------------- warnings, answers, quotes
 Before = tuple[datetime, UUID] | None
 
@@ -281,6 +299,10 @@ async def warning(conn: Connection, warning_id: UUID) -> tuple[list[Row], list[R
     """(versions, decisions), newest first."""
     versions = await _all(conn, "warning_versions", warning_id=warning_id)
     return versions, await _all(conn, "warning_decisions", warning_id=warning_id) if versions else []
+
+
+async def cap_feed(conn: Connection, *, now: datetime, limit: int) -> list[Row]:
+    return await _all(conn, "cap_feed", now=now, limit=limit)
 
 
 async def pauses(conn: Connection) -> list[Row]:

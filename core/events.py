@@ -53,6 +53,14 @@ class PlanMade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RulingChanged:
+    """An operator opened or closed a road, or an authority's order came or went: plans are made again."""
+
+    kind: ClassVar[str] = "ruling_changed"
+    tenant_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationStateChanged:
     """A station fell silent, came back, or changed its level."""
 
@@ -109,6 +117,7 @@ Event = (
     | AssessmentMade
     | LossEstimated
     | PlanMade
+    | RulingChanged
     | StationStateChanged
     | FeedStateChanged
     | WarningChanged
@@ -124,10 +133,11 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "assessment_made": ("loss", "stream"),
     "loss_estimated": ("stream",),
     "plan_made": ("stream",),
+    "ruling_changed": ("plan",),
     "station_state_changed": ("stream",),
     "feed_state_changed": ("stream",),
     "warning_changed": ("stream",),
-    "warning_released": ("deliver",),
+    "warning_released": ("deliver", "broadcast"),
     "answer_given": ("stream",),
     "quote_issued": ("stream",),
 }

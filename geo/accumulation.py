@@ -56,6 +56,14 @@ def by_cell(book: Book, resolution: int) -> list[Group]:
     return sorted(found, key=lambda group: (-sum(group.tiv_cents.values()), group.key))
 
 
+def by_text(book: Book, texts: Sequence[str]) -> list[Group]:
+    """Groups by a text of each location (by location_id), placed or not, the most insured first."""
+    keys, code = np.unique(np.asarray(texts, dtype=object).astype(str), return_inverse=True)
+    of_row = code[book.rows["location_id"]]
+    found = [_group(book, str(key), book.rows[of_row == i]) for i, key in enumerate(keys)]
+    return sorted(found, key=lambda group: (-sum(group.tiv_cents.values()), group.key))
+
+
 def by_area(book: Book, areas: Iterable[tuple[str, BaseGeometry]]) -> tuple[list[Group], npt.NDArray[np.void]]:
     """Groups of named polygons in their order, and the placed locations that lie in none.
 

@@ -1,5 +1,7 @@
 """A book straight from a file, without a database: an OED location file, or points with values."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,38 @@ from geo.oed import BadRow, LocationRow, Reconciliation, cents, read_locations
 from geo.point_files import BadTable, read_points, read_table
 
 
-def read_book(path: Path, *, currency: str = "XXX") -> tuple[Book, list[str], list[BadRow]]:
-    """(book, names of its locations by location_id, refused rows) from OED or from CSV with lat, lon, value.
+@dataclass(frozen=True)
+class BookFile:
+    """A book with what stands in its file beside the columns of a book."""
+
+    book: Book
+    refused: list[BadRow]
+    rows: Sequence[LocationRow | Mapping[str, str]]  #: by location_id
+
+    def texts(self, field: str) -> list[str]:
+        """The texts of any field by location_id, names compared without regard to case; raises BadTable."""
+        wanted = field.strip().lower()
+        if wanted in _TYPED:
+            at = _TYPED[wanted]
+            if all(isinstance(row, LocationRow) for row in self.rows):
+                return ["" if (value := getattr(row, at)) is None else str(value) for row in self.rows]
+        given = [row.extra if isinstance(row, LocationRow) else row for row in self.rows]
+        known = {name for row in given for name in row}
+        name = next((one for one in known if one.lower() == wanted), None)
+        if name is None:
+            raise BadTable(f"field {field!r}: no row has it; there are {', '.join(sorted(known)) or 'none'}")
+        return [row.get(name, "") for row in given]
+
+
+#: OED fields that a location row carries by another name.
+_TYPED = {
+    "accnumber": "acc_number", "locnumber": "loc_number", "countrycode": "country_code", "loccurrency": "currency",
+    "occupancycode": "occupancy_code", "constructioncode": "construction_code", "locperilscovered": "perils",
+}  # fmt: skip
+
+
+def read_book(path: Path, *, currency: str = "XXX") -> BookFile:
+    """A book from OED or from CSV with lat, lon, value.
 
     location_id counts the rows that were taken, from 0. Points have no currency of their own: `currency` names it, or
     a column does. Raises BadTable, BadOedFile.
@@ -19,7 +51,6 @@ def read_book(path: Path, *, currency: str = "XXX") -> tuple[Book, list[str], li
         return _oed(path)
     table = read_table(path, ("lat", "lon", "value"))
     lon, lat = read_points(table)
-    names = table.text("id")
     codes = [text.upper() or currency for text in table.text("currency")]
     currencies = sorted(set(codes))
     amounts = np.zeros(len(lon), dtype=np.int64)
@@ -41,10 +72,10 @@ def read_book(path: Path, *, currency: str = "XXX") -> tuple[Book, list[str], li
         },
         accounts=tuple(known), currencies=tuple(currencies), policies_of_account=[1] * len(known),
     )  # fmt: skip
-    return book, [name or str(table.line(i)) for i, name in enumerate(names)], []
+    return BookFile(book, [], [dict(zip(table.columns, row, strict=True)) for row in table.rows])
 
 
-def _oed(path: Path) -> tuple[Book, list[str], list[BadRow]]:
+def _oed(path: Path) -> BookFile:
     refused: list[BadRow] = []
     rows: list[LocationRow] = []
     for chunk in read_locations(path, refused, Reconciliation()):
@@ -69,4 +100,4 @@ def _oed(path: Path) -> tuple[Book, list[str], list[BadRow]]:
         currencies=tuple(currencies),
         policies_of_account=[1] * len(accounts),
     )
-    return book, [row.loc_number for row in rows], refused
+    return BookFile(book, refused, rows)

@@ -200,10 +200,53 @@ def _sha256(files: Sequence[Path], options: bytes) -> bytes:
     return total.digest()
 
 
+def _reconcile_file(told: Reconciliation) -> None:
+    if any(told.difference().values()) or any(any(left.values()) for left in told.reasons_difference().values()):
+        raise NotReconciled(difference=told.difference(), by_reason=told.reasons_difference())
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a location file holds, without storing it."""
+
+    reconciliation: Reconciliation
+    refused: tuple[BadRow, ...]
+    doubtful: tuple[Doubt, ...]
+    quality: Quality
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "n_locations": self.reconciliation.n_mapped + self.reconciliation.n_unknown,
+            "reconciliation": self.reconciliation.as_json(),
+            "quality": self.quality.as_json(),
+            "refused_rows": [{"line": r.line, "field": r.field, "reason": r.reason} for r in self.refused],
+            "doubtful_rows": [{"line": d.line, "field": d.field, "reason": d.reason} for d in self.doubtful],
+        }
+
+
+def survey(
+    path: Path,
+    *,
+    epsg: int = WGS84,
+    encoding: str = "utf-8-sig",
+    datum: str = "wgs84",
+    progress: Callable[[int], None] | None = None,
+) -> Survey:
+    """What an import would say of a location file. Raises BadOedFile, NotReconciled."""
+    refused: list[BadRow] = []
+    told, quality, seen = Reconciliation(), Quality(), _Seen([], [], [], [])
+    for rows in read_locations(path, refused, told, epsg=epsg, encoding=encoding, datum=datum):
+        for row in rows:
+            seen.add(row, quality)
+        if progress is not None:
+            progress(told.n_mapped + told.n_unknown + told.n_refused)
+    _reconcile_file(told)
+    return Survey(told, tuple(refused), tuple(seen.doubtful()), quality)
+
+
 def _reconcile(told: Reconciliation, stored: Sequence[tuple[bool, str, int, Any]]) -> None:
     """TIV in = mapped + refused + unknown, and what is stored is what was mapped or is unknown: to the cent."""
-    if any(told.difference().values()):
-        raise NotReconciled(difference=told.difference())
+    _reconcile_file(told)
     for placed, expected, n in ((True, told.mapped, told.n_mapped), (False, told.unknown, told.n_unknown)):
         found = {currency: int(cents) for known, currency, _, cents in stored if known is placed}
         count = sum(rows for known, _, rows, _ in stored if known is placed)

@@ -262,3 +262,6 @@ UPDATE sending_pause SET resume_asked_by = %(principal_id)s WHERE scope = %(scop
 
 -- name: end_pause
 DELETE FROM sending_pause WHERE scope = %(scope)s;
+
+-- name: tenant_slug
+SELECT slug FROM tenant WHERE tenant_id = %(tenant_id)s;

@@ -115,3 +115,10 @@ LIMIT %(limit)s;
 SELECT quote_id, premium, currency, as_of, exposure_from, exposure_to, model_version,
        encode(inputs_sha256, 'hex') AS inputs_sha256, issued_at, submission, result
 FROM quote WHERE quote_id = %(quote_id)s;
+
+-- name: cap_feed
+-- What was released and is not long over, newest first: every version has its own message.
+SELECT warning_id, version, identifier, msg_type, level, all_clear, texts, area_desc, released_at, sent_at, expires_at
+FROM warning
+WHERE released_at IS NOT NULL AND expires_at > %(now)s - interval '1 day'
+ORDER BY released_at DESC, warning_id, version DESC LIMIT %(limit)s;

@@ -31,6 +31,10 @@ def accumulate(
     rings: Annotated[
         list[str] | None, typer.Option(help="Group by rings: LON,LAT:KM,KM,... for example 0.12,51.5:1,5,10.")
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Group by any OED field of the file: OccupancyCode, PostalCode, ..."),
+    ] = None,
     footprint: Annotated[
         Path | None, typer.Option(help="GeoJSON of a footprint: what enters it, and with --against what leaves it.")
     ] = None,
@@ -40,19 +44,19 @@ def accumulate(
     ] = False,
 ) -> None:
     """Sum insured values by cell, area, ring or change of a footprint; sums are exact, currencies are not added."""
-    from geo.accumulation import BadGroups, Group, by_area, by_cell, by_ring, change
+    from geo.accumulation import BadGroups, Group, by_area, by_cell, by_ring, by_text, change
     from geo.book_files import read_book
     from geo.exposure import cents_text
     from geo.imports import read_areas
     from geo.point_files import write_table
 
-    asked = [option for option, given in (("h3", h3), ("areas", areas), ("rings", rings), ("footprint", footprint))
-             if given is not None]  # fmt: skip
+    asked = any(given is not None for given in (h3, areas, rings, by, footprint))
     if not asked:
-        raise InvalidInput("give one or more of --h3, --areas, --rings, --footprint")
+        raise InvalidInput("give one or more of --h3, --areas, --rings, --by, --footprint")
     if against is not None and footprint is None:
         raise InvalidInput("--against: needs --footprint")
-    held, _, refused = read_book(book)
+    source = read_book(book)
+    held, refused = source.book, source.refused
     for row in refused:
         print(f"refused: {row}", file=sys.stderr)
     groups: list[tuple[str, Group]] = []
@@ -73,6 +77,8 @@ def accumulate(
             raise BadGroups(f"--rings: {place}: longitude, latitude are out of range; are they exchanged?")
         groups += [("ring", Group(f"{place}: {one.key}", one.n_locations, one.n_accounts, one.tiv_cents))
                    for one in by_ring(held, lon, lat, steps)]  # fmt: skip
+    for field in by or ():
+        groups += [(field, one) for one in by_text(held, source.texts(field))]
     if footprint is not None:
         import shapely
 

@@ -360,6 +360,9 @@ OPEN_TO = {
     "/v1/answers": {"insurer", "approver", "operator", "admin"},
     "/v1/quotes": {"underwriter", "admin"},
     "/v1/sending": {"insurer", "approver", "operator", "admin"},
+    "/v1/roads": set(ROLES),
+    "/v1/road-overrides": {"insurer", "approver", "operator", "admin"},
+    "/v1/official-orders": {"insurer", "approver", "operator", "admin"},
 }
 
 
@@ -382,6 +385,8 @@ def test_no_role_acts_beyond_its_own(console: Any, world: World) -> None:
         "/v1/sending/pause": ({}, {"approver", "operator"}),
         "/v1/sending/resume": ({}, {"approver", "operator"}),
         f"/v1/answers/{world.ids['answer']}/handled": ({}, {"insurer", "approver", "operator"}),
+        "/v1/road-overrides": ({"action": "close", "reason": "a tree", "way": 1}, {"approver", "operator"}),
+        "/v1/official-orders": ({}, {"approver", "operator"}),
         "/v1/quotes": ({"submission": {}, "fleet_csv": "x", "incidents_csv": "x"}, {"underwriter"}),
     }
 
