@@ -126,6 +126,7 @@ class Desk {
   readonly answers = new Resource(() => take(client.GET("/v1/answers")));
   readonly footprints = new Resource(() => take(client.GET("/v1/footprints/latest")));
   readonly cells = new Resource(() => take(client.GET("/v1/exposure/cells", { params: { query: { resolution: 8 } } })));
+  readonly losses = new Resource(() => take(client.GET("/v1/assessments/latest/losses", { params: { query: { limit: 1000 } } })));
   readonly plan = new Resource(() => orNone(take(client.GET("/v1/evacuation-plans/latest")), null));
   readonly routes = new Resource(() =>
     orNone(take(client.GET("/v1/evacuation-plans/latest/routes", { params: { query: { limit: 1000 } } })), NONE),
@@ -216,7 +217,7 @@ class Desk {
   #all(): Resource<unknown>[] {
     return [
       this.overview, this.stations, this.warnings, this.warning, this.series, this.answers,
-      this.footprints, this.cells, this.plan, this.routes, this.safeZones,
+      this.footprints, this.cells, this.losses, this.plan, this.routes, this.safeZones,
     ] as Resource<unknown>[];
   }
 
@@ -252,7 +253,8 @@ class Desk {
       observations_stored: [this.stations, this.series, this.overview],
       station_state_changed: [this.stations, this.overview],
       footprint_published: [this.footprints, this.overview],
-      assessment_made: [this.overview],
+      assessment_made: [this.overview, this.losses],
+      loss_estimated: [this.losses],
       plan_made: [this.plan, this.routes, this.safeZones],
       warning_changed: [this.warnings, this.warning, this.overview, this.stations],
       answer_given: [this.answers, this.overview],

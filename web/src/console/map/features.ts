@@ -133,6 +133,27 @@ export function areaFeatures(warning: Schemas["WarningVersion"] | null): Feature
   return [{ type: "Feature", geometry: warning.area as GeoJSON.Geometry, properties: { level: warning.level } }];
 }
 
+/** Places with a loss as circles whose area grows with it: the largest ones and a sample of the others. */
+export function lossFeatures(losses: Schemas["LatestLosses"] | null): Features {
+  const found: Features = [];
+  for (const item of losses?.items ?? []) {
+    if (!item.loss || item.loss.problem) continue;
+    const values = item.locations.map((place) => place.gross ?? place.ground_up);
+    const top = Math.max(...values, 0);
+    if (top <= 0) continue;
+    item.locations.forEach((place, i) => {
+      if (place.lon === null || place.lat === null) return;
+      const mean = values[i] ?? 0;
+      found.push({
+        type: "Feature",
+        geometry: { type: "Point", coordinates: [place.lon, place.lat] },
+        properties: { mean, size: 2.5 + 8 * Math.sqrt(mean / top), currency: item.loss?.currency ?? "", number: place.loc_number, account: place.acc_number },
+      });
+    });
+  }
+  return found;
+}
+
 export function locationFeatures(collection: Schemas["LocationCollection"] | null): Features {
   return (collection?.features ?? []).flatMap(({ geometry, properties }): Features =>
     geometry === null

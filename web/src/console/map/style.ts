@@ -10,13 +10,14 @@ export const RAMP = ["#edf8fb", "#b3cde3", "#8c96c6", "#8856a7", "#810f7c"] as c
 const RAMP_DARK = ["#2a3a4a", "#3f5a86", "#6a68b8", "#9a5fc0", "#d183d8"] as const;
 export const ramp = (dark: boolean): readonly string[] => (dark ? RAMP_DARK : RAMP);
 
-export const SOURCES = ["roads", "cells", "locations", "footprint", "zones", "area", "closed", "routes", "safe-zones", "stations"] as const;
+export const SOURCES = ["roads", "cells", "locations", "losses", "footprint", "zones", "area", "closed", "routes", "safe-zones", "stations"] as const;
 export type SourceName = (typeof SOURCES)[number];
 
 /** Which layers each switch of the legend turns on and off. */
 export const GROUPS: Record<string, string[]> = {
   roads: ["rivers", "roads-small", "roads-main", "roads-label"],
   exposure: ["cells-fill", "locations"],
+  losses: ["losses"],
   footprint: ["footprint-fill", "footprint-hatch", "footprint-line", "zones-line", "zones-label"],
   area: ["area-hatch", "area-line"],
   routes: ["routes-case", "routes", "routes-arrow"],
@@ -54,6 +55,8 @@ export function makeStyle(base: Base, dark: boolean): StyleSpecification {
     { id: "locations", type: "circle", source: "locations", minzoom: 12.5, paint: {
       "circle-radius": ["interpolate", ["linear"], ["zoom"], 12.5, 2, 16, 5], "circle-color": dark ? "#d183d8" : "#810f7c",
       "circle-stroke-color": ["case", ["get", "exposed"], ink, halo], "circle-stroke-width": ["case", ["get", "exposed"], 1.6, 0.7] } },
+    { id: "losses", type: "circle", source: "losses", paint: {
+      "circle-radius": ["get", "size"], "circle-color": dark ? "#ffb454" : "#b45309", "circle-opacity": 0.62, "circle-stroke-color": halo, "circle-stroke-width": 0.7 } },
     { id: "closed-case", type: "line", source: "closed", filter: ["==", ["geometry-type"], "LineString"], paint: { "line-color": halo, "line-width": 4.5 } },
     { id: "closed-line", type: "line", source: "closed", filter: ["==", ["geometry-type"], "LineString"], paint: { "line-color": road, "line-width": 2.2, "line-dasharray": [1.2, 1] } },
     { id: "routes-case", type: "line", source: "routes", layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": halo, "line-width": ["interpolate", ["linear"], ["zoom"], 9, 2, 14, 6] } },
