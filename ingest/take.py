@@ -96,13 +96,13 @@ class Taker:
         elif kind == "qweather":
             await self._officials(conn, feed, qweather.parse(body, _district(feed.options)), now, taken)
         elif kind in _READERS:
-            await self._readings(conn, feed, _READERS[kind](body), now, taken)
+            await self.readings(conn, feed, _READERS[kind](body), now, taken)
         elif kind == "sensorthings":
             known = {
                 str(key): sensorthings.Datastream(**value)
                 for key, value in (feed.options.get("datastreams") or {}).items()
             }
-            await self._readings(conn, feed, sensorthings.parse(body, known), now, taken)
+            await self.readings(conn, feed, sensorthings.parse(body, known), now, taken)
         elif kind == "usgs_quake":
             window = timedelta(hours=float(feed.options.get("window_h", 24)))
             await self._quakes(conn, feed, usgs_quake.parse(body), now, window, taken)
@@ -130,9 +130,10 @@ class Taker:
         return taken
 
     # ------------------------------------------------------------------ readings
-    async def _readings(
+    async def readings(
         self, conn: AsyncConnection, feed: FeedRow, found: Iterable[Measured], now: datetime, taken: Taken
     ) -> None:
+        """Keeps readings through `accept`; stations that are met first are registered."""
         readings = list(found)
         tenant = str(feed.options.get("tenant") or PUBLIC)
         tenant_id = await repository.tenant_id(conn, tenant)
@@ -204,6 +205,13 @@ class Taker:
                 taken.amiss.append(f"{one.link}: {error}"[:200])
                 continue
             await self._keep(conn, feed, judge.judge(document, now), document, one.link, None, now, taken)
+
+    async def document(
+        self, conn: AsyncConnection, feed: FeedRow, raw: bytes, link: str, now: datetime, taken: Taken
+    ) -> None:
+        """Judges and keeps one CAP document."""
+        judge = await self._feed(conn, now)
+        await self._keep(conn, feed, judge.judge(raw, now), raw, link, None, now, taken)
 
     async def _officials(
         self, conn: AsyncConnection, feed: FeedRow, found: Sequence[Official], now: datetime, taken: Taken
