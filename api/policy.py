@@ -91,6 +91,7 @@ STREAM_OBJECTS: Final[dict[str, str]] = {
     "feed_state_changed": "station",
     "footprint_published": "footprint",
     "assessment_made": "assessment",
+    "loss_estimated": "assessment",
     "plan_made": "evacuation-plan",
     "warning_changed": "warning",
     "answer_given": "answer",

@@ -232,6 +232,10 @@ async def latest_assessments(conn: Connection, *, now: datetime) -> list[Row]:
     return await _all(conn, "latest_assessments", now=now)
 
 
+async def latest_losses(conn: Connection, *, now: datetime, limit: int) -> list[Row]:
+    return await _all(conn, "latest_losses", now=now, limit=limit)
+
+
 async def overview(conn: Connection, *, now: datetime) -> Row:
     row = await _one(conn, "overview", now=now)
     assert row is not None

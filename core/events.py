@@ -37,6 +37,14 @@ class AssessmentMade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LossEstimated:
+    """The loss of an assessment was computed, or why it is unknown."""
+
+    kind: ClassVar[str] = "loss_estimated"
+    assessment_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanMade:
     """Routes were computed for a footprint."""
 
@@ -107,6 +115,7 @@ Event = (
     ObservationsStored
     | FootprintPublished
     | AssessmentMade
+    | LossEstimated
     | PlanMade
     | RulingChanged
     | StationStateChanged
@@ -121,7 +130,8 @@ Event = (
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "observations_stored": ("watch", "stream"),
     "footprint_published": ("assess", "plan", "stream"),
-    "assessment_made": ("stream",),
+    "assessment_made": ("loss", "stream"),
+    "loss_estimated": ("stream",),
     "plan_made": ("stream",),
     "ruling_changed": ("plan",),
     "station_state_changed": ("stream",),

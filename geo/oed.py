@@ -340,7 +340,7 @@ def _texts(value: object, is_id: bool) -> str:
     return str(value)
 
 
-def _table_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
+def table_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
     """(line, texts) of a CSV or Parquet file, the header first; raises BadOedFile."""
     if path.suffix.lower() in (".parquet", ".pq"):
         import pyarrow as pa
@@ -410,7 +410,7 @@ def read_locations(
         raise chinese_datum.UnknownDatum(f"datum: {datum!r} is none of {', '.join(chinese_datum.DATUMS)}")
     if datum != "wgs84" and epsg != WGS84:
         raise chinese_datum.UnknownDatum(f"datum: {datum} is in degrees and cannot stand beside EPSG:{epsg}")
-    rows = _table_rows(path, encoding)
+    rows = table_rows(path, encoding)
     header = next(rows, None)
     if header is None:
         raise BadOedFile(f"{path.name} is empty")
@@ -480,7 +480,7 @@ def _one_by_one(x: Any, y: Any, epsg: int) -> tuple[Any, Any]:
 
 def read_accounts(path: Path, refused: list[BadRow], *, encoding: str = "utf-8-sig") -> list[PolicyRow]:
     """The policies of an OED account file, one for each (AccNumber, PolNumber): layers of a policy are one policy."""
-    rows = _table_rows(path, encoding)
+    rows = table_rows(path, encoding)
     header = next(rows, None)
     if header is None:
         raise BadOedFile(f"{path.name} is empty")

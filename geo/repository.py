@@ -20,6 +20,7 @@ from geo.closing import Override
 from geo.evacuation import Route
 from geo.exposure import Book, Exposed, cents_text
 from geo.hazard import ArrivalZone, Hazard, check_zones
+from geo.hazard_field import HazardField
 from geo.oed import LocationRow, PolicyRow, extra_json
 from geo.orders import OfficialOrder
 from store import queries
@@ -264,6 +265,7 @@ async def save_footprint(
     made_how: str,
     geometry: BaseGeometry,
     zones: Sequence[ArrivalZone],
+    field: HazardField | None = None,
 ) -> UUID:
     """Stores one version; returns its id."""
     footprint_id = new_id()
@@ -273,6 +275,7 @@ async def save_footprint(
             "footprint_id": footprint_id, "hazard_event_id": hazard_event_id, "tenant_id": tenant_id,
             "version": version, "valid_at": valid_at, "made_how": made_how, "geometry": shapely.to_wkb(geometry),
             "zones": Jsonb([zone.as_json() for zone in zones]),
+            "field": Jsonb(field.as_json() if field else {}), "field_grid": field.blob() if field else None,
         },
     )  # fmt: skip
     return footprint_id

@@ -1,7 +1,7 @@
 """Feeds that speak first: WIS2 notifications, Sparkplug B and SensorThings over MQTT, from brokers of others.
 
-Messages wait in a bounded queue; what does not fit is dropped and counted, and a Sparkplug node is asked for a rebirth by
-the hole that this leaves. A WIS2 notification counts once, its data by their hash, from hosts of the feed's allow-list.
+Messages wait in a bounded queue; what does not fit is dropped and counted, and the hole that this leaves makes a
+Sparkplug node give birth again. A WIS2 notification counts once, its data by their hash, from hosts of an allow-list.
 """
 
 import asyncio
@@ -165,7 +165,8 @@ async def _set_aside(conn: AsyncConnection, topic: str, body: bytes, why: str, n
             conn,
             "set_aside",
             {
-                "quarantine_id": new_id(), "fingerprint": hashlib.sha256(b"\0".join((topic.encode(), b"feed", kept))).digest(),
+                "quarantine_id": new_id(),
+                "fingerprint": hashlib.sha256(b"\0".join((topic.encode(), b"feed", kept))).digest(),
                 "topic": topic[:500], "payload": kept, "detail": why[:500], "now": now,
             },
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The work beside the decisions: footprints over books, routes planned, warnings broadcast, tables looked after."""
+"""The work beside the decisions: footprints over books, losses, routes, warnings broadcast, tables looked after."""
 
 import asyncio
 import threading
@@ -6,7 +6,7 @@ import threading
 from alerts import broadcast
 from alerts.cap_sign import read_signer
 from core.settings import Settings
-from geo import assess, plan
+from geo import assess, assess_loss, plan
 from store import maintain, outbox
 from store.pool import worker_pool
 
@@ -21,12 +21,13 @@ async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
     broadcaster = broadcast.Broadcaster(settings.mqtt) if settings.mqtt.host is not None else None
     public_url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
     tell = broadcast.handler(broadcaster.publish if broadcaster else None, public_url=public_url, signer=signer)
-    pool = worker_pool(settings, size=6)
+    pool = worker_pool(settings, size=8)
     await pool.open()
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.to_thread(maintain.run, owner_url, halt))
             tasks.create_task(outbox.run(pool, "assess", assess.handle, stop, limit=1, lease_s=_LEASE_S))
+            tasks.create_task(outbox.run(pool, "loss", assess_loss.handle, stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "broadcast", tell, stop))
             await stop.wait()

@@ -1,7 +1,7 @@
 """Gridded forecasts (GRIB through cfgrib, netCDF): one field a lead time, at places. Needs the extra `gridded`.
 
-Longitudes of 0 to 360 and latitudes that fall are turned; units are turned to stored ones. A missing cell is no value. A
-sum since the start of the run (ECMWF's `tp`) becomes a sum for each step.
+Longitudes of 0 to 360 and latitudes that fall are turned; units are turned to stored ones. A missing cell is no value.
+A sum since the start of the run (ECMWF's `tp`) becomes a sum for each step.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,10 @@ from ingest.weather.items import BadFeed
 FloatArray = npt.NDArray[np.float64]
 _LON, _LAT = ("longitude", "lon", "x"), ("latitude", "lat", "y")
 #: names of one unit in CF and GRIB -> ours
-_UNITS = {"m s**-1": "m/s", "m s-1": "m/s", "m/s": "m/s", "K": "K", "Pa": "Pa", "hPa": "hPa", "degC": "Cel", "m": "m", "mm": "mm",
-          "kg m**-2": "mm", "kg m-2": "mm", "kg m**-2 s**-1": "mm/s"}  # fmt: skip
+_UNITS = {
+    "m s**-1": "m/s", "m s-1": "m/s", "m/s": "m/s", "K": "K", "Pa": "Pa", "hPa": "hPa", "degC": "Cel",
+    "m": "m", "mm": "mm", "kg m**-2": "mm", "kg m-2": "mm",
+}  # fmt: skip
 
 
 class NoGrids(Unavailable):

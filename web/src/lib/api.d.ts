@@ -208,6 +208,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/assessments/latest/losses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Latest Losses
+         * @description Losses of the newest footprint of every open hazard event: distributions, locations, and policies by rank.
+         *
+         *     `limit` holds for locations and for policies of each assessment.
+         */
+        get: operations["latest_losses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/exposure/cells": {
         parameters: {
             query?: never;
@@ -1066,6 +1088,32 @@ export interface components {
             released: boolean;
         };
         /**
+         * AssessmentLosses
+         * @description The loss of an assessment with its largest locations and policies.
+         */
+        AssessmentLosses: {
+            /**
+             * Assessment Id
+             * Format: uuid
+             */
+            assessment_id: string;
+            /** Portfolio Name */
+            portfolio_name: string;
+            /** Footprint Version */
+            footprint_version: number;
+            hazard_event: components["schemas"]["HazardEventOut"];
+            /** Exposed Tiv */
+            exposed_tiv: string;
+            /** Currency */
+            currency: string;
+            /** @description Null: not computed yet. */
+            loss: components["schemas"]["LossEstimateOut"] | null;
+            /** Locations */
+            locations: components["schemas"]["LocationLoss"][];
+            /** Policies */
+            policies: components["schemas"]["PolicyLoss"][];
+        };
+        /**
          * AssessmentOut
          * @description A footprint laid over a portfolio.
          */
@@ -1236,6 +1284,18 @@ export interface components {
             };
         };
         /**
+         * ChangeOut
+         * @description What changed in a loss since an earlier footprint version.
+         */
+        ChangeOut: {
+            /** Mean */
+            mean: number;
+            /** P50 */
+            p50: number;
+            /** P95 */
+            p95: number;
+        };
+        /**
          * ChannelCheck
          * @description One channel we can reach this person by.
          */
@@ -1287,6 +1347,19 @@ export interface components {
             state: "queued" | "claimed" | "accepted" | "delivered" | "failed" | "uncertain" | "stopped";
             /** N */
             n: number;
+        };
+        /**
+         * DifferenceOut
+         * @description Against the newest earlier footprint version whose loss is known.
+         */
+        DifferenceOut: {
+            /** Version */
+            version: number;
+            /** Exposed Tiv */
+            exposed_tiv: number;
+            gul: components["schemas"]["ChangeOut"] | null;
+            il: components["schemas"]["ChangeOut"] | null;
+            ri: components["schemas"]["ChangeOut"] | null;
         };
         /**
          * FeedOut
@@ -1454,6 +1527,19 @@ export interface components {
             /** Version */
             version: string;
         };
+        /**
+         * LatestLosses
+         * @description Losses of the newest footprint of every open hazard event, portfolio by portfolio.
+         */
+        LatestLosses: {
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Items */
+            items: components["schemas"]["AssessmentLosses"][];
+        };
         /** LineString */
         LineString: {
             /**
@@ -1513,6 +1599,37 @@ export interface components {
             properties: components["schemas"]["LocationProperties"];
         };
         /**
+         * LocationLoss
+         * @description A location with a mean loss; the largest ones, and a sample of the others.
+         */
+        LocationLoss: {
+            /** Location Id */
+            location_id: number;
+            /** Acc Number */
+            acc_number: string;
+            /** Loc Number */
+            loc_number: string;
+            /** Lon */
+            lon: number | null;
+            /** Lat */
+            lat: number | null;
+            /** Rank */
+            rank: number;
+            /**
+             * Sampled
+             * @description One of a sample that stands for the others, not one of the largest.
+             */
+            sampled: boolean;
+            /** Intensity */
+            intensity: number;
+            /** Ground Up */
+            ground_up: number;
+            /** Gross */
+            gross: number | null;
+            /** Net */
+            net: number | null;
+        };
+        /**
          * LocationProperties
          * @description One insured location.
          */
@@ -1554,6 +1671,82 @@ export interface components {
              * Format: password
              */
             password: string;
+        };
+        /**
+         * LossEstimateOut
+         * @description The loss of an assessment. Null is unknown, never zero.
+         */
+        LossEstimateOut: {
+            /**
+             * Problem
+             * @description Why the loss is unknown; null where it is known.
+             */
+            problem: string | null;
+            /** Currency */
+            currency: string;
+            /**
+             * Computed At
+             * Format: date-time
+             */
+            computed_at: string;
+            ground_up: components["schemas"]["LossOut"] | null;
+            gross: components["schemas"]["LossOut"] | null;
+            net: components["schemas"]["LossOut"] | null;
+            /**
+             * Net Of
+             * @description What net is net of: reinsurance, or nothing where none was given.
+             */
+            net_of: string | null;
+            /**
+             * Sd By Source
+             * @description Standard deviation of gul, il and ri with one source of uncertainty at a time.
+             */
+            sd_by_source: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+            /** Unit */
+            unit: string | null;
+            /** Curves */
+            curves: string[];
+            /**
+             * Unknown
+             * @description Insured value without a loss, by reason.
+             */
+            unknown: {
+                [key: string]: components["schemas"]["UnknownOut"];
+            };
+            /** Reconciliation */
+            reconciliation: {
+                [key: string]: components["schemas"]["ReconciledOut"];
+            };
+            difference: components["schemas"]["DifferenceOut"] | null;
+            /** Assumptions */
+            assumptions: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * LossOut
+         * @description A loss as a distribution over samples.
+         */
+        LossOut: {
+            /** Mean */
+            mean: number;
+            /**
+             * Mean Se
+             * @description Standard error of the mean: of sampling, not of the model.
+             */
+            mean_se: number;
+            /** Sd */
+            sd: number;
+            /** P5 */
+            p5: number;
+            /** P50 */
+            p50: number;
+            /** P95 */
+            p95: number;
         };
         /**
          * Me
@@ -1977,6 +2170,31 @@ export interface components {
              */
             coordinates: number[];
         };
+        /**
+         * PolicyLoss
+         * @description A policy layer, for claims triage.
+         */
+        PolicyLoss: {
+            /** Rank */
+            rank: number;
+            /** Acc Number */
+            acc_number: string;
+            /** Pol Number */
+            pol_number: string;
+            /** Layer Number */
+            layer_number: string;
+            /** Mean Gross */
+            mean_gross: number;
+            /** Sd Gross */
+            sd_gross: number;
+            /** Mean Net */
+            mean_net: number;
+            /**
+             * Chance
+             * @description Share of samples in which it pays.
+             */
+            chance: number;
+        };
         /** Polygon */
         Polygon: {
             /**
@@ -2386,6 +2604,20 @@ export interface components {
              * @enum {string}
              */
             kind: "delivered" | "displayed";
+        };
+        /**
+         * ReconciledOut
+         * @description TIV of one currency: in = the parts, to the cent.
+         */
+        ReconciledOut: {
+            /** Tiv In */
+            tiv_in: string;
+            /** Parts */
+            parts: {
+                [key: string]: string;
+            };
+            /** Difference */
+            difference: string;
         };
         /**
          * Recorded
@@ -2966,6 +3198,16 @@ export interface components {
              * @description Base64url, for pushManager.subscribe; none: web push is off.
              */
             vapid_public_key: string | null;
+        };
+        /**
+         * UnknownOut
+         * @description Insured value of which no loss can be told.
+         */
+        UnknownOut: {
+            /** N Items */
+            n_items: number;
+            /** Tiv */
+            tiv: number;
         };
         /**
          * WarningOut
@@ -3832,6 +4074,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Assessments"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    latest_losses: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LatestLosses"];
                 };
             };
             /** @description No valid session, key or link. */
@@ -6207,7 +6507,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events `observations_stored`, `station_state_changed`, `feed_state_changed`, `footprint_published`, `assessment_made`, `plan_made`, `warning_changed`, `answer_given` and `quote_issued`: `id` is the number to resume after, `data` is {at, ...keys of the rows}. `hello`: connected; load what is shown now, or what happened between loading and connecting is missed. `reset`: events are missing, load everything anew. `bye`: the stream has reached its age, connect again. Lines that begin with a colon are heartbeats. */
+            /** @description Events `observations_stored`, `station_state_changed`, `feed_state_changed`, `footprint_published`, `assessment_made`, `loss_estimated`, `plan_made`, `warning_changed`, `answer_given` and `quote_issued`: `id` is the number to resume after, `data` is {at, ...keys of the rows}. `hello`: connected; load what is shown now, or what happened between loading and connecting is missed. `reset`: events are missing, load everything anew. `bye`: the stream has reached its age, connect again. Lines that begin with a colon are heartbeats. */
             200: {
                 headers: {
                     [name: string]: unknown;
