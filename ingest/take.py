@@ -317,6 +317,12 @@ class Taker:
         # One event whatever it is called now: its id is that of the first name it was known by.
         event_id = met[0][1] if met else derived_id("hazard_event", feed.feed_id, seen.code)
         code = met[0][4] if met else f"{feed.code}:{seen.code}"
+        facts: dict[str, Any] = dict(seen.facts)
+        if seen.zones:
+            facts["zones"] = [
+                {"intensity": z.intensity, "unit": z.unit, "geometry": json.loads(shapely.to_geojson(z.geometry))}
+                for z in seen.zones
+            ]
         async with conn.transaction():
             await repository.execute(
                 conn,
@@ -330,7 +336,7 @@ class Taker:
                     conn,
                     "keep_alias",
                     {"alias": alias, "feed_id": feed.feed_id, "hazard_event_id": event_id, "tenant_id": feed.tenant_id,
-                     "updated_at": seen.updated_at, "deleted": seen.deleted, "facts": json.dumps({**seen.facts})},
+                     "updated_at": seen.updated_at, "deleted": seen.deleted, "facts": json.dumps(facts)},
                 )  # fmt: skip
             taken.n_events += 1
             area = [zone.geometry for zone in seen.zones if zone.intensity >= inside]
@@ -338,17 +344,12 @@ class Taker:
             if geometry is None:
                 return
             footprint_id = new_id()
-            zones = [
-                {"arrival_min": 0.0, "intensity": zone.intensity, "unit": zone.unit,
-                 "geometry": json.loads(shapely.to_geojson(zone.geometry))}
-                for zone in seen.zones
-            ]  # fmt: skip
             await repository.execute(
                 conn,
                 "add_footprint",
                 {"footprint_id": footprint_id, "hazard_event_id": event_id, "tenant_id": feed.tenant_id,
                  "valid_at": seen.updated_at, "made_how": f"feed {feed.code} ({feed.kind})", "geometry": geometry,
-                 "zones": json.dumps(zones)},
+                 "zones": "[]"},  # nothing is still to come: intensities stand in the facts
             )  # fmt: skip
             await outbox.publish(
                 conn,

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from core.clock import Clock
+from geo import repository as geo_repository
 from ingest import feeds, poll, subscribe
 from ingest.accept import Acceptor
 from ingest.feeds import FeedRow
@@ -289,6 +290,9 @@ def test_a_shakemap_a_track_and_fires_become_footprint_versions(desk: Desk, stag
     assert perils == [("earthquake", 1), ("fire", 1)]  # the last fix of Ida has no radii any more
     assert desk.rows("SELECT count(*) FROM outbox WHERE kind = 'footprint_published' AND consumer = 'assess'") == [(2,)]
     assert desk.rows("SELECT name FROM hazard_event WHERE peril = 'wind'") == [("IDA",)]
+    # what reads footprints can read these
+    for (footprint_id,) in desk.rows("SELECT footprint_id FROM footprint"):
+        assert desk.run(lambda conn, one=footprint_id: geo_repository.footprint(conn, one)).hazard.zones == ()
 
 
 def test_news_is_kept_as_a_hint_with_its_source(desk: Desk, stage: Stage) -> None:
