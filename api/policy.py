@@ -56,6 +56,7 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "station"): SIGNED_IN,
     ("read", "footprint"): SIGNED_IN,
     ("read", "safe-zone"): SIGNED_IN,
+    ("read", "feed"): _WATCHES,
     ("read", "overview"): _BOOK,
     ("read", "assessment"): _BOOK,
     ("read", "location"): _BOOK,

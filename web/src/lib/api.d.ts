@@ -168,6 +168,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/feeds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Feeds
+         * @description The feeds that are on, by code, each with the age of its last good answer.
+         */
+        get: operations["feeds"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/overview": {
         parameters: {
             query?: never;
@@ -1582,31 +1602,6 @@ export interface components {
             ri: components["schemas"]["ChangeOut"] | null;
         };
         /**
-         * FeedOut
-         * @description What brings readings in: the broker, or the tenant's stations as a whole.
-         */
-        FeedOut: {
-            /**
-             * Feed
-             * @enum {string}
-             */
-            feed: "broker" | "stations";
-            /**
-             * State
-             * @enum {string}
-             */
-            state: "up" | "down";
-            /**
-             * Since
-             * Format: date-time
-             */
-            since: string;
-            /** N Stations */
-            n_stations: number;
-            /** Detail */
-            detail: string;
-        };
-        /**
          * FieldProblem
          * @description One field that is wrong, and why.
          */
@@ -2322,7 +2317,7 @@ export interface components {
              * Feeds
              * @description Where one is down, what its stations say is not known.
              */
-            feeds: components["schemas"]["FeedOut"][];
+            feeds: components["schemas"]["api__schemas__exposure__FeedOut"][];
             /** Sending Paused */
             sending_paused: boolean;
         };
@@ -4017,6 +4012,66 @@ export interface components {
             /** Geometry */
             geometry: components["schemas"]["Polygon"] | components["schemas"]["MultiPolygon"];
         };
+        /**
+         * FeedOut
+         * @description What brings readings in: the broker, or the tenant's stations as a whole.
+         */
+        api__schemas__exposure__FeedOut: {
+            /**
+             * Feed
+             * @enum {string}
+             */
+            feed: "broker" | "stations";
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "up" | "down";
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** N Stations */
+            n_stations: number;
+            /** Detail */
+            detail: string;
+        };
+        /**
+         * FeedOut
+         * @description One feed that is on.
+         */
+        api__schemas__feed__FeedOut: {
+            /** Code */
+            code: string;
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+            /**
+             * State
+             * @description up, down, or unknown before the first answer.
+             */
+            state: string;
+            /** Since */
+            since: string | null;
+            /**
+             * Answered At
+             * @description The last good answer: what is shown is as old as this.
+             */
+            answered_at: string | null;
+            /** Age S */
+            age_s: number | null;
+            /**
+             * Stale
+             * @description Older than three intervals, or never answered.
+             */
+            stale: boolean;
+            /** N Failures */
+            n_failures: number;
+            /** Detail */
+            detail: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -4454,6 +4509,62 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FootprintCollection"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    feeds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["api__schemas__feed__FeedOut"][];
                 };
             };
             /** @description No valid session, key or link. */
