@@ -6,6 +6,7 @@ draw belongs to is the start of its sequence, and the sample is the place in it.
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def two_normals(start: Any, sample: Any) -> Any:
     return radius * math.cos(angle), radius * math.sin(angle)
 
 
+@lru_cache(maxsize=4096)
 def start_of(seed: int, event: int, kind: int) -> np.uint64:
     """The common part of the starts of one kind of draw in one event."""
     with np.errstate(over="ignore"):

@@ -23,11 +23,12 @@ def connect(address: str, timeout_s: float = 10.0) -> Any:
     if not address.startswith(("tcp://", "tls://")):
         raise InvalidInput(f"--cluster: {address!r} is not tcp://host:port")
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise ClusterExtraMissing from error
     try:
-        return Client(address, timeout=timeout_s)
+        client: Any = distributed.Client
+        return client(address, timeout=timeout_s)
     except (OSError, TimeoutError, ValueError) as error:
         raise NoCluster(f"--cluster: no scheduler answers at {address}") from error
 
