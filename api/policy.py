@@ -75,8 +75,13 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "answer"): _WATCHES,
     ("handle", "answer"): frozenset({"insurer", "approver", "operator"}),
     # quotes
-    ("read", "quote"): frozenset({"underwriter", "admin"}),
+    ("read", "quote"): frozenset({"underwriter", "approver", "admin"}),
     ("issue", "quote"): frozenset({"underwriter"}),
+    ("refer", "quote"): frozenset({"underwriter"}),
+    ("approve", "quote"): frozenset({"approver", "admin"}),
+    ("decline", "quote"): frozenset({"underwriter", "approver"}),
+    ("bind", "quote"): frozenset({"underwriter"}),
+    ("close", "work-order"): frozenset({"underwriter", "operator"}),
     # a policyholder's own
     ("read", "own-situation"): frozenset({POLICYHOLDER}),
     ("give", "own-answer"): frozenset({POLICYHOLDER}),

@@ -224,6 +224,11 @@ async def observations(
     return await _all(conn, "observations", datastream_id=datastream_id, since=since, until=until, limit=limit)
 
 
+async def latest_forecast(conn: Connection, *, datastream_id: int, now: datetime) -> Row | None:
+    """The newest forecast that is not stale."""
+    return await _one(conn, "latest_forecast", datastream_id=datastream_id, now=now)
+
+
 async def latest_footprints(conn: Connection, *, now: datetime) -> list[Row]:
     return await _all(conn, "latest_footprints", now=now)
 

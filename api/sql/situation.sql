@@ -56,6 +56,13 @@ WHERE datastream_id = %(datastream_id)s
 ORDER BY observed_at DESC
 LIMIT %(limit)s;
 
+-- name: latest_forecast
+-- What was last forecast for a series, as long as it is not stale: at each horizon the middle and both ends.
+SELECT f.made_at, f.model, f.horizons_h, f.taus, f.quantiles
+FROM forecast AS f
+WHERE f.datastream_id = %(datastream_id)s AND f.made_at > %(now)s::timestamptz - interval '3 hours' AND f.known_at <= %(now)s
+ORDER BY f.made_at DESC LIMIT 1;
+
 -- name: latest_footprints
 SELECT DISTINCT ON (f.hazard_event_id)
        f.footprint_id, f.version, f.valid_at, f.made_how, f.created_at, f.geometry, f.zones,

@@ -359,7 +359,7 @@ OPEN_TO = {
     "/v1/evacuation-plans/latest/routes": {"insurer", "approver", "operator", "admin"},
     "/v1/warnings": {"insurer", "approver", "operator", "admin"},
     "/v1/answers": {"insurer", "approver", "operator", "admin"},
-    "/v1/quotes": {"underwriter", "admin"},
+    "/v1/quotes": {"underwriter", "approver", "admin"},
     "/v1/sending": {"insurer", "approver", "operator", "admin"},
     "/v1/roads": set(ROLES),
     "/v1/road-overrides": {"insurer", "approver", "operator", "admin"},

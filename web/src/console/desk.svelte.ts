@@ -83,6 +83,8 @@ class Desk {
   settled = $state(false);
   config = $state.raw<Schemas["UiConfig"] | null>(null);
   stream = $state<StreamState>("connecting");
+  /** Which desk is open. */
+  view = $state<"warnings" | "quote">("warnings");
   stationId = $state<string | null>(null);
   warningId = $state<string | null>(null);
   /** Moves once a second; ages read it. */
@@ -129,6 +131,8 @@ class Desk {
   readonly routes = new Resource(() =>
     orNone(take(client.GET("/v1/evacuation-plans/latest/routes", { params: { query: { limit: 1000 } } })), NONE),
   );
+  /** The streets under all this: they change with an import of roads only, and are asked for once. */
+  readonly roads = new Resource(() => orNone(take(client.GET("/v1/roads", { params: { query: { language: this.language } } })), null));
   readonly safeZones = new Resource(() => take(client.GET("/v1/safe-zones")));
 
   station = $derived.by((): Station | null => {
@@ -150,12 +154,14 @@ class Desk {
     const selection = readSelection(location.search);
     this.stationId = selection.station;
     this.warningId = selection.warning;
+    this.view = selection.desk === "quote" ? "quote" : "warnings";
     this.#chosen = { station: selection.station !== null, warning: selection.warning !== null };
     this.setLanguage(chooseLanguage([selection.lang, remembered(), ...navigator.languages], LANGUAGES), false);
     addEventListener("popstate", () => {
       const back = readSelection(location.search);
       this.stationId = back.station;
       this.warningId = back.warning;
+      this.view = back.desk === "quote" ? "quote" : "warnings";
       void this.series.load();
       void this.warning.load();
     });
@@ -200,7 +206,7 @@ class Desk {
     clearTimeout(this.#timer);
     this.#due.clear();
     this.me = null;
-    for (const resource of this.#all()) resource.clear();
+    for (const resource of [...this.#all(), this.roads]) resource.clear();
   }
 
   async retry(): Promise<void> {
@@ -217,6 +223,7 @@ class Desk {
 
   loadAll(): void {
     for (const resource of this.#all()) void resource.load();
+    if (this.roads.data === null) void this.roads.load();
   }
 
   #follow(): void {
@@ -281,6 +288,11 @@ class Desk {
     if (found !== null) this.#select({ warning: found.warning_id });
   }
 
+  showDesk(view: "warnings" | "quote"): void {
+    this.view = view;
+    this.#address(true);
+  }
+
   selectStation(id: string | null): void {
     this.#chosen.station = true;
     this.#select({ station: id });
@@ -317,6 +329,7 @@ class Desk {
       station: this.#chosen.station ? this.stationId : null,
       warning: this.#chosen.warning ? this.warningId : null,
       lang: readSelection(location.search).lang && this.language,
+      desk: this.view === "quote" ? "quote" : null,
     };
     const url = `${location.pathname}${writeSelection(location.search, selection)}${location.hash}`;
     if (remember) history.pushState(null, "", url);

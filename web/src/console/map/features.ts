@@ -99,6 +99,13 @@ export function routeFeatures(collection: Schemas["RouteCollection"] | null): Fe
   );
 }
 
+/** Streets and rivers of the network that plans are made on. */
+export function roadFeatures(collection: Schemas["RoadCollection"] | null): Features {
+  return (collection?.features ?? []).flatMap(({ geometry, properties }): Features =>
+    geometry === null ? [] : [{ type: "Feature", geometry: geometry as GeoJSON.Geometry, properties: { kind: properties.kind, name: properties.name } }],
+  );
+}
+
 /** Closed roads as lines, each with a mark at its middle. */
 export function closedFeatures(plan: Schemas["PlanOut"] | null): Features {
   return (plan?.closed_roads.coordinates ?? []).flatMap((line): Features => {

@@ -10,11 +10,12 @@ export const RAMP = ["#edf8fb", "#b3cde3", "#8c96c6", "#8856a7", "#810f7c"] as c
 const RAMP_DARK = ["#2a3a4a", "#3f5a86", "#6a68b8", "#9a5fc0", "#d183d8"] as const;
 export const ramp = (dark: boolean): readonly string[] => (dark ? RAMP_DARK : RAMP);
 
-export const SOURCES = ["cells", "locations", "losses", "footprint", "zones", "area", "closed", "routes", "safe-zones", "stations"] as const;
+export const SOURCES = ["roads", "cells", "locations", "losses", "footprint", "zones", "area", "closed", "routes", "safe-zones", "stations"] as const;
 export type SourceName = (typeof SOURCES)[number];
 
 /** Which layers each switch of the legend turns on and off. */
 export const GROUPS: Record<string, string[]> = {
+  roads: ["rivers", "roads-small", "roads-main", "roads-label"],
   exposure: ["cells-fill", "locations"],
   losses: ["losses"],
   footprint: ["footprint-fill", "footprint-hatch", "footprint-line", "zones-line", "zones-label"],
@@ -36,8 +37,15 @@ export function makeStyle(base: Base, dark: boolean): StyleSpecification {
   const empty: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
   const levelColor = ["match", ["get", "level"], "blue", "#1d4ed8", "yellow", "#5c4700", "orange", "#c2410c", "red", "#b3001b", "#57606a"] as unknown as ExpressionSpecification;
   const named = ["format", ["get", "name"], { "font-scale": 1 }, ["get", "word"], { "font-scale": 0.92, "text-color": ["get", "ink"] }];
+  const main = ["in", ["get", "kind"], ["literal", ["motorway", "trunk", "primary", "secondary", "tertiary"]]] as unknown as ExpressionSpecification;
+  const river = ["==", ["get", "kind"], "river"] as unknown as ExpressionSpecification;
+  const street = dark ? "#4d5866" : "#b4b8bf";
   const layers: LayerSpecification[] = [
     { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 12.5, 0.58, 15, 0.2], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
+    { id: "rivers", type: "line", source: "roads", filter: river, paint: { "line-color": dark ? "#2f6f9f" : "#8fbfe0", "line-width": ["interpolate", ["linear"], ["zoom"], 9, 1, 14, 4] } },
+    { id: "roads-small", type: "line", source: "roads", minzoom: 9.5, filter: ["all", ["!", main], ["!", river]] as unknown as ExpressionSpecification, paint: { "line-color": street, "line-width": ["interpolate", ["linear"], ["zoom"], 9.5, 0.3, 15, 2] } },
+    { id: "roads-main", type: "line", source: "roads", filter: main, paint: { "line-color": street, "line-width": ["interpolate", ["linear"], ["zoom"], 9, 0.8, 15, 3.5] } },
+    { id: "roads-label", type: "symbol", source: "roads", minzoom: 13.5, filter: ["!=", ["get", "name"], ""], layout: { "symbol-placement": "line", "text-field": ["get", "name"], "text-font": font, "text-size": 11 }, paint: { "text-color": ink, "text-halo-color": halo, "text-halo-width": 1.4 } },
     { id: "footprint-fill", type: "fill", source: "footprint", paint: { "fill-color": hazard, "fill-opacity": 0.16 } },
     { id: "footprint-hatch", type: "fill", source: "footprint", paint: { "fill-pattern": "hazard", "fill-opacity": 0.75 } },
     { id: "zones-line", type: "line", source: "zones", paint: { "line-color": hazard, "line-width": 1.2, "line-dasharray": [3, 2] } },
