@@ -8,7 +8,7 @@ the same warnings.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -237,7 +237,7 @@ class _Watch:
         n_unreachable: int,
     ) -> Decision:
         languages = {one.policyholder_id: one.language for one in people}
-        missing = missing_languages(languages.values(), _default_language(live))
+        missing = missing_languages(languages.values(), _default_language(live), _reviewers(live))
         detail: dict[str, Any] = {
             "n_people": len(languages),
             "n_unreachable": n_unreachable,
@@ -334,7 +334,7 @@ class _Watch:
             expires_at=expires_at,
             area=area,
             area_desc=dict(facts.area),
-            texts=render_all(facts, default),
+            texts=render_all(facts, default, _reviewers(live)),
             references=tuple(reference(one.alert.sender, one.alert.identifier, one.alert.sent_at) for one in out),
             event=rule.peril,
             hazard_event_id=rule.hazard_event_id,
@@ -346,7 +346,13 @@ def _storable(area: BaseGeometry | None) -> bool:
 
 
 def _default_language(live: LiveRule) -> str:
-    return language_with_texts(str(live.tenant_settings.get("language") or "en"), "en")[0]
+    return language_with_texts(str(live.tenant_settings.get("language") or "en"), "en", _reviewers(live))[0]
+
+
+def _reviewers(live: LiveRule) -> Mapping[str, str]:
+    """Who answers for a language at this tenant, beyond the catalogues that are reviewed for all."""
+    named = live.tenant_settings.get("language_reviewers")
+    return {one: str(name) for one, name in named.items() if name} if isinstance(named, dict) else {}
 
 
 async def run(pool: Pool, stop: asyncio.Event, *, auto_release_people: int = 500, tick_s: float = TICK_S) -> None:

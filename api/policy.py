@@ -88,6 +88,7 @@ STREAM_OBJECTS: Final[dict[str, str]] = {
     "warning_changed": "warning",
     "answer_given": "answer",
     "quote_issued": "quote",
+    "operator_noticed": "warning",
 }
 
 

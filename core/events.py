@@ -95,6 +95,14 @@ class QuoteIssued:
     quote_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorNoticed:
+    """Something that the operator on duty must see."""
+
+    kind: ClassVar[str] = "operator_noticed"
+    notice_id: UUID
+
+
 Event = (
     ObservationsStored
     | FootprintPublished
@@ -106,6 +114,7 @@ Event = (
     | WarningReleased
     | AnswerGiven
     | QuoteIssued
+    | OperatorNoticed
 )
 
 #: Who gets a row for each kind of event. `stream` is the browsers' stream; see store.outbox.
@@ -120,4 +129,5 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "warning_released": ("deliver",),
     "answer_given": ("stream",),
     "quote_issued": ("stream",),
+    "operator_noticed": ("stream",),
 }
