@@ -4,10 +4,12 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# A file of tests stays in one process; more processes than four would spend their time on starting databases.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 
-.PHONY: help demo test test-long check lint types contracts format openapi reference clean
+.PHONY: help demo oracles test test-long check lint types contracts format openapi reference clean
 
 help:  ## what can be asked for
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,11 +31,19 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]' --progress-bar on
 	@touch $@
 
+$(VENV)/.installed-oracles: $(VENV)/.installed-dev
+	@echo "Installing the references that tests compare with into $(VENV)"
+	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,oracles,raster]' --progress-bar on
+	@$(BIN)/python -m pip install --constraint constraints.txt --no-deps lifelines
+	@touch $@
+
+oracles: $(VENV)/.installed-oracles  ## what tests compare with: ioos_qc, lifelines, statsmodels, rasterio
+
 demo: $(VENV)/.installed  ## a storm in the drill region; ARGS=--once plays it to the end
 	@$(BIN)/tocsin demo $(ARGS)
 
 test: $(VENV)/.installed-dev  ## every test this machine can run, and why it skipped the others
-	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) $(ARGS)
 
 test-long: $(VENV)/.installed-dev  ## fault campaigns and large property runs
 	@$(BIN)/python -m pytest -m long $(ARGS)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geo.point_files import read_track
+from geo.track_files import read_tracks
 from geo.wind import MODELS, max_wind_m_s
 
 _PEER = """
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=100_000)
     parser.add_argument("--peer", help="interpreter of an environment with climada")
     asked = parser.parse_args()
-    track = read_track(asked.track)
+    track = read_tracks(asked.track)[0].track
     rng = np.random.default_rng(0)
     lon, lat = rng.uniform(-82.5, -79.5, asked.points), rng.uniform(24.5, 27.5, asked.points)
     ours = 0.0

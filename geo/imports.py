@@ -1,5 +1,6 @@
 """Files into the database: books of locations, roads, safe zones, households. All of a file, or nothing of it."""
 
+import asyncio
 import csv
 import hashlib
 import json
@@ -99,11 +100,23 @@ async def import_oed(
     async with repository.transaction(conn):
         staged = LocationImport(conn, tenant_id, portfolio)
         portfolio_id, before = await staged.begin()
-        for rows in read_locations(path, refused, reconciliation, epsg=epsg, encoding=encoding, datum=datum):
-            for row in rows:
+        chunks = read_locations(path, refused, reconciliation, epsg=epsg, encoding=encoding, datum=datum)
+
+        def read() -> list[LocationRow] | None:
+            rows = next(chunks, None)
+            for row in rows or ():
                 seen.add(row, quality)
-            if not refused or skip_bad:
-                await staged.add(rows)
+            return rows
+
+        # the next rows are read while the database stores the last ones
+        rows = await asyncio.to_thread(read)
+        while rows is not None:
+            ahead = asyncio.create_task(asyncio.to_thread(read))
+            try:
+                if not refused or skip_bad:
+                    await staged.add(rows)
+            finally:
+                rows = await ahead
             if progress is not None:
                 progress(reconciliation.n_mapped + reconciliation.n_unknown + reconciliation.n_refused)
         if refused and not skip_bad:
@@ -142,17 +155,16 @@ class _Seen:
     country: list[str]
 
     def add(self, row: LocationRow, quality: Quality) -> None:
-        if row.lon is None or row.lat is None:
-            decimals = None
-        else:
-            # digits of the shortest text of the number: trailing zeros are no precision
-            decimals = min(len(repr(value).partition(".")[2]) for value in (row.lon, row.lat))
+        coordinates = 0.0
+        if row.lon is not None and row.lat is not None:
+            # trailing zeros are no precision
+            coordinates = 1.0 if round(row.lon, 3) != row.lon and round(row.lat, 3) != row.lat else 0.5
             self.line.append(row.line)
             self.lon.append(row.lon)
             self.lat.append(row.lat)
             self.country.append(row.country_code)
         quality.add(
-            decimals=decimals,
+            coordinates=coordinates,
             occupancy=row.occupancy_code,
             construction=row.construction_code,
             extra=row.extra,

@@ -130,8 +130,10 @@ class _RowFault(Exception):
 
 def cents(text: str) -> tuple[int, bool]:
     """An amount as whole hundredths, and whether it had to be rounded (half up). Raises ValueError with the reason."""
-    if text.isascii() and text.isdigit():
-        value, rounded = int(text) * 100, False
+    whole_part, _, decimals = text.partition(".")
+    if text.isascii() and whole_part.isdigit() and (not decimals or (decimals.isdigit() and len(decimals) <= 2)):
+        # what nearly every amount is, without the cost of a Decimal
+        value, rounded = int(whole_part) * 100 + int(decimals.ljust(2, "0")), False
     else:
         if "," in text:
             raise ValueError(f"{text!r} is not a number: write it without thousands separators")
@@ -342,6 +344,19 @@ def _table_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
                 ) from error
     except OSError as error:
         raise BadOedFile(f"{path}: {error.strerror}") from error
+
+
+def about_n_rows(path: Path) -> int | None:
+    """How many rows a file has, for a progress bar: exact for Parquet, the lines of a CSV file; None: unreadable."""
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            import pyarrow.parquet as pq
+
+            return int(pq.ParquetFile(path).metadata.num_rows)
+        with path.open("rb") as file:
+            return max(sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1, 1)
+    except (OSError, ValueError):  # whoever reads the rows tells what is wrong with the file
+        return None
 
 
 def read_locations(

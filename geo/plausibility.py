@@ -79,43 +79,43 @@ QUALITY_WEIGHTS: Mapping[str, int] = {
 class Quality:
     """Points of every location, and how many lack what."""
 
-    n: int = 0
-    points: float = 0.0
-    weighted: float = 0.0
-    tiv: int = 0
-    lacking: dict[str, int] = field(default_factory=dict)
+    #: (share of each point of QUALITY_WEIGHTS in its order) -> locations, hundredths of insured value
+    found: dict[tuple[float, ...], list[int]] = field(default_factory=dict)
 
     def add(
         self,
         *,
-        decimals: int | None,
+        coordinates: float,
         occupancy: int | None,
         construction: int | None,
         extra: Mapping[str, str],
         tiv_cents: int,
     ) -> None:
-        """Counts one location; `decimals` is the least number of decimals of its coordinates, None without them."""
-        share = {
-            "coordinates": 0.0 if decimals is None else 1.0 if decimals >= 4 else 0.5,
-            "OccupancyCode": float(occupancy not in (None, 0, 1000)),
-            "ConstructionCode": float(construction not in (None, 0, 5000)),
-            "NumberOfStoreys": float(extra.get("NumberOfStoreys", "0") not in ("", "0", "-1", "-999")),
-            "YearBuilt": float(extra.get("YearBuilt", "0") not in ("", "0")),
-            "PostalCode or StreetAddress": float(bool(extra.get("PostalCode") or extra.get("StreetAddress"))),
-        }
-        score = sum(QUALITY_WEIGHTS[name] * part for name, part in share.items())
-        for name, part in share.items():
-            if part < 1:
-                self.lacking[name] = self.lacking.get(name, 0) + 1
-        self.n += 1
-        self.points += score
-        self.weighted += score * tiv_cents
-        self.tiv += tiv_cents
+        """Counts one location; `coordinates` is 1 where both have four decimals or more, 0.5 with fewer, 0 without."""
+        key = (
+            coordinates,
+            float(occupancy not in (None, 0, 1000)),
+            float(construction not in (None, 0, 5000)),
+            float(extra.get("NumberOfStoreys", "0") not in ("", "0", "-1", "-999")),
+            float(extra.get("YearBuilt", "0") not in ("", "0")),
+            float(bool(extra.get("PostalCode") or extra.get("StreetAddress"))),
+        )
+        kind = self.found.setdefault(key, [0, 0])
+        kind[0] += 1
+        kind[1] += tiv_cents
 
     def as_json(self) -> dict[str, Any]:
         """Mean score of 0 to 100 by location and by insured value; None without any."""
+        n = points = tiv = weighted = 0.0
+        lacking: dict[str, int] = {}
+        for key, (count, cents) in self.found.items():
+            score = sum(weight * share for weight, share in zip(QUALITY_WEIGHTS.values(), key, strict=True))
+            n, points, tiv, weighted = n + count, points + count * score, tiv + cents, weighted + cents * score
+            for name, share in zip(QUALITY_WEIGHTS, key, strict=True):
+                if share < 1:
+                    lacking[name] = lacking.get(name, 0) + count
         return {
-            "score": round(self.points / self.n, 1) if self.n else None,
-            "score_by_value": round(self.weighted / self.tiv, 1) if self.tiv else None,
-            "lacking": dict(sorted(self.lacking.items())),
+            "score": round(points / n, 1) if n else None,
+            "score_by_value": round(weighted / tiv, 1) if tiv else None,
+            "lacking": dict(sorted(lacking.items())),
         }

@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import numpy.typing as npt
 from core.errors import InvalidInput
 from geo.crs import coordinate_fault
 from geo.flood_damage import HAZUS_BASEMENT, OED_TO_HAZUS, Building, inventory_value_usd
-from geo.wind import BadTrack, Track, make_track
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,6 +30,11 @@ class Table:
     name: str
     columns: tuple[str, ...]
     rows: list[list[str]]
+    first_line: int = 2  #: line of the file in which rows[0] stands
+
+    def line(self, row: int) -> int:
+        """The line of the file in which a row stands."""
+        return self.first_line + row
 
     def index(self, column: str) -> int | None:
         return self.columns.index(column) if column in self.columns else None
@@ -46,20 +49,21 @@ class Table:
         for i, cell in enumerate(self.text(column)):
             if cell == "" or cell.lower() in ("nan", "null"):
                 if not blank:
-                    raise BadTable(f"{self.name}: line {i + 2}: {column}: is empty")
+                    raise BadTable(f"{self.name}: line {self.line(i)}: {column}: is empty")
                 found[i] = math.nan
                 continue
             try:
                 found[i] = float(cell)
             except ValueError:
-                raise BadTable(f"{self.name}: line {i + 2}: {column}: {cell!r} is not a number") from None
+                raise BadTable(f"{self.name}: line {self.line(i)}: {column}: {cell!r} is not a number") from None
             if not math.isfinite(found[i]):
-                raise BadTable(f"{self.name}: line {i + 2}: {column}: {cell!r} is not a finite number")
+                raise BadTable(f"{self.name}: line {self.line(i)}: {column}: {cell!r} is not a finite number")
         return found
 
 
-def read_table(path: Path, required: Sequence[str] = ()) -> Table:
-    """A CSV file with a header; raises BadTable where it cannot be read or lacks a column."""
+def read_table(path: Path, required: Sequence[str] = (), *, units_row: bool = False) -> Table:
+    """A CSV file with a header, and below it a row of units where `units_row`; raises BadTable where it cannot be read
+    or lacks a column."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))
@@ -82,39 +86,9 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Table:
             raise BadTable(f"{path.name}: line {i + 2}: {len(row)} cells under {len(columns)} names")
     if not body:
         raise BadTable(f"{path.name}: has a header and no rows")
+    if units_row and not any(character.isdigit() for character in body[0][columns.index(required[0])]):
+        return Table(path.name, columns, body[1:], 3)
     return Table(path.name, columns, body)
-
-
-def read_track(path: Path, *, averaging_min: int = 1, penv_hpa: float | None = None, check: bool = True) -> Track:
-    """A storm track: time (UTC), lat, lon, vmax_kt, pc_hpa, penv_hpa, rmw_nmile. Units are in the names of columns."""
-    table = read_table(path, ("time", "lat", "lon", "pc_hpa", *(() if penv_hpa is not None else ("penv_hpa",))))
-    if "vmax_kt" not in table.columns:
-        other = [name for name in table.columns if name.startswith(("vmax", "wind"))]
-        raise BadTable(f"{path.name}: no column vmax_kt (knots)" + (f"; {other[0]} is another unit" if other else ""))
-    times = []
-    for i, cell in enumerate(table.text("time")):
-        try:
-            moment = datetime.fromisoformat(cell)
-        except ValueError:
-            raise BadTable(f"{path.name}: line {i + 2}: time: {cell!r} is not an ISO 8601 time") from None
-        times.append(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
-    penv = table.numbers("penv_hpa", blank=penv_hpa is not None)
-    if penv_hpa is not None:
-        penv = np.where(np.isnan(penv), penv_hpa, penv)
-    try:
-        return make_track(
-            times=times,
-            lon=table.numbers("lon"),
-            lat=table.numbers("lat"),
-            vmax_kt=table.numbers("vmax_kt", blank=True),
-            pc_hpa=table.numbers("pc_hpa"),
-            penv_hpa=penv,
-            rmw_nmile=table.numbers("rmw_nmile", blank=True),
-            averaging_min=averaging_min,
-            check_plausible=check,
-        )
-    except BadTrack as error:
-        raise BadTrack(f"{path.name}: {error.message}") from error
 
 
 def read_points(table: Table, lon_column: str = "lon", lat_column: str = "lat") -> tuple[FloatArray, FloatArray]:
@@ -164,6 +138,34 @@ def load_flood_curves() -> tuple[dict[str, Any], dict[str, Any]]:
     hazus = json.loads((folder / "flood_curves_hazus.json").read_text(encoding="utf-8"))
     jrc = json.loads((folder / "flood_curves_jrc.json").read_text(encoding="utf-8"))
     return hazus, jrc
+
+
+def load_v_half_fits() -> dict[str, list[float]]:
+    """Fits of v_half to single events by region (m/s): Eberenz et al. (2021), event damage ratio calibration."""
+    folder = resources.files("geo") / "data"
+    document = json.loads((folder / "v_half_eberenz2021.json").read_text(encoding="utf-8"))
+    found: dict[str, list[float]] = document["v_half_m_s"]
+    return found | {"global": sorted(one for region in found.values() for one in region)}
+
+
+def read_sensors(path: Path, reading: str, others: Sequence[str] = ()) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(lon, lat, reading) of sensors from CSV: lat, lon and the named column, which carries its unit; blank is silent.
+
+    `others` are columns of another unit or period, refused by name.
+    """
+    table = read_table(path, ("lat", "lon"))
+    wrong = [name for name in table.columns if name in others]
+    if reading not in table.columns:
+        hint = f"; {wrong[0]} is another unit or averaging period" if wrong else ""
+        raise BadTable(f"{path.name}: no column {reading}{hint}; it has {', '.join(table.columns)}")
+    lon, lat = read_points(table)
+    values = table.numbers(reading, blank=True)
+    for i in range(len(values)):
+        if math.isnan(lon[i]):
+            raise BadTable(f"{table.name}: line {table.line(i)}: lat, lon: a sensor needs both")
+        if values[i] <= 0.0:
+            raise BadTable(f"{table.name}: line {table.line(i)}: {reading}: {values[i]:g} is not above zero")
+    return lon, lat, values
 
 
 def read_buildings(

@@ -76,6 +76,8 @@ class LocationImport:
 
     def __init__(self, conn: AsyncConnection, tenant_id: UUID, name: str) -> None:
         self.conn, self.tenant_id, self.name = conn, tenant_id, name
+        self.portfolio_id: UUID
+        self.chunk = 0
 
     async def begin(self) -> tuple[UUID, bytes | None]:
         """Makes room; the portfolio's id, and the hash of the file it was made from if it is there already."""
@@ -83,27 +85,40 @@ class LocationImport:
         await self.conn.execute(_SQL["make_policy_import"])
         found = await self.conn.execute(_SQL["lock_portfolio"], {"tenant_id": self.tenant_id, "name": self.name})
         row = await found.fetchone()
-        return (row[0], bytes(row[1])) if row else (derived_id("portfolio", self.tenant_id, self.name), None)
+        if row is None:
+            self.portfolio_id = derived_id("portfolio", self.tenant_id, self.name)
+            await self.conn.execute(
+                _SQL["make_portfolio"],
+                {"portfolio_id": self.portfolio_id, "tenant_id": self.tenant_id, "name": self.name},
+            )
+            return self.portfolio_id, None
+        self.portfolio_id = row[0]
+        return row[0], bytes(row[1])
 
     async def add(self, rows: Iterable[LocationRow]) -> None:
-        """Stages good rows."""
+        """Moves a chunk of good rows into the book; what the file lacks is taken out by `finish`."""
         from h3.api.basic_int import latlng_to_cell
 
+        self.chunk += 1
         async with self.conn.cursor().copy(_SQL["copy_location_import"]) as copy:
             for r in rows:
                 cell = None if r.lon is None or r.lat is None else latlng_to_cell(r.lat, r.lon, _H3_RESOLUTION)
                 await copy.write_row(
                     (
-                        r.acc_number, r.loc_number, r.lon, r.lat, cell, r.country_code, r.occupancy_code,
+                        self.chunk, r.acc_number, r.loc_number, r.lon, r.lat, cell, r.country_code, r.occupancy_code,
                         r.construction_code, cents_text(r.building_cents), cents_text(r.other_cents),
                         cents_text(r.contents_cents), cents_text(r.bi_cents), r.currency, r.perils, extra_json(r.extra),
                     )
                 )  # fmt: skip
+        await self.conn.execute(
+            _SQL["save_locations"],
+            {"tenant_id": self.tenant_id, "portfolio_id": self.portfolio_id, "chunk": self.chunk},
+        )
 
     async def finish(
         self, portfolio_id: UUID, policies: Sequence[PolicyRow] | None, currency: str | None, sha256: bytes
     ) -> dict[str, Any]:
-        """Moves the staged rows into the book in place of what it held; raises StillNeeded.
+        """Takes out of the book what was not added, and completes it; raises StillNeeded.
 
         Without an account file each account is one policy that carries the account's number.
         """
@@ -125,7 +140,6 @@ class LocationImport:
         )
         try:
             removed = (await conn.execute(_SQL["remove_absent_locations"], names)).rowcount
-            await conn.execute(_SQL["save_locations"], names)
             await conn.execute(_SQL["remove_absent_policies"], names)
             await conn.execute(_SQL["save_policies"], names)
         except psycopg.errors.ForeignKeyViolation as error:

@@ -13,6 +13,7 @@ from defusedxml.common import DefusedXmlException
 from scipy.special import ndtr
 
 from core.errors import InvalidInput
+from geo.hazus_fragility import BETA, MEDIANS_G
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -113,22 +114,8 @@ def shaking_at(shake: ShakeMap, lon: FloatArray, lat: FloatArray) -> tuple[Float
     return np.exp(between(np.log(shake.pga_g))), between(shake.sigma_ln)
 
 
-BETA = 0.64  #: HAZUS equivalent-PGA structural fragility, all types
 #: Repair cost over building value at slight, moderate, extensive and complete structural damage.
 LOSS_RATIO = (0.02, 0.10, 0.50, 1.00)
-#: (type, code level) -> median PGA in g of slight, moderate, extensive, complete damage. HAZUS Earthquake Model
-#: Technical Manual, tables 5.16a-d. The manual was not at hand: the figures could not be held against its pages.
-MEDIANS_G: dict[tuple[str, str], tuple[float, float, float, float]] = {
-    ("W1", "high"): (0.26, 0.55, 1.28, 2.01),
-    ("W1", "moderate"): (0.24, 0.43, 0.91, 1.34),
-    ("W1", "low"): (0.20, 0.34, 0.61, 0.95),
-    ("W1", "pre"): (0.18, 0.29, 0.51, 0.77),
-    ("C1L", "high"): (0.21, 0.35, 0.70, 1.37),
-    ("C1L", "low"): (0.12, 0.15, 0.27, 0.45),
-    ("S1L", "high"): (0.19, 0.31, 0.64, 1.49),
-    ("URML", "low"): (0.14, 0.20, 0.32, 0.46),
-    ("URML", "pre"): (0.13, 0.17, 0.26, 0.37),
-}
 
 
 def damage_ratio(pga_g: FloatArray, sigma_ln: FloatArray, kind: str, code: str) -> FloatArray:
@@ -139,7 +126,8 @@ def damage_ratio(pga_g: FloatArray, sigma_ln: FloatArray, kind: str, code: str) 
     """
     medians = MEDIANS_G.get((kind.upper(), code.lower()))
     if medians is None:
-        known = ", ".join(f"{a}:{b}" for a, b in MEDIANS_G)
+        named = any(a == kind.upper() for a, _ in MEDIANS_G)
+        known = ", ".join(f"{a}:{b}" for a, b in MEDIANS_G if a == kind.upper() or not named)
         raise UnknownFragility(f"fragility {kind}:{code} is not known; there are {known}")
     spread = np.hypot(BETA, np.nan_to_num(sigma_ln))
     exceeded = [ndtr(np.log(pga_g / median) / spread) for median in medians]

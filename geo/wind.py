@@ -7,6 +7,7 @@ Every speed is 1-minute sustained, 10 m above an open surface, in m/s. No surfac
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -32,6 +33,8 @@ _MAX_TRANSLATION_M_S = 30.0 * KNOT_M_S
 #: 10-minute over 1-minute sustained wind at sea: Harper, Kepert & Ginger (2010), WMO/TD-No. 1555, table 1.1.
 TEN_MINUTE_OVER_ONE_MINUTE = 0.93
 DEFAULT_REACH_KM = 1000.0
+#: No tropical cyclone is further from the equator, degrees.
+FURTHEST_LAT = 66.0
 
 
 class BadTrack(InvalidInput):
@@ -75,6 +78,16 @@ def estimate_rmw_nmile(pc_hpa: FloatArray) -> FloatArray:
     return radius
 
 
+def pressure_from_wind_hpa(vmax_kt: FloatArray, penv_hpa: FloatArray) -> FloatArray:
+    """Central pressure in hPa from a 1-minute maximum wind in knots, where an agency gives none; NaN stays NaN.
+
+    Atkinson & Holliday (1977), MWR 105:421-427: v = 6.7 (1010 - p)^0.644, with the pressure around the storm in place
+    of 1010 hPa. Made for the western North Pacific; elsewhere it is an estimate.
+    """
+    found: FloatArray = penv_hpa - (np.maximum(vmax_kt, 0.0) / 6.7) ** (1.0 / 0.644)
+    return found
+
+
 def make_track(
     *,
     times: list[datetime],
@@ -86,11 +99,12 @@ def make_track(
     rmw_nmile: FloatArray,
     averaging_min: int = 1,
     check_plausible: bool = True,
+    lines: Sequence[int] | None = None,
 ) -> Track:
     """A track in SI units from an agency's numbers; raises BadTrack, which names the fix and the reason.
 
     A missing radius (NaN, 0 or less) is estimated. `check_plausible` holds wind against pressure, which tells m/s and
-    km/h from knots for storms with a marked pressure fall.
+    km/h from knots for storms with a marked pressure fall. `lines` are the fixes' lines in a file, for errors.
     """
     if not times:
         raise BadTrack("track: no fixes")
@@ -103,7 +117,8 @@ def make_track(
         if fault is None and i and time_s[i] <= time_s[i - 1]:
             fault = "time: not later than the fix before"
         if fault is not None:
-            raise BadTrack(f"track, fix {i + 1} ({moment:%Y-%m-%d %H:%M}): {fault}")
+            where = f"track, fix {i + 1}" if lines is None else f"line {lines[i]}"
+            raise BadTrack(f"{where} ({moment:%Y-%m-%d %H:%M}): {fault}")
     missing = ~(rmw_nmile > 0.0)
     track = Track(
         time_s=time_s,
@@ -130,7 +145,7 @@ def make_track(
 def _fix_fault(lon: float, lat: float, vmax_kt: float, pc_hpa: float, penv_hpa: float) -> str | None:
     if not (math.isfinite(lon) and math.isfinite(lat)):
         return "lat, lon: a fix needs both"
-    if abs(lat) > 66.0:
+    if abs(lat) > FURTHEST_LAT:
         return f"lat: {lat:g} is beyond any tropical cyclone; are lat and lon swapped?"
     if abs(lon) > 180.0:
         return f"lon: {lon:g} is out of -180..360"

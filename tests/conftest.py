@@ -42,6 +42,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("sql_server", engines, indirect=True, scope="session")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses a database server is `sql`, so that the round on another engine leaves no room out."""
+    for item in items:
+        if "sql_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("sql")
+
+
 @dataclass
 class SqlServer:
     """A server that tests make databases on."""

@@ -4,13 +4,13 @@ SELECT tenant_id FROM tenant WHERE slug = %(slug)s;
 -- name: make_location_import
 -- Rows of the file that is being imported: they reach the book only when every one of them is good.
 CREATE TEMP TABLE location_import (
-    acc_number text, loc_number text, lon float8, lat float8, h3 bigint, country_code text, occupancy_code integer,
+    chunk integer, acc_number text, loc_number text, lon float8, lat float8, h3 bigint, country_code text, occupancy_code integer,
     construction_code integer, building_tiv numeric, other_tiv numeric, contents_tiv numeric, bi_tiv numeric,
     currency text, perils text, oed jsonb
 ) ON COMMIT DROP;
 
 -- name: copy_location_import
-COPY location_import (acc_number, loc_number, lon, lat, h3, country_code, occupancy_code, construction_code,
+COPY location_import (chunk, acc_number, loc_number, lon, lat, h3, country_code, occupancy_code, construction_code,
     building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed) FROM STDIN;
 
 -- name: make_policy_import
@@ -33,6 +33,11 @@ SELECT currency FROM location_import GROUP BY currency ORDER BY count(*) DESC, c
 -- name: lock_portfolio
 SELECT portfolio_id, source_sha256 FROM portfolio WHERE tenant_id = %(tenant_id)s AND name = %(name)s FOR UPDATE;
 
+-- name: make_portfolio
+-- A place for the rows of a new book; `save_portfolio` completes it.
+INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256, imported_at)
+VALUES (%(portfolio_id)s, %(tenant_id)s, %(name)s, 'XXX', '', clock_timestamp()) ON CONFLICT (tenant_id, name) DO NOTHING;
+
 -- name: save_portfolio
 INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256, imported_at)
 VALUES (%(portfolio_id)s, %(tenant_id)s, %(name)s, %(currency)s, %(source_sha256)s, clock_timestamp())
@@ -40,16 +45,23 @@ ON CONFLICT (tenant_id, name) DO UPDATE SET currency = excluded.currency, source
     imported_at = excluded.imported_at;
 
 -- name: save_locations
--- A location that was there before keeps its id, so that what hangs on it stays.
-INSERT INTO location (tenant_id, portfolio_id, acc_number, loc_number, lon, lat, h3, country_code, occupancy_code,
+-- One chunk of the file. A location that was there before keeps its id, so that what hangs on it stays, and one that
+-- did not change is left alone.
+INSERT INTO location AS l (tenant_id, portfolio_id, acc_number, loc_number, lon, lat, h3, country_code, occupancy_code,
     construction_code, building_tiv, other_tiv, contents_tiv, bi_tiv, currency, loc_perils_covered, oed)
 SELECT %(tenant_id)s, %(portfolio_id)s, acc_number, loc_number, lon, lat, h3, country_code, occupancy_code,
-    construction_code, building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed FROM location_import
+    construction_code, building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed
+FROM location_import WHERE chunk = %(chunk)s
 ON CONFLICT (portfolio_id, acc_number, loc_number) DO UPDATE SET lon = excluded.lon, lat = excluded.lat, h3 = excluded.h3,
     country_code = excluded.country_code, occupancy_code = excluded.occupancy_code,
     construction_code = excluded.construction_code, building_tiv = excluded.building_tiv, other_tiv = excluded.other_tiv,
     contents_tiv = excluded.contents_tiv, bi_tiv = excluded.bi_tiv, currency = excluded.currency,
-    loc_perils_covered = excluded.loc_perils_covered, oed = excluded.oed;
+    loc_perils_covered = excluded.loc_perils_covered, oed = excluded.oed
+WHERE (l.lon, l.lat, l.h3, l.country_code, l.occupancy_code, l.construction_code, l.building_tiv, l.other_tiv,
+    l.contents_tiv, l.bi_tiv, l.currency, l.loc_perils_covered, l.oed)
+    IS DISTINCT FROM (excluded.lon, excluded.lat, excluded.h3, excluded.country_code, excluded.occupancy_code,
+    excluded.construction_code, excluded.building_tiv, excluded.other_tiv, excluded.contents_tiv, excluded.bi_tiv,
+    excluded.currency, excluded.loc_perils_covered, excluded.oed);
 
 -- name: remove_absent_locations
 DELETE FROM location AS l WHERE l.portfolio_id = %(portfolio_id)s

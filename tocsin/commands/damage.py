@@ -1,4 +1,4 @@
-"""`tocsin wind | flood | shake`: hazard at points and the damage it does. Files in, files out, no database."""
+"""`tocsin flood | shake`: hazard at points and the damage it does. Files in, files out, no database."""
 
 import json
 from pathlib import Path
@@ -15,111 +15,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 
 def register(app: typer.Typer) -> None:
     """Mounts these commands."""
-    app.command("wind")(wind)
     app.command("flood")(flood)
     app.command("shake")(shake)
 
 
 def _tell(as_json: bool, document: dict[str, Any], lines: list[str]) -> None:
     print(json.dumps(document, ensure_ascii=False, indent=2) if as_json else "\n".join(lines))
-
-
-def wind(
-    track: Annotated[
-        Path,
-        typer.Argument(
-            metavar="TRACK", help="CSV: time, lat, lon, vmax_kt, pc_hpa, penv_hpa, rmw_nmile.", show_default=False
-        ),
-    ],
-    points: Points,
-    out: Out,
-    model: Annotated[str, typer.Option(help="Wind profile: H80, H08 or H10.")] = "H08",
-    v_half: Annotated[float | None, typer.Option(help="Wind of half damage, m/s; default 74.7 (US).")] = None,
-    region: Annotated[str | None, typer.Option(help="Region of Eberenz et al. (2021) in place of --v-half.")] = None,
-    calibration: Annotated[str, typer.Option(help="With --region: tdr or rmsf.")] = "tdr",
-    averaging_min: Annotated[int, typer.Option(help="Minutes over which vmax_kt is averaged: 1 or 10.")] = 1,
-    penv_hpa: Annotated[float | None, typer.Option(help="Pressure around the storm where the track has none.")] = None,
-    step_min: Annotated[float, typer.Option(help="Longest step in minutes; wider gaps are filled in.")] = 60.0,
-    reach_km: Annotated[float, typer.Option(help="Beyond this distance the storm has no wind.")] = 1000.0,
-    trust_units: Annotated[bool, typer.Option("--trust-units", help="Do not hold wind against pressure.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write each point's largest wind over a storm (1-minute, surface) and the loss by Emanuel's curve."""
-    import numpy as np
-
-    from geo.point_files import cell, read_points, read_table, read_track, read_values, write_table
-    from geo.vulnerability import V_HALF_US_M_S, emanuel, v_half_m_s
-    from geo.wind import MODELS, UnknownModel, check_points_near, max_wind_m_s, resample
-
-    chosen = next((name for name in MODELS if name == model.upper()), None)
-    if chosen is None:
-        raise UnknownModel(f"--model: {model!r} is none of {', '.join(MODELS)}")
-    if v_half is not None and region is not None:
-        raise InvalidInput("--v-half and --region: give one of them")
-    if not (np.isfinite(reach_km) and reach_km > 0.0):
-        raise InvalidInput(f"--reach-km: {reach_km:g} is not a distance")
-    half = v_half_m_s(region, calibration) if region is not None else v_half if v_half is not None else V_HALF_US_M_S
-    storm = resample(
-        read_track(track, averaging_min=averaging_min, penv_hpa=penv_hpa, check=not trust_units), step_min * 60.0
-    )
-    table = read_table(points, ("lat", "lon"))
-    lon, lat = read_points(table)
-    value = read_values(table)
-    placed = ~np.isnan(lon)
-    check_points_near(storm, lon[placed], lat[placed])
-
-    def run(name: Any) -> tuple[Any, Any]:
-        speed = np.full(len(lon), np.nan)
-        speed[placed] = max_wind_m_s(storm, lon[placed], lat[placed], model=name, reach_km=reach_km)
-        return speed, emanuel(speed, half) * value
-
-    speed, loss = run(chosen)
-    spread = {name: float(np.nansum(run(name)[1])) for name in MODELS if name == chosen or _has(storm, name)}
-    write_table(
-        out,
-        ("lat", "lon", "wind_m_s", "loss"),
-        (
-            (a, b, cell(v, 4), cell(money, 2))
-            for a, b, v, money in zip(table.text("lat"), table.text("lon"), speed, loss, strict=True)
-        ),
-    )
-    unvalued = int((placed & np.isnan(value)).sum())
-    known = speed[placed]
-    top = float(known.max()) if len(known) else None
-    document = {
-        "model": chosen,
-        "v_half_m_s": half,
-        "n_points": len(lon),
-        "n_without_place": int((~placed).sum()),
-        "value_without_place": float(np.nansum(value[~placed])),
-        "n_without_value": unvalued,
-        "n_fixes_radius_estimated": storm.n_rmw_estimated,
-        "max_wind_m_s": top,
-        "loss": float(np.nansum(loss)),
-        "loss_by_model": spread,
-    }
-    lines = [
-        f"{len(lon)} points, largest wind {'unknown' if top is None else f'{top:.1f} m/s'}, loss "
-        f"{document['loss']:,.2f} ({chosen}, v_half {half:g} m/s)",
-        "loss by model: " + ", ".join(f"{name} {total:,.0f}" for name, total in spread.items()),
-    ]
-    if not placed.all():
-        lines.append(
-            f"{document['n_without_place']} points without a place, "
-            f"value {document['value_without_place']:,.2f}: unknown"
-        )
-    if unvalued:
-        lines.append(f"{unvalued} points without a value: their loss is unknown")
-    if storm.n_rmw_estimated:
-        lines.append(f"radius of maximum wind estimated from pressure at {storm.n_rmw_estimated} fixes")
-    _tell(as_json, document, lines)
-
-
-def _has(storm: Any, model: str) -> bool:
-    """Whether the track has what a model needs."""
-    import numpy as np
-
-    return model != "H80" or not bool(np.isnan(storm.vmax_m_s).any())
 
 
 def flood(
@@ -225,6 +126,18 @@ def shake(
     out: Out,
     fragility: Annotated[str, typer.Option(help="HAZUS TYPE:CODE of rows without type and code.")] = "W1:high",
     threshold_g: Annotated[float, typer.Option(help="Points with a lower PGA are not listed.")] = 0.05,
+    sensors: Annotated[
+        Path | None, typer.Option(help="CSV of readings: lat, lon, pga_g. They condition the map, see the method page.")
+    ] = None,
+    correlation_km: Annotated[
+        float | None, typer.Option(help="With --sensors: distance at which departures correlate by 1/e.")
+    ] = None,
+    sensor_error: Annotated[
+        float | None, typer.Option(help="With --sensors: standard deviation of ln(reading), for example 0.1.")
+    ] = None,
+    field_sigma: Annotated[
+        float | None, typer.Option(help="With --sensors: sigma of ln(PGA) where the grid has none.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write points shaken by an earthquake, the largest expected loss first, from a ShakeMap."""
@@ -232,7 +145,8 @@ def shake(
 
     import numpy as np
 
-    from geo.point_files import BadTable, cell, read_points, read_table, read_values, write_table
+    from geo.conditioning import DOUBTFUL_SD, condition
+    from geo.point_files import BadTable, cell, read_points, read_sensors, read_table, read_values, write_table
     from geo.shakemap import damage_ratio, read_shakemap, shaking_at
 
     if not 0.0 < threshold_g < 5.0:
@@ -247,6 +161,29 @@ def shake(
     lon, lat = read_points(table)
     value = read_values(table)
     pga, sigma = shaking_at(quake, lon, lat)
+    conditioned: dict[str, Any] = {}
+    if sensors is not None:
+        if correlation_km is None or sensor_error is None:
+            raise InvalidInput("--sensors: needs --correlation-km and --sensor-error; neither has a default")
+        x, y, reading = read_sensors(sensors, "pga_g", ("pga", "pga_pctg", "pga_cm_s2", "pga_m_s2"))
+        at_sensors, sigma_there = shaking_at(quake, x, y)
+        if field_sigma is not None:
+            sigma = np.where(np.isnan(sigma) & ~np.isnan(pga), field_sigma, sigma)
+            sigma_there = np.where(np.isnan(sigma_there) & ~np.isnan(at_sensors), field_sigma, sigma_there)
+        if (np.isnan(sigma_there) & ~np.isnan(at_sensors)).any():
+            raise InvalidInput(f"{grid.name}: has no STDPGA: name the sigma of ln(PGA) with --field-sigma")
+        pga, sigma, departure = condition(
+            lon=lon, lat=lat, median=pga, sigma_ln=sigma, sensor_lon=x, sensor_lat=y, sensor_median=at_sensors,
+            sensor_sigma_ln=sigma_there, reading=reading, error_ln=sensor_error, correlation_km=correlation_km,
+        )  # fmt: skip
+        conditioned["sensors"] = {
+            "n": len(reading),
+            "n_silent": int(np.isnan(reading).sum()),
+            "n_outside_grid": int(np.isnan(at_sensors).sum()),
+            "correlation_km": correlation_km,
+            "sensor_error": sensor_error,
+            "doubtful_rows": [int(i) + 1 for i in np.flatnonzero(np.abs(np.nan_to_num(departure)) > DOUBTFUL_SD)],
+        }
     default = fragility.partition(":")
     kinds = [
         (kind or default[0], code or default[2])
@@ -289,6 +226,7 @@ def shake(
         "value_outside_grid": float(np.nansum(value[unknown])),
         "max_pga_g_of_map": float(quake.pga_g.max()),
         "loss_listed": float(np.nansum(loss[order])),
+        **conditioned,
     }
     head = f"M{quake.magnitude:g} {quake.event_id}, ShakeMap version {quake.version}: "
     if len(order):
@@ -305,4 +243,11 @@ def shake(
             f"{document['n_outside_grid']} points outside the map or without a place, value "
             f"{document['value_outside_grid']:,.0f}: unknown"
         )
+    if conditioned:
+        told = conditioned["sensors"]
+        lines.append(
+            f"conditioned on {told['n']} readings ({told['n_silent']} silent, {told['n_outside_grid']} outside the map)"
+        )
+        if told["doubtful_rows"]:
+            lines.append(f"doubtful readings, far from the map: rows {', '.join(map(str, told['doubtful_rows']))}")
     _tell(as_json, document, lines)

@@ -71,10 +71,11 @@ def oed(
     mapped + refused + unknown, by currency, to the cent.
     """
     from geo import imports, repository
+    from geo.oed import about_n_rows
 
     async def work(conn: Any, _settings: Settings) -> imports.ImportReport:
         tenant_id = await repository.tenant_of(conn, tenant)
-        with _progress(f"Reading {file.name}") as tick:
+        with _progress(f"Importing {file.name}", about_n_rows(file)) as tick:
             return await imports.import_oed(
                 conn,
                 file,
@@ -114,25 +115,26 @@ def oed(
 
 
 class _progress:
-    """A line on standard error that counts rows; silent where nobody looks."""
+    """A bar on standard error that counts rows; silent where nobody looks."""
 
-    def __init__(self, title: str) -> None:
-        self.title = title
+    def __init__(self, title: str, total: int | None) -> None:
+        self.title, self.total = title, total
 
     def __enter__(self) -> Callable[[int], None]:
         from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self.bar = Progress(
-            SpinnerColumn(),
             TextColumn("{task.description}: {task.completed:,} rows"),
+            BarColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
         self.bar.start()
-        task = self.bar.add_task(self.title, total=None)
+        task = self.bar.add_task(self.title, total=self.total)
         return lambda n: self.bar.update(task, completed=n)
 
     def __exit__(self, *_: object) -> None:

@@ -22,8 +22,6 @@ from itops.repository import StoredQuote
 from itops.underwrite import OtherModel, Priced, QuoteDiffers, UnknownQuote
 from store.pool import app_pool, connect_worker_async, tenant_transaction
 
-pytestmark = pytest.mark.sql
-
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 1, 20, 12, 0, tzinfo=UTC)
 Worker = psycopg.Connection[tuple[Any, ...]]

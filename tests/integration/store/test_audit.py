@@ -13,7 +13,6 @@ from store import audit
 from store.audit import AuditBroken, AuditHead, BadDetail
 from store.pool import app_pool, connect_worker_async, tenant_transaction
 
-pytestmark = pytest.mark.sql
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 

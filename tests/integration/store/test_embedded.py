@@ -34,7 +34,6 @@ from store.embedded import AlreadyStarted, EmbeddedServer, NotOwner
 from store.maintain import ensure_partitions, maintain, sizes_and_health
 from store.migrate import migrate
 
-pytestmark = pytest.mark.sql
 ROOT = Path(__file__).resolve().parents[3]
 FAST = {"fsync": "off"}
 IS_ROOT = os.geteuid() == 0

@@ -16,7 +16,6 @@ from store import maintain
 from store.dialect import dialect_of
 from store.pool import app_pool, tenant_transaction
 
-pytestmark = pytest.mark.sql
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 #: Relations that people may read although they hold nobody's rows: what this database is for, and its time.

@@ -7,8 +7,6 @@ import pytest
 
 from store.migrate import DatabaseTooNew, DatabaseUnreachable, WrongInstallation, migrate
 
-pytestmark = pytest.mark.sql
-
 
 def test_builds_once_and_then_changes_nothing(empty_postgres_url: str) -> None:
     first = migrate(empty_postgres_url, exercise=True, name="drill")

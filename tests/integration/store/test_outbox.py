@@ -22,7 +22,6 @@ from store import outbox
 from store.outbox import LeaseLost, Work
 from store.pool import AsyncConnection, Pool, app_pool, connect_worker_async, tenant_transaction, worker_pool
 
-pytestmark = pytest.mark.sql
 SyncConnection = psycopg.Connection[tuple[Any, ...]]
 
 

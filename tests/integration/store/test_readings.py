@@ -19,7 +19,6 @@ from store.maintain import AlreadyMaintained, RetentionBlocked, sizes_and_health
 from store.pool import connect_worker
 from store.rollup import mark_dirty, run_rollup
 
-pytestmark = pytest.mark.sql
 Connection = psycopg.Connection[tuple[Any, ...]]
 T0 = datetime(2025, 11, 27, 0, 0, tzinfo=UTC)
 COLUMNS = "datastream_id, hour, n, n_suspect, n_failed, n_missing, n_used, lowest, highest, total"

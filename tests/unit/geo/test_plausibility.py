@@ -80,8 +80,8 @@ def test_a_far_place_without_a_slip_is_left_alone(england: tuple[np.ndarray, np.
 def test_quality_is_weighted_by_value() -> None:
     quality = Quality()
     full = {"NumberOfStoreys": "2", "YearBuilt": "1990", "PostalCode": "X"}
-    quality.add(decimals=5, occupancy=1050, construction=5100, extra=full, tiv_cents=300)
-    quality.add(decimals=None, occupancy=1000, construction=None, extra={}, tiv_cents=100)
+    quality.add(coordinates=1.0, occupancy=1050, construction=5100, extra=full, tiv_cents=300)
+    quality.add(coordinates=0.0, occupancy=1000, construction=None, extra={}, tiv_cents=100)
     told = quality.as_json()
     assert (told["score"], told["score_by_value"]) == (50.0, 75.0)
     assert told["lacking"]["OccupancyCode"] == 1

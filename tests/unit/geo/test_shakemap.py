@@ -105,3 +105,50 @@ def test_the_cayman_map_gives_none_and_says_so(shared_data: Path, tmp_path: Path
     assert told["n_listed"] == 0
     assert told["n_outside_grid"] == 0
     assert "no point is known to have been shaken" in plain
+
+
+def test_every_median_is_the_manuals() -> None:
+    """Against a transcription of the manual's tables that is not the one the module was made from."""
+    told: dict[tuple[str, str], tuple[float, ...]] = {}
+    code = ""
+    for line in (Path(__file__).parents[2] / "golden" / "hazus_fragility" / "manual_6_1.txt").read_text().splitlines():
+        words = line.split()
+        if line.startswith("#"):
+            continue
+        if len(words) == 1:
+            code = words[0]
+        else:
+            told[words[0], code] = tuple(int(word) / 100 for word in words[1:])
+    assert told == MEDIANS_G
+    assert len(told) == 128
+
+
+def test_a_type_that_a_code_does_not_permit_has_no_curve() -> None:
+    with pytest.raises(InvalidInput, match="URML:high is not known; there are URML:low, URML:pre"):
+        damage_ratio(np.array([0.3]), np.array([0.0]), "URML", "high")
+
+
+def test_readings_condition_the_map(tmp_path: Path) -> None:
+    (tmp_path / "grid.xml").write_bytes(grid())
+    (tmp_path / "p.csv").write_text("lat,lon,value\n0.5,0.5,100\n0.5,9,100\n")
+    (tmp_path / "s.csv").write_text("lat,lon,pga_g\n0.5,0.5,0.4\n0.1,0.1,\n0,50,0.2\n")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tocsin", "shake", str(tmp_path / "grid.xml"), "--points", str(tmp_path / "p.csv"),
+             "--out", str(tmp_path / "o.csv"), "--sensors", str(tmp_path / "s.csv"), *arguments],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+
+    done = run("--correlation-km", "10", "--sensor-error", "0.4", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["sensors"]
+    assert (told["n"], told["n_silent"], told["n_outside_grid"]) == (3, 1, 1)
+    with (tmp_path / "o.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    # 0.2 g by the map, 0.4 g by the sensor, sigma 0.4 both: halfway in the logarithm
+    assert float(row["pga_g"]) == pytest.approx(0.2 * 2**0.5, abs=1e-4)
+    assert float(row["sigma_ln"]) == pytest.approx(0.4 / 2**0.5, abs=1e-4)
+    assert "needs --correlation-km" in run("--sensor-error", "0.4").stderr
+    (tmp_path / "s.csv").write_text("lat,lon,pga_pctg\n0.5,0.5,40\n")
+    assert "no column pga_g; pga_pctg is another unit" in run("--correlation-km", "10", "--sensor-error", ".4").stderr

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from core.errors import InvalidInput
-from geo.point_files import BadTable, read_track
+from geo.point_files import BadTable
+from geo.track_files import read_tracks
 from geo.vulnerability import EBERENZ_V_HALF_M_S, emanuel, v_half_m_s
 from geo.wind import (
     EARTH_RADIUS_M,
@@ -29,6 +30,13 @@ from geo.wind import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def one_track(path: Path) -> Track:
+    (member,) = read_tracks(path)
+    return member.track
+
+
 HEAD = "time,lat,lon,vmax_kt,pc_hpa,penv_hpa,rmw_nmile\n"
 
 
@@ -67,7 +75,7 @@ def grid(lat0: float, lon0: float) -> tuple[np.ndarray, np.ndarray]:
 )
 def test_andrew_as_climada_computes_it(shared_data: Path, model: Model, column: str) -> None:
     folder = shared_data / "cat" / "best_track"
-    track = read_track(folder / "andrew_track_hourly_as_used.csv")
+    track = one_track(folder / "andrew_track_hourly_as_used.csv")
     with (folder / "andrew_climada_reference.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
 
@@ -92,7 +100,7 @@ def test_the_estimated_radius_is_climadas(shared_data: Path) -> None:
 
 
 def test_a_six_hourly_best_track_gives_nearly_the_hourly_field(shared_data: Path) -> None:
-    hourly = read_track(shared_data / "cat" / "best_track" / "andrew_track_hourly_as_used.csv")
+    hourly = one_track(shared_data / "cat" / "best_track" / "andrew_track_hourly_as_used.csv")
     keep = slice(None, None, 6)
     coarse = Track(
         time_s=hourly.time_s[keep],
@@ -223,11 +231,11 @@ def written(tmp_path: Path, text: str) -> Path:
 )
 def test_a_mistaken_track_is_refused_and_the_reason_named(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
-        read_track(written(tmp_path, text))
+        one_track(written(tmp_path, text))
 
 
 def test_h80_needs_the_wind_and_the_others_do_not(tmp_path: Path) -> None:
-    track = read_track(written(tmp_path, HEAD + "2020-09-01,20,-70,,945,1010,\n"))
+    track = one_track(written(tmp_path, HEAD + "2020-09-01,20,-70,,945,1010,\n"))
     at = (np.array([-70.2]), np.array([20.2]))
     assert track.n_rmw_estimated == 1
     assert max_wind_m_s(track, *at, model="H08")[0] > 30.0
@@ -289,4 +297,4 @@ def test_the_command_writes_winds_and_losses_and_tells_the_unknown(tmp_path: Pat
 
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(BadTable, match=r"none\.csv"):
-        read_track(tmp_path / "none.csv")
+        one_track(tmp_path / "none.csv")
