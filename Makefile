@@ -63,7 +63,7 @@ format: $(VENV)/.installed-dev  ## writes the code the one way
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 openapi: $(VENV)/.installed-dev  ## writes web/openapi.json anew
-	@$(BIN)/tocsin api --openapi > web/openapi.json
+	@$(BIN)/tocsin openapi > web/openapi.json
 
 reference: $(VENV)/.installed-dev  ## writes docs/reference/commands.md anew
 	@$(BIN)/python tests/architecture/commands_page.py

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 from uuid import UUID
 
-from alerts import delivery_repository, repository
+from alerts import answer_repository, delivery_repository, repository
 from core.errors import Conflict, InvalidInput, NotFound
 from core.events import AnswerGiven
 from core.ids import new_id
@@ -77,6 +77,8 @@ async def give_answer(
     )
     if not added:
         return await _given_before(conn, tenant_id, policyholder_id, warning_id, kind, detail, idempotency_key)
+    if kind == "help":
+        await answer_repository.open_case(conn, answer_id, tenant_id)
     if warning_id is not None:
         await delivery_repository.mark_answered(conn, tenant_id, policyholder_id, warning_id, now)
     await outbox.publish(
@@ -114,6 +116,7 @@ async def mark_handled(
     if row is None:
         raise NotFound("There is no such answer.", answer_id=str(answer_id))
     if fresh:
+        await answer_repository.close_case(conn, answer_id, now)
         # the stream shows the desk that somebody has it
         tenant_id = (await repository.read_principal(conn, principal_id) or {}).get("tenant_id")
         await outbox.publish(

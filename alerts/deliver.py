@@ -16,7 +16,7 @@ import random
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from os import getpid
 from typing import Any, Protocol, runtime_checkable
@@ -24,7 +24,7 @@ from uuid import UUID
 
 import shapely
 
-from alerts import cap, delivery_repository, fence, links, notices, payload, repository
+from alerts import cap, delivery_repository, fence, links, notices, payload, repository, steps
 from alerts.channels import Arrived, Channel, Outcome, Outgoing, Result
 from alerts.channels.configured import Channels, channels_from
 from alerts.delivery_repository import DueDelivery, Settled
@@ -106,7 +106,7 @@ class Sender:
             if not claimed:
                 return 0
             ready = [(one, await self._outgoing(conn, one, clock)) for one in claimed if self._may_send(one)]
-            await self._with_routes(conn, ready)
+            await self._with_routes(conn, ready, clock.now())
             # Reading took a moment; a stop that was committed meanwhile holds.
             wanted = await delivery_repository.still_wanted(
                 conn, [one.delivery_id for one in claimed], worker, clock.now()
@@ -237,7 +237,9 @@ class Sender:
             self._warnings[warning_id, version] = kept
         return kept
 
-    async def _with_routes(self, conn: AsyncConnection, ready: list[tuple[DueDelivery, Outgoing]]) -> None:
+    async def _with_routes(
+        self, conn: AsyncConnection, ready: list[tuple[DueDelivery, Outgoing]], now: datetime
+    ) -> None:
         """Puts each household's way out and nearest safe zones into its message, one query a tenant."""
         by_tenant: dict[UUID, list[UUID]] = {}
         for one, _ in ready:
@@ -246,10 +248,16 @@ class Sender:
             routes = await delivery_repository.routes_of(conn, tenant_id, people)
             homes = await delivery_repository.homes_of(conn, tenant_id, people)
             zones = await self._safe_zones(conn, tenant_id)
+            dwellings = await steps.homes_of(conn, tenant_id, people, now)
             for index, (one, message) in enumerate(ready):
                 if one.tenant_id == tenant_id:
                     route, home = routes.get(one.policyholder_id), homes.get(one.policyholder_id)
-                    ready[index] = (one, _with_way_out(message, route, payload.nearest(zones, home)))
+                    message = _with_way_out(message, route, payload.nearest(zones, home))
+                    dwelling = dwellings.get(one.policyholder_id)
+                    if dwelling is not None and not message.payload["all_clear"] and not message.payload["cancelled"]:
+                        told = {**message.payload, "steps": steps.told_steps(dwelling, message.language)}
+                        message = replace(message, payload=told)
+                    ready[index] = (one, message)
 
     async def _safe_zones(self, conn: AsyncConnection, tenant_id: UUID) -> list[SafeZone]:
         kept = self._zones.get(tenant_id)
@@ -267,8 +275,7 @@ def _with_way_out(message: Outgoing, route: Mapping[str, Any] | None, zones: lis
         line = shapely.from_wkb(bytes(route["geometry"])) if route["geometry"] is not None else None
         told["route"] = payload.route(WayOut(status=route["status"], leave_by=route["leave_by"], line=line))
     told["safe_zones"] = payload.shown_zones(zones, message.language)
-    fields = {name: getattr(message, name) for name in Outgoing.__slots__}
-    return Outgoing(**{**fields, "payload": told, "line": line})
+    return replace(message, payload=told, line=line)
 
 
 def _ttl_s(expires_at: datetime, clock: Clock) -> int:

@@ -22,6 +22,7 @@ from api.deps import Installation, Services
 from api.edge import Edge
 from api.routes import (
     answers,
+    cases,
     evacuation,
     exposure,
     hazards,
@@ -53,6 +54,7 @@ _NOUNS = (
     evacuation,
     warnings,
     answers,
+    cases,
     quotes,
     observations,
     stream,

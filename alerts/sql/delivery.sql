@@ -38,10 +38,10 @@ WHERE d.state = 'queued' AND d.unless IS NOT NULL AND (
 -- name: keep_delivered
 WITH known AS (
     UPDATE delivery SET state = 'delivered'
-    WHERE delivery_id = %(delivery_id)s AND state IN ('claimed', 'accepted', 'uncertain')
-    RETURNING delivery_id, tenant_id
+    WHERE delivery_id = %(delivery_id)s AND state IN ('accepted', 'uncertain')
 )
-INSERT INTO receipt (delivery_id, tenant_id, kind, at) SELECT delivery_id, tenant_id, 'delivered', %(at)s FROM known
+INSERT INTO receipt (delivery_id, tenant_id, kind, at)
+SELECT delivery_id, tenant_id, 'delivered', %(at)s FROM delivery WHERE delivery_id = %(delivery_id)s
 ON CONFLICT DO NOTHING
 RETURNING delivery_id;
 
@@ -140,13 +140,17 @@ WHERE delivery_id = ANY(%(delivery_ids)s) AND claimed_by = %(worker)s AND state 
 -- The outcomes of some sends, where this worker still holds them, with the receipts of those that were accepted.
 WITH settled AS (
     UPDATE delivery AS d
-    SET state = n.state, provider_ref = coalesce(n.provider_ref, d.provider_ref), last_error = n.error, lease_until = NULL,
+    SET state = CASE WHEN n.state = 'accepted' AND EXISTS (
+            -- the phone was faster than the provider's answer
+            SELECT FROM receipt AS r WHERE r.delivery_id = d.delivery_id AND r.kind IN ('delivered', 'displayed'))
+        THEN 'delivered' ELSE n.state END,
+        provider_ref = coalesce(n.provider_ref, d.provider_ref), last_error = n.error, lease_until = NULL,
         claimed_by = NULL, available_at = clock_timestamp() + make_interval(secs => n.retry_after_s),
         accepted_at = CASE WHEN n.state = 'accepted' THEN %(now)s ELSE d.accepted_at END
     FROM unnest(%(delivery_ids)s::uuid[], %(states)s::text[], %(provider_refs)s::text[], %(errors)s::text[],
                 %(retry_after_s)s::double precision[]) AS n (delivery_id, state, provider_ref, error, retry_after_s)
     WHERE d.delivery_id = n.delivery_id AND d.claimed_by = %(worker)s AND d.state = 'claimed'
-    RETURNING d.delivery_id, d.tenant_id, d.state, d.warning_id, d.version, d.policyholder_id, d.channel, d.rung, n.retry_after_s
+    RETURNING d.delivery_id, d.tenant_id, n.state, d.warning_id, d.version, d.policyholder_id, d.channel, d.rung, n.retry_after_s
 ), next_rung AS (
     -- A channel that failed, or that nobody can be sure of, hands on to the next at once.
     UPDATE delivery AS u SET available_at = clock_timestamp()

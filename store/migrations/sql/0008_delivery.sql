@@ -15,6 +15,9 @@ CREATE INDEX delivery_waiting ON delivery (warning_id, policyholder_id) WHERE st
 CREATE INDEX answer_by_warning ON answer (warning_id, policyholder_id);
 CREATE INDEX delivery_by_person ON delivery (policyholder_id, channel, queued_at);
 
+-- A claim asks whether any row of an ordering key is leased: few rows are.
+CREATE INDEX outbox_leased ON outbox (consumer, ordering_key) WHERE dead_at IS NULL AND lease_until IS NOT NULL;
+
 -- Which database the sender last worked on, and how far it was: a copy, or an older state, holds all sending.
 CREATE TABLE sender_fence (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),

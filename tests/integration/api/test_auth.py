@@ -360,6 +360,9 @@ OPEN_TO = {
     "/v1/answers": {"insurer", "approver", "operator", "admin"},
     "/v1/quotes": {"underwriter", "admin"},
     "/v1/sending": {"insurer", "approver", "operator", "admin"},
+    "/v1/cases": {"insurer", "approver", "operator", "admin"},
+    "/v1/notices": {"insurer", "approver", "operator", "admin"},
+    "/v1/avoided-losses": {"insurer", "approver", "operator", "admin"},
 }
 
 
@@ -382,6 +385,9 @@ def test_no_role_acts_beyond_its_own(console: Any, world: World) -> None:
         "/v1/sending/pause": ({}, {"approver", "operator"}),
         "/v1/sending/resume": ({}, {"approver", "operator"}),
         f"/v1/answers/{world.ids['answer']}/handled": ({}, {"insurer", "approver", "operator"}),
+        f"/v1/warnings/{draft}/cancel": ({"reason": "x"}, {"approver"}),
+        f"/v1/cases/{world.ids['answer']}": ({"act": "assign"}, {"insurer", "approver", "operator"}),
+        f"/v1/notices/{draft}/seen": ({}, {"approver", "operator"}),
         "/v1/quotes": ({"submission": {}, "fleet_csv": "x", "incidents_csv": "x"}, {"underwriter"}),
     }
 
