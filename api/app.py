@@ -34,6 +34,7 @@ from api.routes import (
     stream,
     ui,
     warnings,
+    wayout,
 )
 from api.sse import Hub
 from api.vapid import public_key
@@ -52,6 +53,7 @@ _NOUNS = (
     hazards,
     exposure,
     evacuation,
+    wayout,
     warnings,
     answers,
     cases,

@@ -36,6 +36,8 @@ PERSONS_ONLY: Final = frozenset(
         ("cancel", "warning"),
         ("handle", "case"),
         ("see", "notice"),
+        ("make", "road-override"),
+        ("make", "official-order"),
     }
 )
 
@@ -61,6 +63,11 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "assessment"): _BOOK,
     ("read", "location"): _BOOK,
     ("read", "evacuation-plan"): _WATCHES,
+    ("read", "road"): SIGNED_IN,
+    ("read", "road-override"): _WATCHES,
+    ("make", "road-override"): frozenset({"operator", "approver"}),
+    ("read", "official-order"): _WATCHES,
+    ("make", "official-order"): frozenset({"operator", "approver"}),
     ("write", "observation"): frozenset({DEVICE, "operator"}),
     # warnings
     ("read", "warning"): _WATCHES,

@@ -264,6 +264,24 @@ async def safe_zones(conn: Connection, *, now: datetime) -> list[Row]:
     return await _all(conn, "safe_zones", now=now)
 
 
+async def route_detail(
+    conn: Connection, *, household_id: UUID | None, policyholder_id: UUID | None, now: datetime
+) -> Row | None:
+    return await _one(conn, "route_detail", household_id=household_id, policyholder_id=policyholder_id, now=now)
+
+
+async def shown_network(conn: Connection) -> Row | None:
+    return await _one(conn, "shown_network")
+
+
+async def road_overrides(conn: Connection) -> list[Row]:
+    return await _all(conn, "road_overrides")
+
+
+async def official_orders(conn: Connection, *, now: datetime) -> list[Row]:
+    return await _all(conn, "official_orders", now=now)
+
+
 # ---------------------------------------------------------------- warnings, answers, quotes
 Before = tuple[datetime, UUID] | None
 

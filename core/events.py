@@ -45,6 +45,14 @@ class PlanMade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RulingChanged:
+    """An operator opened or closed a road, or an authority's order came or went: plans are made again."""
+
+    kind: ClassVar[str] = "ruling_changed"
+    tenant_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationStateChanged:
     """A station fell silent, came back, or changed its level."""
 
@@ -108,6 +116,7 @@ Event = (
     | FootprintPublished
     | AssessmentMade
     | PlanMade
+    | RulingChanged
     | StationStateChanged
     | FeedStateChanged
     | WarningChanged
@@ -123,6 +132,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "footprint_published": ("assess", "plan", "stream"),
     "assessment_made": ("stream",),
     "plan_made": ("stream",),
+    "ruling_changed": ("plan",),
     "station_state_changed": ("stream",),
     "feed_state_changed": ("stream",),
     "warning_changed": ("stream",),

@@ -1,7 +1,7 @@
 """The sweeps over the edges of a road graph, compiled. Plain twins: tests/unit/geo/test_sweep.py.
 
-States are directed edges, so that turn bans hold and nobody turns round in the road. Edges are grouped by their head
-(`in_start`, `in_edge`), because sweeps run from the safe zones backwards. Equal times are settled by the lower edge, so
+States are directed edges, so that turn bans hold and nobody turns round in the road. Edges are numbered by where they
+end, because sweeps run from the safe zones backwards. Equal times are settled by the lower edge, so
 that the same inputs give the same routes.
 """
 
@@ -66,24 +66,25 @@ def is_banned(ban_start: IntArray, ban_to: Int32Array, first: int, then: int) ->
 
 @njit(cache=True)
 def sweep(
-    in_start: IntArray, in_edge: Int32Array, in_reverse: Int32Array, in_flags: ByteArray, tail: Int32Array,
-    private: BoolArray, ban_start: IntArray, ban_to: Int32Array, seconds: FloatArray, close_s: FloatArray,
-    source_edge: Int32Array, source_s: FloatArray, source_late_s: FloatArray,
+    enter_start: Int32Array, enter_end: Int32Array, reverse: Int32Array, flags: ByteArray, ban_start: IntArray,
+    ban_to: Int32Array, seconds: FloatArray, close_s: FloatArray, source_edge: Int32Array, source_s: FloatArray,
+    source_late_s: FloatArray, width_s: float, n_buckets: int,
 ) -> Any:  # fmt: skip
     """Latest safe departure from the end of every edge, over the turns that are allowed there.
 
     Parameters
     ----------
-    in_start, in_edge : edges by head, as a CSR: in_edge[in_start[v]:in_start[v + 1]] end at v
-    in_reverse : (n_edges,) of each in_edge the same road the other way; -1 on a one-way road
-    in_flags : (n_edges,) of each in_edge: 1: no turning round at its end, 2: it is private, 4: it has turn bans
-    tail : (n_edges,) nodes where an edge starts
-    private : (n_edges,) may not be entered from an edge that is not private
+    enter_start, enter_end : (n_edges,) the edges that end where edge f starts are enter_start[f] ... enter_end[f] - 1
+    reverse : (n_edges,) the same road the other way; -1 on a one-way road
+    flags : (n_edges,) 1: no turning round at its end, 2: it is private (not to be entered from one that is not),
+        4: it has turn bans
     ban_start, ban_to : turn bans by first edge, as a CSR
     seconds : (n_edges,) travel time, >= 0
     close_s : (n_edges,) when the edge closes; it must be left by then. inf: never; below 0: closed now
     source_edge, source_s, source_late_s : safe zones: the edge one stands at, the time from its start into the zone,
         and the latest moment to be at its start
+    width_s, n_buckets : of the calendar below; they change how long it takes, and nothing else. n_buckets is a power
+        of two
 
     Returns
     -------
@@ -98,66 +99,128 @@ def sweep(
     -----
     Label-setting, because L never rises along an edge backwards: the reverse of the earliest arrival of Cooke & Halsey
     (1966) on roads that close and never reopen; with nothing closing it is Dijkstra (1959). An edge is finished by the
-    first edge taken off the heap that may follow it, so each is pushed at most once, and one whose start nobody waits
+    first edge taken off the queue that may follow it, so each is pushed at most once, and one whose start nobody waits
     at any more is not pushed at all.
+
+    The queue is a calendar (Brown 1988): buckets of width_s seconds in a ring, of which the present one is searched
+    for its least entry. What lies beyond the ring, or crowds in one bucket, waits in a heap, and the lesser of both is
+    taken: the order is exactly that of a heap.
     """
-    n = len(tail)
+    n = len(seconds)
     late = np.full(n, -np.inf)  # C
     time = np.full(n, np.inf)
     label = np.full(n, -np.inf)  # L
     label_time = np.full(n, np.inf)
     next_edge = np.full(n, -1, dtype=np.int32)
     source = np.full(n, -1, dtype=np.int32)
-    served = np.zeros(n, dtype=np.bool_)  # by place in in_edge
-    done = np.zeros(n, dtype=np.bool_)
+    state = np.zeros(n, dtype=np.uint8)  # 1: a source stands on it, 2: done; kept for edges with a source only
     order = np.empty(n, dtype=np.int32)
     n_done = 0
-    waiting = np.empty(len(in_start) - 1, dtype=np.int32)
-    for v in range(len(waiting)):
-        waiting[v] = in_start[v + 1] - in_start[v]
-    heap_key, heap_edge = np.empty(n + len(source_edge) + 1), np.empty(n + len(source_edge) + 1, dtype=np.int32)
+    waiting = np.full(n, -1, dtype=np.int32)  # by enter_start: edges that still wait where these edges end
+    room = n + len(source_edge) + 1
+    heap_key, heap_edge = np.empty(room), np.empty(room, dtype=np.int32)
     size = 0
+    slot_key, slot_edge = np.empty(room), np.empty(room, dtype=np.int32)
+    slot_next = np.empty(room, dtype=np.int32)
+    first = np.full(n_buckets, -1, dtype=np.int32)
+    mask = n_buckets - 1
+    n_slots = in_ring = 0
+    scale = 1.0 / width_s
     for i in range(len(source_edge)):
         f = source_edge[i]
         if source_late_s[i] == -np.inf:
             continue
         if source_late_s[i] > label[f] or (source_late_s[i] == label[f] and source_s[i] < label_time[f]):
             label[f], label_time[f], source[f] = source_late_s[i], source_s[i], i
+            state[f] = 1
             size = push(heap_key, heap_edge, size, -label[f], f)
-    while size > 0:
-        f, l_f = heap_edge[0], -heap_key[0]
-        size = pop(heap_key, heap_edge, size)
-        if done[f] or l_f != label[f]:
+    zero = heap_key[0] if size > 0 else 0.0
+    at = 0
+    while in_ring > 0 or size > 0:
+        found, before, crowd = -1, -1, 0
+        if in_ring > 0:
+            while first[at & mask] < 0:
+                at += 1
+            slot, last = first[at & mask], -1
+            while slot >= 0:
+                crowd += 1
+                if (
+                    found < 0
+                    or slot_key[slot] < slot_key[found]
+                    or (slot_key[slot] == slot_key[found] and slot_edge[slot] < slot_edge[found])
+                ):
+                    found, before = slot, last
+                last = slot
+                slot = slot_next[slot]
+        if crowd > 48:  # too many to be searched again and again
+            slot = first[at & mask]
+            while slot >= 0:
+                size = push(heap_key, heap_edge, size, slot_key[slot], slot_edge[slot])
+                in_ring -= 1
+                slot = slot_next[slot]
+            first[at & mask] = -1
             continue
-        done[f] = True
-        v = tail[f]
-        if waiting[v] == 0:
+        if found < 0 or (
+            size > 0
+            and (heap_key[0] < slot_key[found] or (heap_key[0] == slot_key[found] and heap_edge[0] < slot_edge[found]))
+        ):
+            key, f = heap_key[0], heap_edge[0]
+            size = pop(heap_key, heap_edge, size)
+            at = int((key - zero) * scale)
+        else:
+            key, f = slot_key[found], slot_edge[found]
+            if before < 0:
+                first[at & mask] = slot_next[found]
+            else:
+                slot_next[before] = slot_next[found]
+            in_ring -= 1
+        l_f = -key
+        if state[f]:
+            if state[f] & 2 or l_f != label[f]:
+                continue
+            state[f] = 3
+        begin, end = enter_start[f], enter_end[f]
+        if begin == end or waiting[begin] == 0:
             continue
-        t_f = label_time[f]
-        for k in range(in_start[v], in_start[v + 1]):
-            if served[k]:
+        if waiting[begin] < 0:
+            waiting[begin] = end - begin
+        t_f, back, is_private = label_time[f], reverse[f], flags[f] & 2
+        for e in range(begin, end):
+            if next_edge[e] >= 0:
                 continue
-            flags = in_flags[k]
-            if in_reverse[k] == f and flags & 1:
+            flag = flags[e]
+            if (e == back and flag & 1) or (is_private and not flag & 2):
                 continue
-            if private[f] and not flags & 2:
+            if flag & 4 and is_banned(ban_start, ban_to, e, f):
                 continue
-            e = in_edge[k]
-            if flags & 4 and is_banned(ban_start, ban_to, e, f):
-                continue
-            served[k] = True
-            waiting[v] -= 1
-            late[e], time[e], next_edge[e] = l_f, t_f, f
+            next_edge[e] = f
+            waiting[begin] -= 1
+            late[e], time[e] = l_f, t_f
             order[n_done] = e
             n_done += 1
-            if close_s[e] < 0.0 or done[e]:
+            close = close_s[e]
+            if close < 0.0 or state[e] & 2:
                 continue
-            l_e = min(l_f, close_s[e]) - seconds[e]
+            l_e = min(l_f, close) - seconds[e]
             t_e = t_f + seconds[e]
-            if l_e > label[e] or (l_e == label[e] and t_e < label_time[e]):
-                label[e], label_time[e], source[e] = l_e, t_e, -1
-                if waiting[tail[e]] > 0:
-                    size = push(heap_key, heap_edge, size, -l_e, e)
+            if state[e]:
+                if l_e < label[e] or (l_e == label[e] and t_e >= label_time[e]):
+                    continue
+                source[e] = -1
+            label[e], label_time[e] = l_e, t_e
+            start = enter_start[e]
+            if start == enter_end[e] or waiting[start] == 0:
+                continue
+            far = (-l_e - zero) * scale - at
+            if far < n_buckets:
+                k = int((-l_e - zero) * scale) & mask
+                slot_key[n_slots], slot_edge[n_slots] = -l_e, e
+                slot_next[n_slots] = first[k]
+                first[k] = n_slots
+                n_slots += 1
+                in_ring += 1
+            else:
+                size = push(heap_key, heap_edge, size, -l_e, e)
     return late, time, next_edge, source, order[:n_done].copy()
 
 
@@ -341,7 +404,7 @@ def warmup() -> None:
     """Compiles (or loads from the cache) the sweeps, so that the first footprint does not wait for it."""
     f, i64, i32 = np.zeros(1), np.array([0, 1]), np.zeros(1, dtype=np.int32)
     off, bans = np.zeros(1, dtype=bool), np.zeros(2, dtype=np.int64)
-    _, _, after, source, order = sweep(i64, i32, i32, off.view(np.uint8), i32, off, bans, i32[:0], f, f, i32, f, f)
+    _, _, after, source, order = sweep(i32, i32 + 1, i32, off.view(np.uint8), bans, i32[:0], f, f, i32, f, f, 1.0, 16)
     add_up(order, after, source, f, f)
     slack(order, after, source, f, f, f)
     edges, start = follow(after, source, i32)

@@ -12,11 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
+from geo import hazard, repository
 from geo import network as roads
-from geo import repository
 from geo.crs import WGS84, coordinate_fault
 from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, extra_json, read_accounts, read_locations
 from geo.plausibility import Doubt, Quality, doubtful_coordinates
@@ -186,10 +187,53 @@ def _sha256(files: Sequence[Path], options: bytes) -> bytes:
     return total.digest()
 
 
+def _reconcile_file(told: Reconciliation) -> None:
+    if any(told.difference().values()) or any(any(left.values()) for left in told.reasons_difference().values()):
+        raise NotReconciled(difference=told.difference(), by_reason=told.reasons_difference())
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a location file holds, without storing it."""
+
+    reconciliation: Reconciliation
+    refused: tuple[BadRow, ...]
+    doubtful: tuple[Doubt, ...]
+    quality: Quality
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "n_locations": self.reconciliation.n_mapped + self.reconciliation.n_unknown,
+            "reconciliation": self.reconciliation.as_json(),
+            "quality": self.quality.as_json(),
+            "refused_rows": [{"line": r.line, "field": r.field, "reason": r.reason} for r in self.refused],
+            "doubtful_rows": [{"line": d.line, "field": d.field, "reason": d.reason} for d in self.doubtful],
+        }
+
+
+def survey(
+    path: Path,
+    *,
+    epsg: int = WGS84,
+    encoding: str = "utf-8-sig",
+    datum: str = "wgs84",
+    progress: Callable[[int], None] | None = None,
+) -> Survey:
+    """What an import would say of a location file. Raises BadOedFile, NotReconciled."""
+    refused: list[BadRow] = []
+    told, quality, seen = Reconciliation(), Quality(), _Seen([], [], [], [])
+    for rows in read_locations(path, refused, told, epsg=epsg, encoding=encoding, datum=datum):
+        for row in rows:
+            seen.add(row, quality)
+        if progress is not None:
+            progress(told.n_mapped + told.n_unknown + told.n_refused)
+    _reconcile_file(told)
+    return Survey(told, tuple(refused), tuple(seen.doubtful()), quality)
+
+
 def _reconcile(told: Reconciliation, stored: Sequence[tuple[bool, str, int, Any]]) -> None:
     """TIV in = mapped + refused + unknown, and what is stored is what was mapped or is unknown: to the cent."""
-    if any(told.difference().values()):
-        raise NotReconciled(difference=told.difference())
+    _reconcile_file(told)
     for placed, expected, n in ((True, told.mapped, told.n_mapped), (False, told.unknown, told.n_unknown)):
         found = {currency: int(cents) for known, currency, _, cents in stored if known is placed}
         count = sum(rows for known, _, rows, _ in stored if known is placed)
@@ -242,6 +286,26 @@ def read_json(path: Path) -> Any:
         raise BadFile(f"{path.name}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     except json.JSONDecodeError as error:
         raise BadFile(f"{path.name}, line {error.lineno}: not JSON: {error.msg}") from error
+
+
+def read_areas(path: Path, name: str = "name") -> list[tuple[str, BaseGeometry]]:
+    """(name, checked polygon) of each feature of a GeoJSON file; raises BadFile, BadFootprint with the feature."""
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise BadFile(f"{path.name}: it is not GeoJSON")
+    features = document.get("features") if document.get("type") == "FeatureCollection" else [document]
+    found = []
+    for number, feature in enumerate(features or ()):
+        if not isinstance(feature, dict):
+            raise BadFile(f"{path.name}: features[{number}] is not a feature")
+        geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
+        given = feature.get("properties") or {}
+        polygon = hazard.from_geojson(geometry, field=f"{path.name}: features[{number}].geometry")
+        checked = hazard.check_polygon(polygon, field=f"{path.name}: features[{number}].geometry")
+        found.append((str(given.get(name) or number), checked))
+    if not found:
+        raise BadFile(f"{path.name}: there are no polygons in it")
+    return found
 
 
 # -------------------------------------------------------------------- safe zones

@@ -92,6 +92,15 @@ class Reconciliation:
     n_unknown: int = 0
     n_refused_unreadable: int = 0  #: refused rows whose amount cannot be read: in no sum
     n_rounded: int = 0  #: amounts with more than two decimals, rounded half up
+    #: ("refused" or "unknown", reason) -> [rows, {currency: cents}]; the reason of a refused row is its field
+    reasons: dict[tuple[str, str], tuple[list[int], dict[str, int]]] = field(default_factory=dict)
+
+    def because(self, kind: str, reason: str, currency: str | None, cents_: int) -> None:
+        """Counts a row and its amount under its reason; without a currency it is counted and in no sum."""
+        n, sums = self.reasons.setdefault((kind, reason), ([0], {}))
+        n[0] += 1
+        if currency is not None:
+            self._add(sums, currency, cents_)
 
     @staticmethod
     def _add(to: dict[str, int], currency: str, cents: int) -> None:
@@ -105,19 +114,39 @@ class Reconciliation:
             for c in sorted(currencies)
         }
 
+    def reasons_difference(self) -> dict[str, dict[str, int]]:
+        """Refused and unknown less the sums of their reasons: all zero, or there is a fault in this program."""
+        found: dict[str, dict[str, int]] = {}
+        for kind, whole in (("refused", self.refused), ("unknown", self.unknown)):
+            left = dict(whole)
+            for (of, _), (_, sums) in self.reasons.items():
+                for currency, amount in sums.items() if of == kind else ():
+                    left[currency] = left.get(currency, 0) - amount
+            found[kind] = left
+        return found
+
     def as_json(self) -> dict[str, Any]:
         def told(amounts: Mapping[str, int]) -> dict[str, str]:
             return {c: cents_text(v) for c, v in sorted(amounts.items())}
 
+        def reasons(kind: str) -> list[dict[str, Any]]:
+            return [
+                {"reason": reason, "n": n[0], "tiv": told(sums)}
+                for (of, reason), (n, sums) in sorted(self.reasons.items())
+                if of == kind
+            ]
+
         return {
+            "n_in": self.n_mapped + self.n_refused + self.n_unknown,
             "tiv_in": told(self.read),
             "mapped": {"n": self.n_mapped, "tiv": told(self.mapped)},
             "refused": {
                 "n": self.n_refused,
                 "tiv": told(self.refused),
                 "n_amount_unreadable": self.n_refused_unreadable,
+                "by_reason": reasons("refused"),
             },
-            "unknown": {"n": self.n_unknown, "tiv": told(self.unknown)},
+            "unknown": {"n": self.n_unknown, "tiv": told(self.unknown), "by_reason": reasons("unknown")},
             "difference": told(self.difference()),
             "n_rounded": self.n_rounded,
         }
@@ -264,8 +293,10 @@ class _LocationParser:
         self.account.n_refused += 1
         if amounts and currency is not None:
             self.account._add(self.account.refused, currency, sum(amounts.values()))
+            self.account.because("refused", name, currency, sum(amounts.values()))
         else:
             self.account.n_refused_unreadable += 1
+            self.account.because("refused", name, None, 0)
 
     def keep(self, row: LocationRow) -> None:
         """Counts a row that will be stored."""
@@ -273,6 +304,7 @@ class _LocationParser:
         if row.lon is None:
             self.account.n_unknown += 1
             self.account._add(self.account.unknown, row.currency, total)
+            self.account.because("unknown", "no coordinates", row.currency, total)
         else:
             self.account.n_mapped += 1
             self.account._add(self.account.mapped, row.currency, total)

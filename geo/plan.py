@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 import shapely
 
 from core.errors import InvalidInput
-from core.events import FootprintPublished, PlanMade
+from core.events import FootprintPublished, PlanMade, RulingChanged
 from core.log import get_logger
 from geo import network as roads
 from geo import repository
-from geo.evacuation import Households, Margins, Plan, Route, SafeZones, plan_routes
+from geo.directions import codes_of
+from geo.evacuation import Households, Margins, Plan, Route, SafeZones, Status, plan_routes
+from geo.orders import ORDER_WORDS, governing, under
 from geo.repository import Footprint, RouteRow, Told
 from store import outbox
 from store.clock import read_clock
@@ -42,13 +45,24 @@ MARGINS = Margins(travel=1.25)
 THRESHOLDS = PushThresholds()
 
 
-def has_changed(told: Told | None, route: RouteRow, thresholds: PushThresholds = THRESHOLDS) -> bool:
-    """Whether a household must be told: status or safe zone differ, or leave-by or travel time moved far enough.
+def has_changed(
+    told: Told | None, route: RouteRow, thresholds: PushThresholds = THRESHOLDS, closed: Set[int] = frozenset()
+) -> bool:
+    """Whether a household must be told: status or safe zone differ, leave-by or travel time moved far enough, or the
+    way it was told is over.
 
     It is compared with what the household was last told, not with the last plan, so that many small steps add up.
+    `closed` are roads that are closed now: a way over one of them is over, however little longer the new one takes.
+    An authority's order that came or went is always told.
     """
     if told is None or told.status != route.route.status.value or told.safe_zone_id != route.safe_zone_id:
         return True
+    if _ordered(told.reason) != _ordered(route.route.reason):
+        return True
+    if told.status == Status.CLEAR and told.roads and told.roads != route.roads:
+        inner = {code >> 1 for code in told.roads[1:-1]}
+        if not closed.isdisjoint(inner):
+            return True
     if (told.leave_by is None) != (route.leave_by is None):
         return True
     if (
@@ -64,18 +78,32 @@ def has_changed(told: Told | None, route: RouteRow, thresholds: PushThresholds =
     return abs(after - before) > max(thresholds.travel_s, thresholds.travel_share * before)
 
 
+def _ordered(reason: str) -> str:
+    """The order that a reason tells of; empty: none."""
+    return reason.split(";")[0] if reason.startswith(ORDER_WORDS) else ""
+
+
 async def plan_footprint(
-    conn: AsyncConnection, footprint_id: UUID, *, home: Path, now: datetime, margins: Margins = MARGINS
+    conn: AsyncConnection,
+    footprint_id: UUID,
+    *,
+    home: Path,
+    now: datetime,
+    margins: Margins = MARGINS,
+    only: UUID | None = None,
 ) -> list[UUID]:
     """Makes the plans of a footprint: one for each tenant that it concerns and that has households.
 
-    `home` is TOCSIN_HOME, where road networks lie in `roads/`. Returns the ids of the plans it made.
+    `home` is TOCSIN_HOME, where road networks lie in `roads/`. Returns the ids of the plans it made. With `only` the
+    plan of that tenant is made, and again if it was made before.
     """
     made: list[UUID] = []
     async with repository.transaction(conn):
         footprint = await repository.footprint(conn, footprint_id)
-        for tenant_id in await repository.tenants_with_households(conn, footprint.tenant_id):
-            plan_id = await _plan_tenant(conn, footprint, tenant_id, home=home, now=now, margins=margins)
+        for tenant_id in await repository.tenants_with_households(conn, only or footprint.tenant_id):
+            plan_id = await _plan_tenant(
+                conn, footprint, tenant_id, home=home, now=now, margins=margins, again=only is not None
+            )
             if plan_id is not None:
                 made.append(plan_id)
                 await outbox.publish(
@@ -84,8 +112,24 @@ async def plan_footprint(
     return made
 
 
+async def plan_again(conn: AsyncConnection, tenant_id: UUID, *, home: Path, now: datetime) -> list[UUID]:
+    """Makes a tenant's standing plans again, because an operator or an authority said something."""
+    made: list[UUID] = []
+    async with repository.transaction(conn):
+        for footprint_id in await repository.open_footprints(conn, tenant_id, now):
+            made += await plan_footprint(conn, footprint_id, home=home, now=now, only=tenant_id)
+    return made
+
+
 async def _plan_tenant(
-    conn: AsyncConnection, footprint: Footprint, tenant_id: UUID, *, home: Path, now: datetime, margins: Margins
+    conn: AsyncConnection,
+    footprint: Footprint,
+    tenant_id: UUID,
+    *,
+    home: Path,
+    now: datetime,
+    margins: Margins,
+    again: bool,
 ) -> UUID | None:
     found = await repository.network_for(conn, tenant_id)
     zones = await repository.safe_zones_for(conn, tenant_id)
@@ -102,6 +146,8 @@ async def _plan_tenant(
         np.array([p[3] == "foot" for p in people], dtype=bool),
     )
     now_s = max((now - footprint.valid_at).total_seconds(), 0.0)
+    overrides = await repository.overrides_for(conn, tenant_id, network_id)
+    orders = await repository.orders_for(conn, tenant_id, now)
     plan = await asyncio.to_thread(
         plan_routes,
         network,
@@ -111,12 +157,26 @@ async def _plan_tenant(
         now_s=now_s,
         margins=margins,
         with_points=len(people) <= MAX_STORED_LINES,
+        overrides=overrides,
     )
-    told = await repository.told_routes(conn, tenant_id, footprint.hazard_event_id, footprint.version)
-    rows = [
-        _row(household[0], route, zones, now, told.get(household[0]))
-        for household, route in zip(people, plan.routes, strict=True)
-    ]
+    told = await repository.told_routes(
+        conn, tenant_id, footprint.hazard_event_id, footprint.version + (1 if again else 0)
+    )
+    closed = frozenset(np.flatnonzero(plan.closures.closed(now_s)).tolist())
+    rows = []
+    for i, (household, way) in enumerate(zip(people, plan.routes, strict=True)):
+        order = governing(orders, household[1], household[2], now)
+        row = _row(household[0], under(order, way), zones, now)
+        if row.safe_zone_id is not None:
+            graph = plan.trees[plan.columns.tree[i]].graph
+            source = int(plan.columns.source[i])
+            row = dataclasses.replace(
+                row,
+                roads=codes_of(graph.edge_road, graph.forward, way.edges),
+                first_share=float(plan.columns.share[i]),
+                last_share=float(plan.trees[plan.columns.tree[i]].sources.share[source]),
+            )
+        rows.append(dataclasses.replace(row, changed=has_changed(told.get(household[0]), row, closed=closed)))
     counts = plan.counts() | {"changed": sum(row.changed for row in rows)}
     log.info(
         "planned",
@@ -134,21 +194,20 @@ async def _plan_tenant(
         closed_edges=_closed_lines(network, plan),
         now=now,
         routes=rows,
+        again=again,
     )
 
 
-def _row(
-    household_id: UUID, route: Route, zones: list[tuple[UUID, float, float]], now: datetime, told: Told | None
-) -> RouteRow:
-    row = RouteRow(
+def _row(household_id: UUID, route: Route, zones: list[tuple[UUID, float, float]], now: datetime) -> RouteRow:
+    return RouteRow(
         household_id=household_id,
         safe_zone_id=zones[route.zone][0] if route.zone >= 0 else None,
         leave_by=_moment(now, route.leave_by_s) if route.zone >= 0 else None,
         last_way_out=_moment(now, route.last_way_out_s) if route.zone >= 0 else None,
         changed=True,
         route=route,
+        roads=[],
     )
-    return dataclasses.replace(row, changed=has_changed(told, row))
 
 
 def _moment(now: datetime, seconds: float) -> datetime | None:
@@ -165,9 +224,12 @@ def handler(home: Path) -> Handler:
 
     async def handle(conn: AsyncConnection, work: Work) -> None:
         event = outbox.decode(work)
-        if not isinstance(event, FootprintPublished):
-            raise InvalidInput("The plan consumer takes footprints only.", kind=work.kind)
         clock = await read_clock(conn)
+        if isinstance(event, RulingChanged):
+            await plan_again(conn, event.tenant_id, home=home, now=clock.now())
+            return
+        if not isinstance(event, FootprintPublished):
+            raise InvalidInput("The plan consumer takes footprints and rulings only.", kind=work.kind)
         await plan_footprint(conn, event.footprint_id, home=home, now=clock.now())
 
     return handle

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from core.errors import InvalidInput
 from geo.crs import coordinate_fault
-from geo.flood_damage import HAZUS_BASEMENT, OED_TO_HAZUS, Building, inventory_value_usd
+from geo.flood_damage import FOOT_M, HAZUS_BASEMENT, Building, hazus_of_oed, inventory_value_usd
+from geo.water_surface import Gauges, one_datum
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -140,6 +141,13 @@ def load_flood_curves() -> tuple[dict[str, Any], dict[str, Any]]:
     return hazus, jrc
 
 
+def load_usace_curves() -> dict[str, Any]:
+    """The USACE depth-damage curves that come with this package."""
+    text = (resources.files("geo") / "data" / "flood_curves_usace.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 def load_v_half_fits() -> dict[str, list[float]]:
     """Fits of v_half to single events by region (m/s): Eberenz et al. (2021), event damage ratio calibration."""
     folder = resources.files("geo") / "data"
@@ -168,8 +176,25 @@ def read_sensors(path: Path, reading: str, others: Sequence[str] = ()) -> tuple[
     return lon, lat, values
 
 
+def read_gauges(path: Path, terrain_datum: str) -> Gauges:
+    """Levels from CSV: lat, lon, datum and level_m or level_ft; a blank level is a silent gauge.
+
+    Raises BadTable, DatumMismatch where a gauge's datum is not the terrain's.
+    """
+    table = read_table(path, ("lat", "lon", "datum"))
+    named = [name for name in ("level_m", "level_ft") if name in table.columns]
+    if len(named) != 1:
+        raise BadTable(f"{path.name}: needs one column, level_m or level_ft; it has {', '.join(table.columns)}")
+    lon, lat = read_points(table)
+    for i in range(len(lon)):
+        if math.isnan(lon[i]):
+            raise BadTable(f"{table.name}: line {table.line(i)}: lat, lon: a gauge needs both")
+    level = table.numbers(named[0], blank=True) * (FOOT_M if named[0] == "level_ft" else 1.0)
+    return Gauges(lon, lat, level, one_datum(table.text("datum"), terrain_datum))
+
+
 def read_buildings(
-    path: Path, hazus: dict[str, Any], first_floor_ft: float | None = None
+    path: Path, hazus: Mapping[str, Any], first_floor_ft: float | None = None
 ) -> tuple[list[Building], FloatArray, FloatArray]:
     """Buildings with WGS84 lon and lat, from HAZUS UDF columns or an OED location file; raises BadTable.
 
@@ -190,7 +215,7 @@ def read_buildings(
         area, stock = read_values(table, "area"), read_values(table, "invcost")
     elif "locnumber" in table.columns and "buildingtiv" in table.columns:
         ids = table.text("locnumber")
-        occupancy = [OED_TO_HAZUS.get(code, "") for code in table.text("occupancycode")]
+        occupancy = [hazus_of_oed(code) for code in table.text("occupancycode")]
         stories = table.numbers("numberofstoreys", blank=True)
         basement = np.nan_to_num(table.numbers("basement", blank=True)) > 0
         floor = np.full(n, math.nan)

@@ -1,4 +1,4 @@
-"""Depths at points from a raster file; needs the extra `raster` (rasterio)."""
+"""Depths at points from a raster of depths, or of ground and gauges; needs the extra `raster` (rasterio)."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from core.errors import InvalidInput, Unavailable
 from geo.crs import WGS84
+from geo.flood_damage import FOOT_M
+from geo.water_surface import BadGauges, Gauges, depth_m, surface_m
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -29,6 +31,17 @@ def _rasterio() -> Any:
     return rasterio
 
 
+def _check(source: Any, path: Path, unit: str, option: str) -> None:
+    if source.crs is None:
+        raise BadRaster(f"{path.name}: has no coordinate system")
+    if source.count != 1:
+        raise BadRaster(f"{path.name}: has {source.count} bands; there must be one")
+    said = (source.units[0] or source.tags().get("units") or "").strip().lower()
+    own = "ft" if said in ("ft", "feet", "foot", "us-ft") else "m" if said.startswith(("m", "met")) else ""
+    if said and own and own != unit:
+        raise BadRaster(f"{path.name}: {option} {unit}, but the raster says its unit is {said}")
+
+
 def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[FloatArray, BoolArray, BoolArray]:
     """(value, inside, nodata) of the cell each WGS84 point lies in; value is NaN outside and where there is no data.
 
@@ -41,14 +54,7 @@ def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[Flo
     except rasterio.errors.RasterioIOError as error:
         raise BadRaster(f"{path.name}: {error}") from error
     with source:
-        if source.crs is None:
-            raise BadRaster(f"{path.name}: has no coordinate system")
-        if source.count != 1:
-            raise BadRaster(f"{path.name}: has {source.count} bands; depth is one")
-        said = (source.units[0] or source.tags().get("units") or "").strip().lower()
-        own = "ft" if said in ("ft", "feet", "foot", "us-ft") else "m" if said.startswith(("m", "met")) else ""
-        if said and own and own != unit:
-            raise BadRaster(f"{path.name}: --depth-unit {unit}, but the raster says its unit is {said}")
+        _check(source, path, unit, "--depth-unit")
         band = source.read(1).astype(float)
         x, y = lon, lat
         if source.crs.to_epsg() != WGS84:
@@ -67,3 +73,65 @@ def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[Flo
         missing = inside & (np.isnan(value) | (value == source.nodata if source.nodata is not None else False))
         value[missing] = np.nan
     return value, inside, missing
+
+
+#: Cells of a terrain that are held at once; a larger one has to be cut to the place in question.
+MAX_TERRAIN_CELLS = 60_000_000
+
+
+def depth_from_gauges(
+    terrain: Path, unit: str, gauges: Gauges, lon: FloatArray, lat: FloatArray, reach_km: float
+) -> tuple[FloatArray, BoolArray, BoolArray, dict[str, int]]:
+    """(depth in m, inside, unknown, counts) at WGS84 points, from levels at gauges and a raster of the ground's height.
+
+    Raises BadRaster, RasterExtraMissing, BadGauges.
+    """
+    rasterio = _rasterio()
+    try:
+        source = rasterio.open(terrain)
+    except rasterio.errors.RasterioIOError as error:
+        raise BadRaster(f"{terrain.name}: {error}") from error
+    with source:
+        _check(source, terrain, unit, "--terrain-unit")
+        if source.width * source.height > MAX_TERRAIN_CELLS:
+            raise BadRaster(f"{terrain.name}: {source.width} x {source.height} cells are too many; cut it to the place")
+        ground = source.read(1).astype(float) * (FOOT_M if unit == "ft" else 1.0)
+        if source.nodata is not None:
+            ground[source.read(1) == source.nodata] = np.nan
+        column, row = np.meshgrid(np.arange(source.width) + 0.5, np.arange(source.height) + 0.5)
+        t, inverse = source.transform, ~source.transform
+        x, y = t.a * column + t.b * row + t.c, t.d * column + t.e * row + t.f
+        there: Any = lambda a, b: (a, b)  # noqa: E731
+        if source.crs.to_epsg() != WGS84:
+            from pyproj import Transformer
+
+            x, y = Transformer.from_crs(source.crs.to_wkt(), WGS84, always_xy=True).transform(x, y)
+            there = Transformer.from_crs(WGS84, source.crs.to_wkt(), always_xy=True).transform
+
+    def cells(a: FloatArray, b: FloatArray) -> tuple[Any, Any, BoolArray]:
+        a, b = there(a, b)
+        with np.errstate(invalid="ignore"):
+            c, r = (
+                np.floor(inverse.a * a + inverse.b * b + inverse.c),
+                np.floor(inverse.d * a + inverse.e * b + inverse.f),
+            )
+            within = (r >= 0) & (r < ground.shape[0]) & (c >= 0) & (c < ground.shape[1])
+        return np.where(within, r, 0).astype(int), np.where(within, c, 0).astype(int), within
+
+    surface = surface_m(gauges, x, y, reach_km)
+    gauge_row, gauge_column, gauge_inside = cells(gauges.lon, gauges.lat)
+    heard = gauge_inside & np.isfinite(gauges.level_m)
+    at = [(int(gauge_row[i]), int(gauge_column[i])) for i in np.flatnonzero(heard)]
+    if not at:
+        raise BadGauges("gauges: none that speaks lies on the terrain")
+    depth, apart, without = depth_m(ground, surface, at)
+    rows, columns, inside = cells(lon, lat)
+    value = np.where(inside, depth[rows, columns], np.nan)
+    counts = {
+        "n_gauges": len(gauges.lon),
+        "n_gauges_silent": int(np.isnan(gauges.level_m).sum()),
+        "n_gauges_off_terrain": int((~gauge_inside).sum()),
+        "n_gauges_without_water": len(without),
+        "n_points_low_but_apart": int((inside & apart[rows, columns]).sum()),
+    }
+    return value, inside, inside & np.isnan(value), counts

@@ -16,10 +16,12 @@ from shapely.geometry.base import BaseGeometry
 
 from core.errors import Conflict, NotFound
 from core.ids import derived_id, new_id
+from geo.closing import Override
 from geo.evacuation import Route
 from geo.exposure import Book, Exposed, cents_text
 from geo.hazard import ArrivalZone, Hazard, check_zones
 from geo.oed import LocationRow, PolicyRow, extra_json
+from geo.orders import OfficialOrder
 from store import queries
 from store.pool import AsyncConnection
 
@@ -431,6 +433,8 @@ class Told:
     safe_zone_id: UUID | None
     travel_s: float | None
     leave_by: datetime | None
+    reason: str = ""
+    roads: list[int] | None = None  #: codes of geo.directions; none: it has no way, or was stored before they were
 
 
 async def told_routes(conn: AsyncConnection, tenant_id: UUID, hazard_event_id: UUID, version: int) -> dict[UUID, Told]:
@@ -451,6 +455,9 @@ class RouteRow:
     last_way_out: datetime | None
     changed: bool
     route: Route
+    roads: list[int]  #: codes of geo.directions; empty: no way
+    first_share: float | None = None
+    last_share: float | None = None
 
 
 async def save_plan(
@@ -464,21 +471,29 @@ async def save_plan(
     closed_edges: BaseGeometry,
     now: datetime,
     routes: Sequence[RouteRow],
+    again: bool = False,
 ) -> UUID | None:
-    """Stores a plan with every household's route; None where this plan was made before."""
-    row = await (
-        await conn.execute(
-            _SQL["save_plan"],
-            {
-                "evacuation_plan_id": new_id(), "footprint_id": footprint_id, "road_network_id": road_network_id,
-                "tenant_id": tenant_id, "counts": Jsonb(counts), "margins": Jsonb(margins),
-                "closed_edges": shapely.to_wkb(closed_edges), "computed_at": now,
-            },
-        )
-    ).fetchone()  # fmt: skip
+    """Stores a plan with every household's route; None where this plan was made before.
+
+    With `again` it takes the place of the plan that was made before. The rows of households whose route has not
+    changed stay as they are, so that the next comparison is with what they were told.
+    """
+    values = {
+        "evacuation_plan_id": new_id(), "footprint_id": footprint_id, "road_network_id": road_network_id,
+        "tenant_id": tenant_id, "counts": Jsonb(counts), "margins": Jsonb(margins),
+        "closed_edges": shapely.to_wkb(closed_edges), "computed_at": now,
+    }  # fmt: skip
+    row = await (await conn.execute(_SQL["plan_again"], values)).fetchone() if again else None
+    if row is not None:
+        routes = [r for r in routes if r.changed]
+        gone = [r.household_id for r in routes]
+        await conn.execute(_SQL["forget_routes"], {"evacuation_plan_id": row[0], "household_ids": gone})
+    else:
+        row = await (await conn.execute(_SQL["save_plan"], values)).fetchone()
     if row is None:
         return None
     plan_id: UUID = row[0]
+    ends = np.cumsum([len(r.roads) for r in routes]).tolist()
     await conn.execute(
         _SQL["save_routes"],
         {
@@ -497,9 +512,60 @@ async def save_plan(
                 None if r.route.points is None else shapely.to_wkb(shapely.LineString(r.route.points)) for r in routes
             ],
             "changed": [r.changed for r in routes],
+            "roads": [code for r in routes for code in r.roads],
+            "first": [end - len(r.roads) + 1 for end, r in zip(ends, routes, strict=True)],
+            "n": [len(r.roads) for r in routes],
+            "first_share": [r.first_share for r in routes],
+            "last_share": [r.last_share for r in routes],
         },
     )
     return plan_id
+
+
+# -------------------------------------------------------------------- what operators and authorities say
+async def open_footprints(conn: AsyncConnection, tenant_id: UUID, now: datetime) -> list[UUID]:
+    """The newest footprint of every open event that concerns a tenant."""
+    rows = await (await conn.execute(_SQL["open_footprints"], {"tenant_id": tenant_id, "now": now})).fetchall()
+    return [row[0] for row in rows]
+
+
+async def overrides_for(conn: AsyncConnection, tenant_id: UUID, road_network_id: UUID) -> list[Override]:
+    """Standing overrides of a network's roads."""
+    names = {"tenant_id": tenant_id, "road_network_id": road_network_id}
+    rows = await (await conn.execute(_SQL["standing_overrides"], names)).fetchall()
+    return [Override(roads=np.array(r[0], dtype=np.int32), opened=r[1] == "open", by=r[2], reason=r[3]) for r in rows]
+
+
+async def orders_for(conn: AsyncConnection, tenant_id: UUID, now: datetime) -> list[OfficialOrder]:
+    """Official orders that stand."""
+    rows = await (await conn.execute(_SQL["standing_orders"], {"tenant_id": tenant_id, "now": now})).fetchall()
+    return [
+        OfficialOrder(official_order_id=r[0], kind=r[1], area=shapely.from_wkb(bytes(r[2])), authority=r[3],
+                      issued_at=r[4], expires_at=r[5])
+        for r in rows
+    ]  # fmt: skip
+
+
+async def add_override(conn: AsyncConnection, **columns: Any) -> None:
+    """Stores an override (keys: the columns' names)."""
+    await conn.execute(_SQL["add_override"], columns)
+
+
+async def withdraw_override(conn: AsyncConnection, road_override_id: UUID, by: UUID, now: datetime) -> bool:
+    """Takes an override back; False where there is none that stands."""
+    names = {"road_override_id": road_override_id, "withdrawn_by": by, "withdrawn_at": now}
+    return (await conn.execute(_SQL["withdraw_override"], names)).rowcount > 0
+
+
+async def add_order(conn: AsyncConnection, area: BaseGeometry, **columns: Any) -> None:
+    """Stores an official order (keys: the columns' names)."""
+    await conn.execute(_SQL["add_order"], {**columns, "area": shapely.to_wkb(area)})
+
+
+async def withdraw_order(conn: AsyncConnection, official_order_id: UUID, by: UUID, now: datetime) -> bool:
+    """Takes an order back; False where there is none that stands."""
+    names = {"official_order_id": official_order_id, "withdrawn_by": by, "withdrawn_at": now}
+    return (await conn.execute(_SQL["withdraw_order"], names)).rowcount > 0
 
 
 def _number(value: float) -> float | None:

@@ -13,7 +13,11 @@ Int64Array = npt.NDArray[np.int64]
 
 
 class Graph:
-    """Edges of a network for one mode: roads that it may use, along their shape first and then against it."""
+    """Edges of a network for one mode: the roads that it may use, in both directions or in one.
+
+    Edges that end at one node are numbered one after the other, and neighbouring nodes follow each other along a
+    curve that fills the plane: what a sweep looks at together lies together in memory.
+    """
 
     def __init__(self, network: RoadNetwork, on_foot: bool) -> None:
         self.network, self.on_foot = network, on_foot
@@ -22,8 +26,12 @@ class Graph:
         else:
             along = np.flatnonzero(network.road_car)
             back = np.flatnonzero(network.road_car & ~network.road_oneway)
-        self.edge_road: Int32Array = np.concatenate([along, back]).astype(np.int32)
-        self.forward: BoolArray = np.arange(len(self.edge_road)) < len(along)
+        road = np.concatenate([along, back]).astype(np.int32)
+        ahead = np.arange(len(road)) < len(along)
+        place = _place(network.node_lon, network.node_lat)
+        order = np.argsort(place[np.where(ahead, network.road_b[road], network.road_a[road])], kind="stable")
+        self.edge_road: Int32Array = road[order]
+        self.forward: BoolArray = ahead[order]
         a, b = network.road_a[self.edge_road], network.road_b[self.edge_road]
         self.tail: Int32Array = np.where(self.forward, a, b).astype(np.int32)
         self.head: Int32Array = np.where(self.forward, b, a).astype(np.int32)
@@ -32,8 +40,14 @@ class Graph:
         self.edge_of[2 * self.edge_road + ~self.forward] = np.arange(len(self.edge_road))
         self.reverse: Int32Array = self.edge_of[2 * self.edge_road + self.forward]
         n = network.n_nodes
-        self.in_edge: Int32Array = np.argsort(self.head, kind="stable").astype(np.int32)
-        self.in_start: Int64Array = _csr(self.head, n)
+        first_in: Int32Array = np.full(n, 0, dtype=np.int32)
+        group = np.flatnonzero(np.diff(self.head, prepend=-1))
+        first_in[self.head[group]] = group
+        #: (n_edges,) the edges that end where this one starts: a range of numbers
+        self.enter_start: Int32Array = first_in[self.tail]
+        self.enter_end: Int32Array = (self.enter_start + np.bincount(self.head, minlength=n)[self.tail]).astype(
+            np.int32
+        )
         n_out = np.bincount(self.tail, minlength=n)
         self.no_turn: BoolArray = n_out[self.head] > 1
         self.private: BoolArray = (
@@ -46,9 +60,8 @@ class Graph:
         self.ban_start: Int64Array = _csr(first[known], len(self.tail))
         self.ban_to: Int32Array = np.ascontiguousarray(then[known][order], dtype=np.int32)
         has_ban = np.diff(self.ban_start) > 0
-        flags = (self.no_turn * 1 + self.private * 2 + has_ban * 4).astype(np.uint8)
-        self.in_reverse: Int32Array = self.reverse[self.in_edge]
-        self.in_flags: npt.NDArray[np.uint8] = flags[self.in_edge]
+        #: (n_edges,) 1: no turning round at its end, 2: private, 4: it has turn bans
+        self.flags: npt.NDArray[np.uint8] = (self.no_turn * 1 + self.private * 2 + has_ban * 4).astype(np.uint8)
         self.length_m: FloatArray = network.road_length_m[self.edge_road]
 
     @cached_property
@@ -71,6 +84,19 @@ class Graph:
 
 def _csr(of: npt.NDArray[np.int32], n: int) -> Int64Array:
     return np.concatenate([[0], np.cumsum(np.bincount(of, minlength=n))]).astype(np.int64)
+
+
+def _place(lon: FloatArray, lat: FloatArray) -> Int64Array:
+    """(n,) places along a Z-order curve (Morton 1966) over the bounds of some points, 16 bits a side; ties by index."""
+    place: Int64Array = np.zeros(len(lon), dtype=np.int64)
+    for shift, value in ((0, lon), (1, lat)):
+        wide = max(float(np.ptp(value)), 1e-12) if len(value) else 1.0
+        cell = ((value - value.min()) / wide * 65535.0).astype(np.int64) if len(value) else place
+        for bit in range(16):
+            place |= (cell >> bit & 1) << (2 * bit + shift)
+    rank: Int64Array = np.empty(len(lon), dtype=np.int64)
+    rank[np.argsort(place, kind="stable")] = np.arange(len(lon))
+    return rank
 
 
 def walking_m_s(slope: FloatArray) -> FloatArray:
@@ -127,12 +153,15 @@ def run_sweep(
     last = max([float(a.max()) for a in finite if len(a)] + [0.0])
     horizon = last + 1e8
     late = np.where(source_late_s == np.inf, horizon - source_s, source_late_s)
+    n = max(len(seconds), 1)
+    sample = seconds[:: max(n // 1000, 1)]
+    typical = float(np.median(sample)) if len(sample) else 1.0
     tree = Tree(
         *sweep(
-            graph.in_start, graph.in_edge, graph.in_reverse, graph.in_flags, graph.tail, graph.private,
-            graph.ban_start, graph.ban_to, np.ascontiguousarray(seconds, dtype=np.float64),
-            np.ascontiguousarray(close_s, dtype=np.float64), source_edge.astype(np.int32),
-            source_s.astype(np.float64), late.astype(np.float64),
+            graph.enter_start, graph.enter_end, graph.reverse, graph.flags, graph.ban_start, graph.ban_to,
+            np.ascontiguousarray(seconds, dtype=np.float64), np.ascontiguousarray(close_s, dtype=np.float64),
+            source_edge.astype(np.int32), source_s.astype(np.float64), late.astype(np.float64),
+            max(typical, 1e-3) / (2.0 * n**0.5), 1 << int(np.ceil(np.log2(32.0 * n**0.5))),
         )
     )  # fmt: skip
     return tree._replace(late_s=np.where(tree.late_s > last, np.inf, tree.late_s))

@@ -9,7 +9,13 @@ from itops.table import Checker, as_amount, as_date, as_text, read_rows
 
 #: Columns of a fleet table. A blank cell means unknown, except `retired_on`, where it means still in service.
 REQUIRED_COLUMNS = ("asset_id", "device_class", "commissioned_on")
-OPTIONAL_COLUMNS = ("manufacturer", "model", "site", "retired_on", "value")
+OPTIONAL_COLUMNS = ("manufacturer", "model", "site", "retired_on", "value", "redundancy", "sla_tier", "monitored")
+#: What three of them may say.
+CHOICES = {
+    "redundancy": ("N", "N+1", "2N"),
+    "sla_tier": ("bronze", "silver", "gold", "platinum"),
+    "monitored": ("yes", "no"),
+}
 
 #: Mean length of a Gregorian calendar year in days to two places; exposure is counted by the day.
 DAYS_PER_YEAR = 365.25
@@ -27,6 +33,9 @@ class Asset:
     model: str | None = None
     site: str | None = None
     value: Decimal | None = None  #: replacement cost new, in the submission's currency; None: unknown
+    redundancy: str | None = None  #: of its feeds: one of CHOICES; None: unknown
+    sla_tier: str | None = None
+    monitored: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,9 @@ def read_fleet(text: str, *, known_classes: Collection[str], table: str = "fleet
         value = check.cell(row, "value", as_amount) if row.cells["value"] else None
         if device_class and device_class not in known_classes:
             check.refuse(row, "device_class", f"is not a known class; known are {known}")
+        for name, choices in CHOICES.items():
+            if row.cells[name] and row.cells[name] not in choices:
+                check.refuse(row, name, f"is not one of {', '.join(choices)}")
         if asset_id:
             if asset_id in first_line:
                 check.refuse(row, "asset_id", f"comes twice; first on line {first_line[asset_id]}")
@@ -79,6 +91,7 @@ def read_fleet(text: str, *, known_classes: Collection[str], table: str = "fleet
                 model=row.cells["model"] or None,
                 site=row.cells["site"] or None,
                 value=value,
+                **{name: row.cells[name] or None for name in CHOICES},
             )
         )
     check.finish()

@@ -8,20 +8,19 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from itops.covers_wire import plain_cover
 from itops.fleet import Asset, Fleet
 from itops.incident import Incident, IncidentTable
-from itops.policy import Cover, SystemAvailability
-from itops.submission import Submission, submission_from
+from itops.submission import HAZARDS, Submission, submission_from
 
 _FLEET_COLUMNS = (
-    "asset_id", "device_class", "commissioned_on", "retired_on", "manufacturer", "model", "site", "value"
+    "asset_id", "device_class", "commissioned_on", "retired_on", "manufacturer", "model", "site", "value",
+    "redundancy", "sla_tier", "monitored",
 )  # fmt: skip
 _INCIDENT_COLUMNS = ("asset_id", "opened", "restored", "cause", "incident_id")
 
 
-def canonical_inputs(
-    submission: Submission, fleet: Fleet, incidents: IncidentTable, priors_text: str
-) -> dict[str, Any]:
+def canonical_inputs(submission: Submission, fleet: Fleet, incidents: IncidentTable, book_text: str) -> dict[str, Any]:
     """Everything a quote depends on, in plain JSON values; enough to compute it again, word for word.
 
     Row order, column order, spelling of numbers and file names have no part in it.
@@ -39,7 +38,7 @@ def canonical_inputs(
             "rows": [_plain_incident(item) for item in incidents.incidents],
             "ignored_columns": list(incidents.ignored_columns),
         },
-        "priors": json.loads(priors_text, parse_float=str, parse_int=str),
+        "book": json.loads(book_text, parse_float=str, parse_int=str),
     }
 
 
@@ -74,7 +73,8 @@ def read_inputs(
 
 
 def _asset(row: Sequence[Any]) -> Asset:
-    asset_id, device_class, commissioned_on, retired_on, manufacturer, model, site, value = row
+    asset_id, device_class, commissioned_on, retired_on, manufacturer, model, site, value, *more = row
+    redundancy, sla_tier, monitored = more
     return Asset(
         asset_id=asset_id,
         device_class=device_class,
@@ -84,6 +84,9 @@ def _asset(row: Sequence[Any]) -> Asset:
         model=model,
         site=site,
         value=None if value is None else Decimal(value),
+        redundancy=redundancy,
+        sla_tier=sla_tier,
+        monitored=monitored,
     )
 
 
@@ -106,7 +109,7 @@ def _plain_submission(s: Submission) -> dict[str, Any]:
         "policy_period": {"from": s.period_from.isoformat(), "to": s.period_to.isoformat()},
         "time_zone": s.time_zone.key,
         "currency": s.currency,
-        "covers": sorted((_plain_cover(cover) for cover in s.covers), key=lambda cover: str(cover["cover"])),
+        "covers": sorted((plain_cover(cover) for cover in s.covers), key=lambda cover: str(cover["cover"])),
         "annual": {
             "deductible": _number(s.annual.deductible),
             "limit": None if s.annual.limit is None else _number(s.annual.limit),
@@ -119,29 +122,79 @@ def _plain_submission(s: Submission) -> dict[str, Any]:
             "service_cost": _number(s.loadings.service_cost),
         },
         "risk_load": {"cost_of_capital": _number(s.charge.rate), "tvar_level": s.charge.level},
+        **_plain_rest(s),
     }
 
 
-def _plain_cover(cover: Cover) -> dict[str, Any]:
-    terms = {
-        "cover": cover.name,
-        "deductible": _number(cover.terms.deductible),
-        "coinsurance": _number(cover.terms.coinsurance),
-        "limit": _number(cover.terms.limit),
-    }
-    if isinstance(cover, SystemAvailability):
-        return terms | {
-            "restoration_target_h": cover.restoration_target_h,
-            "compensation_per_breach": _number(cover.compensation_per_breach),
-            "compensation_per_hour": _number(cover.compensation_per_hour),
-        }
-    return terms | {
-        "revenue_per_hour": _number(cover.revenue_per_hour),
-        "affected_share": {name: _number(share) for name, share in sorted(cover.affected_share.items())},
-        "waiting_period_h": cover.waiting_period_h,
-        "waiting_period_type": cover.waiting_period_type,
-        "indemnity_period_h": cover.indemnity_period_h,
-    }
+def _plain_rest(s: Submission) -> dict[str, Any]:
+    """Fields that may be absent: one that is absent is not spelt, so that old inputs keep their hash."""
+    out: dict[str, Any] = {}
+    if s.segment is not None:
+        out["segment"] = s.segment
+    if s.usd_rate is not None:
+        out["usd_rate"] = _number(s.usd_rate)
+    if s.sites:
+        out["sites"] = [
+            {"site": site.site}
+            | ({} if site.region is None else {"region": site.region})
+            | {
+                HAZARDS[peril]: {format(years, "g"): level for years, level in levels}
+                for peril, levels in sorted(site.return_levels.items())
+            }
+            for site in s.sites
+        ]
+    if s.service_wires:
+        out["services"] = sorted((_plain_service(item) for item in s.service_wires), key=lambda item: item["service"])
+    if s.plan:
+        out["service_plan"] = list(s.plan)
+    if s.answers:
+        out["questionnaire"] = dict(s.answers)
+    if s.alarms:
+        out["alarms"] = [
+            {"asset_id": a.asset_id, "signal": a.signal, "value": a.value}
+            | ({} if a.seen_on is None else {"seen_on": a.seen_on.isoformat()})
+            for a in s.alarms
+        ]
+    if s.claims:
+        out["claims_history"] = [
+            {"opened_on": c.opened_on.isoformat(), "amount": _number(c.amount), "cause": c.cause} for c in s.claims
+        ]
+    if s.market.factor != 1 or s.market.approved_by is not None:
+        out["market"] = {"factor": _number(s.market.factor)} | (
+            {} if s.market.approved_by is None else {"approved_by": s.market.approved_by}
+        )
+    if s.contract is not None:
+        c = s.contract
+        out["maintenance_contract"] = {
+            "annual_price": _number(c.annual_price),
+            "scope": c.scope,
+            "same_assets": c.same_assets,
+            "same_sla": c.same_sla,
+            "exclusions": c.exclusions,
+        } | ({} if c.service_credit is None else {"service_credit": _number(c.service_credit)})
+    authority = {"limit": s.authority.limit, "capacity": s.authority.capacity}
+    if any(value is not None for value in authority.values()):
+        out["authority"] = {name: _number(value) for name, value in authority.items() if value is not None}
+    if s.levies:
+        out["levies"] = [{"name": name, "rate": _number(rate)} for name, rate in s.levies]
+    if s.options:
+        out["options"] = [{"name": o.name, "covers": _plain_any(o.covers)} for o in s.options]
+    return out
+
+
+def _plain_service(item: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(item) | {"revenue_per_hour": _number(Decimal(item["revenue_per_hour"]))}
+    if "assets" in out:
+        out["assets"] = sorted(out["assets"])
+    return out
+
+
+def _plain_any(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, Mapping):
+        return {name: _plain_any(value[name]) for name in sorted(value)}
+    return [_plain_any(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _plain_asset(asset: Asset) -> list[str | None]:
@@ -154,6 +207,9 @@ def _plain_asset(asset: Asset) -> list[str | None]:
         asset.model,
         asset.site,
         None if asset.value is None else _number(asset.value),
+        asset.redundancy,
+        asset.sla_tier,
+        asset.monitored,
     ]
 
 

@@ -1,5 +1,6 @@
 """From a year's loss to a premium: risk load, expenses, profit. Money is exact from here on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -46,6 +47,7 @@ class Waterfall:
     """The steps from expected loss to technical premium; they add up to it to the cent."""
 
     expected_loss: Money
+    experience: Money  #: what the insured's own claims add or take
     loss_adjustment: Money
     service_cost: Money
     risk_load: Money
@@ -81,11 +83,16 @@ def exact(amount: float) -> Decimal:
     return Decimal(repr(amount)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP)
 
 
-def technical_premium(expected_loss: Decimal, risk_load: Decimal, loadings: Loadings, currency: str) -> Waterfall:
-    """(expected loss + loss adjustment + service cost + risk load) / (1 - acquisition - administration - profit)."""
-    adjustment = expected_loss * loadings.loss_adjustment
+def technical_premium(
+    expected_loss: Decimal, risk_load: Decimal, loadings: Loadings, currency: str, *, experience: Decimal = Decimal(0)
+) -> Waterfall:
+    """(expected loss + loss adjustment + service cost + risk load) / (1 - acquisition - administration - profit).
+
+    The expected loss is taken after `experience`, which stands as a step of its own.
+    """
+    adjustment = (expected_loss + experience) * loadings.loss_adjustment
     share = loadings.acquisition + loadings.administration + loadings.profit
-    premium = (expected_loss + adjustment + loadings.service_cost + risk_load) / (1 - share)
+    premium = (expected_loss + experience + adjustment + loadings.service_cost + risk_load) / (1 - share)
 
     def money(amount: Decimal) -> Money:
         return Money(amount, currency).rounded()
@@ -93,6 +100,7 @@ def technical_premium(expected_loss: Decimal, risk_load: Decimal, loadings: Load
     total = money(premium)
     parts = {
         "expected_loss": money(expected_loss),
+        "experience": money(experience),
         "loss_adjustment": money(adjustment),
         "service_cost": money(loadings.service_cost),
         "risk_load": money(risk_load),
@@ -102,3 +110,58 @@ def technical_premium(expected_loss: Decimal, risk_load: Decimal, loadings: Load
     # The last step takes the rounding of the others, so that what is printed adds up.
     rest = total.amount - sum((part.amount for part in parts.values()), Decimal(0))
     return Waterfall(**parts, profit=Money(rest, currency), technical_premium=total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commercial:
+    """What is asked for beside what is technically right; both are kept."""
+
+    premium: Money
+    technical: Money
+    market: Money  #: what the market factor adds or takes
+    tier: Money  #: load or discount of the risk's tier
+    held_at_floor: Money  #: what the floor gives back
+    floor: Money  #: expected loss / (1 - acquisition - administration)
+    below_floor: bool  #: the price before the floor lies below it
+    approved_by: str | None  #: who approved a premium below the floor
+    levies: tuple[tuple[str, Money], ...]
+
+    @property
+    def payable(self) -> Money:
+        return sum((amount for _, amount in self.levies), self.premium)
+
+
+def commercial_premium(
+    waterfall: Waterfall,
+    loadings: Loadings,
+    *,
+    factor: Decimal,
+    tier_factor: Decimal,
+    approved_by: str | None,
+    levies: Sequence[tuple[str, Decimal]],
+) -> Commercial:
+    """Technical premium x market factor x tier factor, not below the floor unless a named person approved it."""
+    currency = waterfall.technical_premium.currency
+
+    def money(amount: Decimal) -> Money:
+        return Money(amount, currency).rounded()
+
+    technical = waterfall.technical_premium.amount
+    loss = waterfall.expected_loss.amount + waterfall.experience.amount
+    floor = money(loss / (1 - loadings.acquisition - loadings.administration))
+    asked = money(technical * factor * tier_factor)
+    market = money(technical * (factor - 1))
+    below = asked.amount < floor.amount
+    held = floor.amount - asked.amount if below and not approved_by else Decimal(0)
+    premium = Money(asked.amount + held, currency)
+    return Commercial(
+        premium=premium,
+        technical=waterfall.technical_premium,
+        market=market,
+        tier=Money(asked.amount - technical - market.amount, currency),
+        held_at_floor=Money(held, currency),
+        floor=floor,
+        below_floor=below,
+        approved_by=approved_by if below else None,
+        levies=tuple((name, money(premium.amount * rate)) for name, rate in levies),
+    )

@@ -1,7 +1,7 @@
 """A quote: what it costs, why, on what data and assumptions, and the hash of everything it was made from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -9,18 +9,24 @@ import numpy as np
 
 from core.errors import InvalidInput
 from core.money import Money
-from itops import aggregate, frequency, incident, payment, pricing, severity
-from itops.fleet import Fleet, exposure_years
+from itops import offers, pricing, questions, rules
+from itops.alarms import WorkOrder, work_orders
+from itops.book import Book
+from itops.events import security
+from itops.figures import PRIOR_ONLY, Experience, Figures, Range
+from itops.fitted import UNKNOWN_SITE, Fitted, fit
+from itops.fleet import Fleet
 from itops.incident import IncidentTable
-from itops.policy import BusinessInterruption
-from itops.priors import Priors
+from itops.payment import PaymentLaw
+from itops.policy import BusinessInterruption, DataRecovery, InformationSecurity, PhysicalDamage, SystemAvailability
 from itops.submission import Submission
+from itops.year import year
 
 #: Changes with every change that may move a premium.
-MODEL_VERSION = "itops-2026.1"
+MODEL_VERSION = "itops-2026.2"
 
-#: Shift of Wang's transform for attritional losses, the second opinion on the risk load.
-WANG_SHIFT = 0.25
+#: The computation draws no random numbers; the stored quote says so beside its versions.
+SEED = "none: no random numbers are drawn"
 
 
 class NothingInForce(InvalidInput):
@@ -49,9 +55,16 @@ class CoverResult:
     """One cover on its own, before annual terms."""
 
     cover: str
-    expected_loss: float
-    expected_ground_up: float  #: before waiting period, deductible, share and limit, inside the indemnity period
-    quantile_99: float
+    expected_loss: float  #: after its terms of the year
+    expected_failures: float  #: of single failures and accidents, before its terms of the year
+    expected_ground_up: (
+        float | None
+    )  #: of single failures, before its terms, where that has a finite mean and is a class's own
+    tail_part: float  #: co-TVaR: what it pays in the worst years of the whole policy
+    risk_load: float  #: its part of the risk load
+    premium: float  #: its part of the technical premium, services left out
+    prior_only: bool
+    quantile_99: float  #: alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +83,7 @@ class Quote:
 
     inputs_sha256: str
     model_version: str
-    priors_version: str
+    versions: Mapping[str, str]  #: of priors, shocks, tariff, rules, alarms, questionnaire
     insured: str
     as_of: date
     exposure_from: date
@@ -91,6 +104,21 @@ class Quote:
     notes: tuple[str, ...]
     grid_step: float
     grid_nodes: int
+    fitted: Fitted
+    figures: Figures
+    commercial: pricing.Commercial
+    assessment: questions.Assessment
+    segment: str
+    facts: Mapping[str, float | None]
+    fired: tuple[rules.Fired, ...]
+    decision: str
+    experience: Experience | None
+    range: Range
+    options: tuple[offers.Priced, ...]
+    counter_offer: offers.CounterOffer | None
+    related: tuple[str, ...]
+    orders: tuple[WorkOrder, ...]
+    after_work: tuple[float, pricing.Commercial] | None  #: expected loss and premium once the orders are done
 
     @property
     def premium(self) -> Money:
@@ -99,178 +127,178 @@ class Quote:
 
 
 # ---------------------------------------------------------------- the computation
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ClassModel:
-    """One device class, fitted."""
-
-    frequency: frequency.Frequency
-    repair: severity.Updated
-    years_in_force: float
-    n_open: int
-
-    @property
-    def expected_incidents(self) -> float:
-        return self.frequency.rate_per_year * self.years_in_force
-
-
-def make_quote(
-    submission: Submission, fleet: Fleet, incidents: IncidentTable, priors: Priors, inputs_sha256: str
-) -> Quote:
+def make_quote(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Book, inputs_sha256: str) -> Quote:
     """Prices the submission: the same inputs give the same quote to the cent.
 
     Raises NothingInForce, or BadTerms where a cover does not say what a class of the fleet affects.
     """
-    models, n_outside, n_later = _fit(submission, fleet, incidents, priors)
-    if not any(model.years_in_force > 0 for model in models.values()):
+    fitted = fit(submission, fleet, incidents, book)
+    if not any(model.years_in_force > 0 for model in fitted.classes.values()):
         raise NothingInForce(period_from=submission.period_from.isoformat(), period_to=submission.period_to.isoformat())
-    by_class = {name: payment.total([cover.schedule(name) for cover in submission.covers]) for name in models}
-    gross, _ = _year(models, by_class, priors)
-    law = gross.layered(
-        float(submission.annual.deductible),
-        None if submission.annual.limit is None else float(submission.annual.limit),
+    figures = Figures(submission, fitted, book)
+    segment = questions.segment_of(
+        submission.segment, {name: model.years_in_force for name, model in fitted.classes.items()}
     )
-    waterfall = pricing.technical_premium(
-        pricing.exact(law.mean),
-        pricing.exact(pricing.risk_load_by_capital(law, submission.charge)),
-        submission.loadings,
-        submission.currency,
-    )
-    classes = tuple(_class_result(name, model, by_class[name]) for name, model in models.items())
-    covers = []
-    for cover in submission.covers:
-        alone, mean = _year(models, {name: cover.schedule(name) for name in models}, priors)
-        covers.append(
-            CoverResult(
-                cover=cover.name,
-                expected_loss=mean,
-                expected_ground_up=sum(
-                    model.expected_incidents * payment.PaymentLaw(cover.ground_up(name), model.repair).mean
-                    for name, model in models.items()
-                ),
-                quantile_99=alone.quantile(0.99),
-            )
-        )
+    names = [cover.name for cover in submission.covers]
+    assessment = questions.assess(names, segment, dict(submission.answers), 1.0, book)
+    factor = rules.tier_factor(assessment.score, assessment.relativity, book.rules)
+    commercial = offers.commercial(figures, factor)
+    facts = _facts(figures, assessment, commercial, book)
+    fired = rules.evaluate(book.rules, facts, submission.as_of)
+    length = (submission.period_to - submission.period_from).days
+    class_of = {asset.asset_id: asset.device_class for asset in fleet.assets}
+    orders = work_orders(submission.alarms, class_of, length, book)
+    after_work = None
+    if orders:
+        done = offers.with_work_done(figures, fitted, {order.asset_id: order.hazard_after for order in orders})
+        after_work = (done.net.mean, offers.commercial(done, factor))
+    law = figures.net
     return Quote(
         inputs_sha256=inputs_sha256,
         model_version=MODEL_VERSION,
-        priors_version=priors.version,
+        versions=book.versions(),
         insured=submission.insured,
         as_of=submission.as_of,
         exposure_from=submission.exposure_from,
         exposure_to=submission.exposure_to,
         period_from=submission.period_from,
         period_to=submission.period_to,
-        waterfall=waterfall,
+        waterfall=figures.waterfall,
         expected_loss=law.mean,
         standard_deviation=float(np.sqrt(law.variance)),
         quantile_99=law.quantile(0.99),
         tail_mean_level=submission.charge.level,
         tail_mean=law.tail_mean(submission.charge.level),
-        wang_risk_load=pricing.wang_mean(law, WANG_SHIFT) - law.mean,
-        prior_share=_prior_share(classes),
-        classes=classes,
-        covers=tuple(covers),
-        assumptions=_assumptions(submission, priors, tuple(models)),
-        notes=_notes(fleet, incidents, n_outside, n_later, waterfall, law),
-        grid_step=float(gross.loss[1]),
-        grid_nodes=len(gross.loss),
-    )
+        wang_risk_load=figures.wang_risk_load,
+        prior_share=figures.prior_share,
+        classes=_classes(figures),
+        covers=_covers(figures),
+        assumptions=_assumptions(submission, figures, book),
+        notes=_notes(submission, fleet, incidents, figures),
+        grid_step=float(law.loss[1] - law.loss[0]) if submission.annual.deductible == 0 else float(
+            figures.law.total.loss[1]
+        ),
+        grid_nodes=len(law.loss),
+        fitted=fitted,
+        figures=figures,
+        commercial=commercial,
+        assessment=assessment,
+        segment=segment,
+        facts=facts,
+        fired=fired,
+        decision=rules.decision(fired),
+        experience=figures.experience,
+        range=figures.parameter_range(),
+        options=offers.options(submission, figures, factor),
+        counter_offer=offers.counter_offer(submission, figures, assessment, fired, book),
+        related=questions.related(names, book),
+        orders=orders,
+        after_work=after_work,
+    )  # fmt: skip
 
 
-def _fit(
-    submission: Submission, fleet: Fleet, incidents: IncidentTable, priors: Priors
-) -> tuple[dict[str, _ClassModel], int, int]:
-    """Frequency and repair law of each class, and how many incidents lay outside the window or came too late."""
-    known_at = incident.end_of_day(submission.as_of, submission.time_zone)
-    known = incident.as_known_at(incidents.incidents, known_at)
-    counted = incident.opened_within(
-        known,
-        incident.start_of_day(submission.exposure_from, submission.time_zone),
-        incident.start_of_day(submission.exposure_to, submission.time_zone),
-    )
-    on_record = exposure_years(fleet.assets, submission.exposure_from, submission.exposure_to)
-    in_force = exposure_years(fleet.assets, submission.period_from, submission.period_to)
-    models = {}
-    for name in fleet.classes():
-        own = [item for item in counted if item.device_class == name]
-        times = incident.repair_times(own, known_at)
-        repair_prior = priors.repair_of(name)
-        models[name] = _ClassModel(
-            frequency=frequency.update(priors.frequency[name][0], len(own), on_record[name]),
-            repair=severity.Updated(repair_prior.law, repair_prior.weight_tickets, times),
-            years_in_force=in_force[name],
-            n_open=int(np.count_nonzero(~times.restored)),
+def _classes(figures: Figures) -> tuple[ClassResult, ...]:
+    losses = figures.by_class()
+    return tuple(
+        ClassResult(
+            device_class=name,
+            exposure_years=model.exposure_years,
+            n_incidents=model.frequency.n_incidents,
+            n_open=model.n_open,
+            rate_per_year=model.expected_incidents / model.years_in_force if model.years_in_force else float("nan"),
+            frequency_prior_share=model.frequency.prior_share,
+            years_in_force=model.years_in_force,
+            expected_incidents=model.expected_incidents,
+            repair_prior_share=model.repair.prior_share,
+            layer_prior_share=figures.layer_prior_share(name),
+            expected_loss=losses[name],
         )
-    return models, len(known) - len(counted), len(incidents.incidents) - len(known)
-
-
-def _year(
-    models: Mapping[str, _ClassModel], schedules: Mapping[str, payment.PaymentSchedule], priors: Priors
-) -> tuple[aggregate.LossLaw, float]:
-    """The law of the year's payments before annual terms, and its exact mean."""
-    laws = {name: payment.PaymentLaw(schedules[name], model.repair) for name, model in models.items()}
-    largest = max(law.largest for law in laws.values())
-    mean = sum(model.expected_incidents * laws[name].mean for name, model in models.items())
-    if mean <= 0:
-        return aggregate.LossLaw(loss=np.array([0.0, 1.0]), probability=np.array([1.0, 0.0])), 0.0
-    mixing = {
-        name: frequency.mixing_cv2(model.frequency.parameter_cv2, priors.overdispersion_cv)
-        for name, model in models.items()
-    }
-    # E[X^2] <= E[X] largest: an upper bound on the standard deviation is enough to lay the grid.
-    variance = sum(
-        model.expected_incidents * laws[name].mean * laws[name].largest
-        + mixing[name] * (model.expected_incidents * laws[name].mean) ** 2
-        for name, model in models.items()
+        for name, model in figures.fitted.classes.items()
     )
-    step = aggregate.grid_step(mean, (variance + (priors.regime_cv * mean) ** 2) ** 0.5, largest)
-    groups = [
-        aggregate.LossGroup(
-            expected_count=model.expected_incidents,
-            mixing_cv2=mixing[name],
-            probability=aggregate.discretise(laws[name].limited_mean, laws[name].largest, step),
+
+
+def _covers(figures: Figures) -> tuple[CoverResult, ...]:
+    tails, loads, premiums = figures.tail_by_cover, figures.risk_load_by_cover(), figures.premium_by_cover()
+    out = []
+    for j, cover in enumerate(figures.covers):
+        ground_up = None
+        mapped = bool(figures.fitted.services)
+        if isinstance(cover, SystemAvailability) or (isinstance(cover, BusinessInterruption) and not mapped):
+            ground_up = sum(
+                model.expected_incidents * PaymentLaw(cover.ground_up(name), model.repair).mean
+                for name, model in figures.fitted.classes.items()
+            )
+        alone = _alone(figures, j)
+        out.append(
+            CoverResult(
+                cover=cover.name,
+                expected_loss=float(figures.by_cover[j]),
+                expected_failures=sum(
+                    kind.expected_count * float(kind.mean[j]) for kind in figures.kinds if kind.cause == "attritional"
+                ),
+                expected_ground_up=ground_up,
+                tail_part=float(tails[j]),
+                risk_load=float(loads[j]),
+                premium=premiums[j],
+                prior_only=cover.name in PRIOR_ONLY,
+                quantile_99=alone,
+            )
         )
-        for name, model in models.items()
+    return tuple(out)
+
+
+def _alone(figures: Figures, j: int) -> float:
+    """The 99 % quantile of one cover's year by itself."""
+    if len(figures.covers) == 1:
+        return figures.law.total.quantile(0.99)
+    kinds = [replace(kind, payment=kind.payment[j : j + 1]) for kind in figures.kinds if np.any(kind.payment[j] > 0)]
+    regime = figures.book.priors.regime_cv
+    law = year(kinds, figures.terms[j : j + 1], regime_cv=regime, names=[figures.covers[j].name])
+    return law.total.quantile(0.99)
+
+
+def _facts(
+    figures: Figures, assessment: questions.Assessment, commercial: pricing.Commercial, book: Book
+) -> dict[str, float | None]:
+    """What the referral rules look at; None is unknown."""
+    submission, fitted = figures.submission, figures.fitted
+    devices = figures.builder.devices
+    limits = sum(float(cover.terms.limit) for cover in submission.covers)
+    authority, capacity = submission.authority.limit, submission.authority.capacity
+    premiums = figures.premium_by_cover()
+    prior_only = sum(p for p, cover in zip(premiums, submission.covers, strict=True) if cover.name in PRIOR_ONLY)
+    judged = [
+        1.0 - model.frequency.prior_share
+        for name, model in fitted.classes.items()
+        if model.years_in_force > 0 and book.priors.frequency[name][1].kind == "judgement"
     ]
-    return aggregate.compound(groups, step=step, regime_cv=priors.regime_cv), mean
-
-
-def _class_result(name: str, model: _ClassModel, schedule: payment.PaymentSchedule) -> ClassResult:
-    law = payment.PaymentLaw(schedule, model.repair)
-    from_prior = payment.PaymentLaw(schedule, model.repair.prior_part()).mean
-    return ClassResult(
-        device_class=name,
-        exposure_years=model.frequency.exposure_years,
-        n_incidents=model.frequency.n_incidents,
-        n_open=model.n_open,
-        rate_per_year=model.frequency.rate_per_year,
-        frequency_prior_share=model.frequency.prior_share,
-        years_in_force=model.years_in_force,
-        expected_incidents=model.expected_incidents,
-        repair_prior_share=model.repair.prior_share,
-        layer_prior_share=from_prior / law.mean if law.mean > 0 else model.repair.prior_share,
-        expected_loss=model.expected_incidents * law.mean,
-    )
-
-
-def _prior_share(classes: tuple[ClassResult, ...]) -> float:
-    """Share of the expected loss that the fleet's own record does not carry: 1 - sum(EL Z_f Z_r) / sum(EL).
-
-    Z_f is the credibility of the class's rate; Z_r the share of the expected payment that recorded repair times give.
-    """
-    total = sum(item.expected_loss for item in classes)
-    if total <= 0:
-        weights = [(1.0, item) for item in classes]
-        total = float(len(classes))
-    else:
-        weights = [(item.expected_loss, item) for item in classes]
-    carried = sum(w * (1 - item.frequency_prior_share) * (1 - item.layer_prior_share) for w, item in weights)
-    return 1.0 - carried / total
+    pml = figures.site_pml()[1]
+    told = [device.asset.monitored for device in devices]
+    technical = float(commercial.technical.amount)
+    charged, wang = figures.risk_load, figures.wang_risk_load
+    facts: dict[str, float | None] = {
+        "score": assessment.score,
+        "limit_over_authority": None if authority is None else limits / float(authority),
+        "prior_only_share": prior_only / sum(premiums) if sum(premiums) > 0 else 0.0,
+        "least_credibility": min(judged, default=1.0),
+        "n_aged_7": float(sum(device.age_years >= 7 for device in devices)),
+        "n_alarmed": float(len({alarm.asset_id for alarm in submission.alarms})),
+        "site_pml_share_of_capacity": None if capacity is None else pml / float(capacity),
+        "missing_telemetry": None
+        if all(value is None for value in told)
+        else sum(value != "yes" for value in told) / len(told),
+        "commercial_gap": abs(float(commercial.premium.amount) / technical - 1.0) if technical > 0 else 0.0,
+        "below_floor": float(commercial.below_floor),
+        "risk_load_gap": abs(wang - charged) / max(wang, charged) if max(wang, charged) > 0 else 0.0,
+        "unknown_site_share": sum(device.site == UNKNOWN_SITE for device in devices) / len(devices),
+    }
+    return {name: None if value is None else round(value, 9) for name, value in facts.items()}
 
 
 # ---------------------------------------------------------------- what the quote says about itself
-def _assumptions(submission: Submission, priors: Priors, names: tuple[str, ...]) -> tuple[Assumption, ...]:
-    out = []
+def _assumptions(submission: Submission, figures: Figures, book: Book) -> tuple[Assumption, ...]:
+    out: list[Assumption] = []
+    priors, names = book.priors, tuple(figures.fitted.classes)
     for name in names:
         prior, basis = priors.frequency[name]
         value = f"{prior.rate_per_year:g} a device-year, worth {prior.weight_years:g} device-years"
@@ -287,8 +315,9 @@ def _assumptions(submission: Submission, priors: Priors, names: tuple[str, ...])
         )
     for key, (value, basis) in sorted(priors.assumptions.items()):
         out.append(Assumption(name=key.replace("_", " "), value=value, kind=basis.kind, basis=basis.text))
+    out += _tariff_assumptions(figures, book)
     for cover in submission.covers:
-        if isinstance(cover, BusinessInterruption):
+        if isinstance(cover, BusinessInterruption) and not figures.fitted.services:
             shares = ", ".join(
                 f"{name} {100 * share.normalize():f} %" for name, share in cover.affected_share.items() if name in names
             )
@@ -304,105 +333,114 @@ def _assumptions(submission: Submission, priors: Priors, names: tuple[str, ...])
                     kind="declared", basis="by the insured, by device class; stands in for a service map",
                 )
             )  # fmt: skip
+    for service in figures.fitted.services:
+        out.append(
+            Assumption(
+                name=f"service {service.name}",
+                value=f"{service.needed} of {len(service.assets)} devices, "
+                f"{service.revenue_per_hour.normalize():,f} {submission.currency} an hour",
+                kind="declared", basis="by the insured; devices fail independently but for the shocks",
+            )
+        )  # fmt: skip
     out += [
         Assumption(name=name, value=value, kind="default", basis="the submission does not say")
         for name, value in submission.assumed
     ]
     out.append(
         Assumption(
-            name="dependence", value="one regime factor common to all classes", kind="limit",
-            basis="outages that hit many devices at once (site power, firmware batch, natural hazard) are priced only "
-            "as far as they are in the incident table; no accumulation layer is added",
+            name="dependence", value="one regime factor common to all classes, and shocks as a layer of their own",
+            kind="limit",
+            basis="a shock counts as one ticket for the availability cover; services that share devices fail "
+            "independently in the attritional layer; a cover with a limit for the year shares only the regime with "
+            "the others",
         )
     )  # fmt: skip
     return tuple(out)
 
 
-def _notes(
-    fleet: Fleet,
-    incidents: IncidentTable,
-    n_outside: int,
-    n_later: int,
-    waterfall: pricing.Waterfall,
-    law: aggregate.LossLaw,
-) -> tuple[str, ...]:
+def _tariff_assumptions(figures: Figures, book: Book) -> list[Assumption]:
+    """What the tariff and the shocks put into this quote, each with its basis."""
+    out = []
+
+    def add(name: str, value: str, item: Mapping[str, Any]) -> None:
+        out.append(Assumption(name=name, value=value, kind=str(item["kind"]), basis=str(item["basis"])))
+
+    tariff, submission = book.tariff, figures.submission
+    relativities = sorted({round(device.relativity, 4) for device in figures.builder.devices})
+    shown = f"{relativities[0]:g}" + (f" to {relativities[-1]:g}" if len(relativities) > 1 else "")
+    add("relativities of age, redundancy and monitoring", shown, tariff["relativity"]["age"])
+    if figures.fitted.services:
+        add("replacement after", f"{float(tariff['replacement_cap_h']['value']):g} h", tariff["replacement_cap_h"])
+    for cover in submission.covers:
+        if isinstance(cover, PhysicalDamage):
+            table = tariff["damage"]
+            rates = ", ".join(f"{name} {float(table['rate_per_year'][name]):g}" for name in figures.fitted.classes)
+            add("accidental damage", f"a year: {rates}; valuation: {cover.valuation}", table)
+        elif isinstance(cover, DataRecovery):
+            value = f"a backup restores with {float(cover.restorable):.0%}; median cost {cover.cost_median:,.0f}"
+            add("data recovery", value, tariff["recovery"])
+        elif isinstance(cover, InformationSecurity):
+            rate, law = security(cover, submission, book, None, None)
+            value = f"{rate:.1%} a year, median {law.median:,.0f} {submission.currency}, sigma {law.sigma:g}"
+            add("information security, prior only", value, tariff["security"])
+    for name in sorted({kind.cause for kind in figures.kinds}):
+        item = book.shocks["shocks"].get(name)
+        if item is not None:
+            rate = figures.builder.shock_rate(name)
+            value = f"{rate:.3g} a year and {item['scope']}, median {float(item['median_h']):g} h"
+            add(f"shock: {name.replace('_', ' ')}", value, item)
+        elif name in ("flood", "wind", "shaking"):
+            add(f"natural hazard: {name}", "return levels of the submission", book.shocks["hazard"][name])
+    for name in submission.plan:
+        value = f"rates of failure x {float(tariff['service_plans'][name]['hazard']):g}"
+        add(f"service: {name.replace('_', ' ')}", value, tariff["service_plans"])
+    if submission.alarms:
+        out.append(
+            Assumption(
+                name="alarms", value=f"their excess halves every {float(book.alarms['half_life_days']):g} days",
+                kind="judgement", basis=str(book.alarms["note"]),
+            )
+        )  # fmt: skip
+    if submission.claims:
+        add("experience rating", "claims beside the model's own expectation", tariff["experience"])
+    add("parameter uncertainty", "coefficients of variation of mean costs", tariff["parameter_cv"])
+    return out
+
+
+def _notes(submission: Submission, fleet: Fleet, incidents: IncidentTable, figures: Figures) -> tuple[str, ...]:
     notes = []
-    if n_outside:
-        notes.append(f"{n_outside} incidents opened outside the exposure window were not counted")
-    if n_later:
-        notes.append(f"{n_later} incidents opened after the as-of date were not known then and were not counted")
+    fitted = figures.fitted
+    if fitted.n_outside:
+        notes.append(f"{fitted.n_outside} incidents opened outside the exposure window were not counted")
+    if fitted.n_later:
+        notes.append(f"{fitted.n_later} incidents opened after the as-of date were not known then and were not counted")
+    if fitted.n_site_shocks:
+        notes.append(
+            f"{fitted.n_burst_incidents} incidents in {fitted.n_site_shocks} bursts that hit a site at once are rated "
+            "as site shocks, not as failures of devices"
+        )
     for table, columns in (("fleet", fleet.ignored_columns), ("incident", incidents.ignored_columns)):
         if columns:
             notes.append(f"columns of the {table} table that were not read: {', '.join(columns)}")
-    wang = pricing.wang_mean(law, WANG_SHIFT) - law.mean
-    charged = float(waterfall.risk_load.amount)
-    if max(wang, charged) > 0 and abs(wang - charged) > 0.2 * max(wang, charged):
+    if any(cover.name in PRIOR_ONLY for cover in submission.covers):
         notes.append(
-            f"refer: risk load by cost of capital ({waterfall.risk_load}) and by Wang's transform "
-            f"({Money(pricing.exact(wang), waterfall.risk_load.currency)}) differ by more than 20 %"
+            "information security is priced from published figures alone: device telemetry does not change this premium"
         )
+    for cover, term in zip(submission.covers, figures.terms, strict=True):
+        if cover.name in PRIOR_ONLY and (cover.terms.aggregate_limit is None or term.limit < float(cover.terms.limit)):
+            limit = Money(pricing.exact(term.limit), submission.currency) if np.isfinite(term.limit) else "none"
+            notes.append(f"information security pays at most a quarter of the policy's limits in a year: {limit}")
+    unknown = sum(device.site == UNKNOWN_SITE for device in figures.builder.devices)
+    if unknown:
+        notes.append(f"{unknown} devices have no site and are taken to stand together at one unknown site")
+    charged, wang = figures.risk_load, figures.wang_risk_load
+    if max(wang, charged) > 0 and abs(wang - charged) > 0.2 * max(wang, charged):
+        currency = submission.currency
+        notes.append(
+            f"refer: risk load by cost of capital ({Money(pricing.exact(charged), currency)}) and by Wang's transform "
+            f"({Money(pricing.exact(wang), currency)}) differ by more than 20 %"
+        )
+    for check in figures.law.checks:
+        if not check.holds:
+            notes.append(f"the {check.moment} of {check.block} on the money grid is off by {check.relative_error:.1e}")
     return tuple(notes)
-
-
-def plain(quote: Quote) -> dict[str, Any]:
-    """The quote as plain JSON values. Amounts are numbers with the currency's minor units, exact to the cent."""
-    w = quote.waterfall
-    currency = w.technical_premium.currency
-
-    def amount(value: float) -> float:
-        return float(Money(pricing.exact(value), currency).rounded().amount)
-
-    return {
-        "premium": float(w.technical_premium.amount),
-        "currency": currency,
-        "waterfall": {
-            name: float(getattr(w, name).amount)
-            for name in (
-                "expected_loss", "loss_adjustment", "service_cost", "risk_load", "acquisition", "administration",
-                "profit", "technical_premium",
-            )
-        },
-        "expected_loss": amount(quote.expected_loss),
-        "standard_deviation": amount(quote.standard_deviation),
-        "quantile_99": amount(quote.quantile_99),
-        "tail_mean": {"level": quote.tail_mean_level, "amount": amount(quote.tail_mean)},
-        "wang_risk_load": amount(quote.wang_risk_load),
-        "prior_share": round(quote.prior_share, 6),
-        "as_of": quote.as_of.isoformat(),
-        "exposure_window": {"from": quote.exposure_from.isoformat(), "to": quote.exposure_to.isoformat()},
-        "policy_period": {"from": quote.period_from.isoformat(), "to": quote.period_to.isoformat()},
-        "insured": quote.insured,
-        "inputs_sha256": quote.inputs_sha256,
-        "model_version": quote.model_version,
-        "priors_version": quote.priors_version,
-        "classes": [
-            {
-                "device_class": c.device_class,
-                "exposure_years": round(c.exposure_years, 6),
-                "n_incidents": c.n_incidents,
-                "n_open": c.n_open,
-                "rate_per_year": round(c.rate_per_year, 9),
-                "frequency_prior_share": round(c.frequency_prior_share, 6),
-                "years_in_force": round(c.years_in_force, 6),
-                "expected_incidents": round(c.expected_incidents, 6),
-                "repair_prior_share": round(c.repair_prior_share, 6),
-                "layer_prior_share": round(c.layer_prior_share, 6),
-                "expected_loss": amount(c.expected_loss),
-            }
-            for c in quote.classes
-        ],
-        "covers": [
-            {
-                "cover": c.cover,
-                "expected_loss": amount(c.expected_loss),
-                "expected_ground_up": amount(c.expected_ground_up),
-                "quantile_99": amount(c.quantile_99),
-            }
-            for c in quote.covers
-        ],
-        "assumptions": [
-            {"name": a.name, "value": a.value, "kind": a.kind, "basis": a.basis} for a in quote.assumptions
-        ],
-        "notes": list(quote.notes),
-        "grid": {"step": quote.grid_step, "nodes": quote.grid_nodes},
-    }  # fmt: skip

@@ -1,25 +1,23 @@
 """What is asked to be priced, read strictly: every wrong field is named with its reason."""
 
+import itertools
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from core.errors import InvalidInput
-from itops.policy import (
-    COVERS,
-    AnnualTerms,
-    BusinessInterruption,
-    Cover,
-    EventTerms,
-    SystemAvailability,
-)
+from itops.covers_wire import AnyCover, DataRecoveryIn, cover_from, given_defaults
+from itops.dependency import BadService, Service
+from itops.fleet import Fleet
+from itops.policy import COVERS, AnnualTerms, Cover
 from itops.pricing import CapitalCharge, Loadings
+from itops.wire import STRICT, Amount, Share, Text
 
 
 class BadSubmission(InvalidInput):
@@ -52,6 +50,78 @@ class NoAsOfDate(BadSubmission):
         super().__init__([("as_of", reason)])
 
 
+#: Services that may be bought with a cover, and segments of the questionnaire.
+PLANS = ("insurance", "health_care", "managed")
+SEGMENTS = ("data_centre", "branch", "end_user")
+#: Perils with return levels of a site, and the field that holds them.
+HAZARDS = {"flood": "flood_depth_m", "wind": "wind_m_s", "shaking": "pga_g"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A place with devices, and what nature does there."""
+
+    site: str
+    region: str | None = None  #: of the cloud or power grid it hangs on
+    #: by peril: (return period in years, intensity), rising; flood depth in m, 1-minute wind in m/s, PGA in g
+    return_levels: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """A device's telemetry that says more than its age does."""
+
+    asset_id: str
+    signal: str
+    value: float
+    seen_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the insured was paid, or would have been paid, under these covers in the exposure window."""
+
+    opened_on: date
+    amount: Decimal
+    cause: str = "attritional"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What competition does to the technical premium, and who approved a price below the floor."""
+
+    factor: Decimal = Decimal(1)
+    approved_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceContract:
+    """The contract that the quote may be compared with: its price and its scope are the denominator."""
+
+    annual_price: Decimal
+    scope: str
+    same_assets: bool
+    same_sla: bool
+    service_credit: Decimal | None
+    exclusions: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """How much one underwriter may sign, and what the insurer can hold at one site."""
+
+    limit: Decimal | None = None
+    capacity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """Another set of terms to compare: fields of covers to change."""
+
+    name: str
+    covers: Mapping[str, Mapping[str, Any]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A request for a quote, without its tables."""
@@ -71,54 +141,42 @@ class Submission:
     assumed: tuple[tuple[str, str], ...]  #: (field, value) of what was not given and was filled by a default
     fleet_file: str | None = None
     incidents_file: str | None = None
+    segment: str | None = None  #: "data_centre", "branch", "end_user"; None: not said
+    usd_rate: Decimal | None = None  #: units of `currency` for one US dollar
+    sites: tuple[Site, ...] = ()
+    #: the service map as it was sent; services_on lays it on the fleet. Empty: affected_share stands in for it
+    service_wires: tuple[Mapping[str, Any], ...] = ()
+    plan: tuple[str, ...] = ()  #: services bought with the cover
+    answers: tuple[tuple[str, str], ...] = ()  #: questionnaire: (question, answer)
+    alarms: tuple[Alarm, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    market: Market = Market()
+    contract: MaintenanceContract | None = None
+    authority: Authority = Authority()
+    levies: tuple[tuple[str, Decimal], ...] = ()
+    options: tuple[Option, ...] = ()
 
-
-_STRICT = ConfigDict(extra="forbid", frozen=True)
-Amount = Annotated[Decimal, Field(ge=0, le=Decimal(10) ** 15, allow_inf_nan=False)]
-Share = Annotated[Decimal, Field(ge=0, lt=1, allow_inf_nan=False)]
-Hours = Annotated[float, Field(ge=0, le=87_660, allow_inf_nan=False)]
+    def site(self, name: str | None) -> Site | None:
+        """What is known of a site."""
+        return next((site for site in self.sites if site.site == name), None)
 
 
 class _Span(BaseModel):
-    model_config = _STRICT
+    model_config = STRICT
 
     from_: Annotated[date, Field(alias="from", strict=False)]
     to: date
 
 
-class _Event(BaseModel):
-    model_config = _STRICT
-
-    deductible: Amount = Decimal(0)
-    coinsurance: Share = Decimal(0)
-    limit: Annotated[Decimal, Field(gt=0, le=Decimal(10) ** 15, allow_inf_nan=False)]
-
-
-class _BusinessInterruption(_Event):
-    cover: Literal["business_interruption"]
-    revenue_per_hour: Amount
-    affected_share: dict[str, Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)]]
-    waiting_period_h: Hours
-    waiting_period_type: Literal["retention", "qualifying"] = "retention"
-    indemnity_period_h: Annotated[float, Field(gt=0, le=87_660, allow_inf_nan=False)]
-
-
-class _SystemAvailability(_Event):
-    cover: Literal["system_availability"]
-    restoration_target_h: Hours
-    compensation_per_breach: Amount = Decimal(0)
-    compensation_per_hour: Amount = Decimal(0)
-
-
 class _Annual(BaseModel):
-    model_config = _STRICT
+    model_config = STRICT
 
     deductible: Amount = Decimal(0)
     limit: Annotated[Decimal, Field(gt=0, le=Decimal(10) ** 15, allow_inf_nan=False)] | None = None
 
 
 class _Expenses(BaseModel):
-    model_config = _STRICT
+    model_config = STRICT
 
     acquisition: Share
     administration: Share
@@ -128,14 +186,98 @@ class _Expenses(BaseModel):
 
 
 class _RiskLoad(BaseModel):
-    model_config = _STRICT
+    model_config = STRICT
 
     cost_of_capital: Share = Decimal("0.10")
     tvar_level: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.99
 
 
+class _Site(BaseModel):
+    model_config = STRICT
+
+    site: Text
+    region: Text | None = None
+    flood_depth_m: dict[str, float] = Field(default_factory=dict)
+    wind_m_s: dict[str, float] = Field(default_factory=dict)
+    pga_g: dict[str, float] = Field(default_factory=dict)
+
+
+class _Selector(BaseModel):
+    model_config = STRICT
+
+    site: Text | None = None
+    device_class: Text | None = None
+    model: Text | None = None
+
+
+class _Service(BaseModel):
+    model_config = STRICT
+
+    service: Text
+    revenue_per_hour: Amount
+    assets: list[Text] | None = None
+    where: _Selector | None = None
+    needed: Annotated[int, Field(ge=1)] | None = None
+
+
+class _Alarm(BaseModel):
+    model_config = STRICT
+
+    asset_id: Text
+    signal: Text
+    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    seen_on: Annotated[date, Field(strict=False)] | None = None
+
+
+class _Claim(BaseModel):
+    model_config = STRICT
+
+    opened_on: Annotated[date, Field(strict=False)]
+    amount: Amount
+    cause: Text = "attritional"
+
+
+class _Market(BaseModel):
+    model_config = STRICT
+
+    factor: Annotated[Decimal, Field(gt=0, le=10, allow_inf_nan=False)] = Decimal(1)
+    approved_by: Text | None = None
+
+
+class _Contract(BaseModel):
+    model_config = STRICT
+
+    annual_price: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+    scope: Text
+    same_assets: bool
+    same_sla: bool
+    service_credit: Amount | None = None
+    exclusions: str = ""
+
+
+class _Authority(BaseModel):
+    model_config = STRICT
+
+    limit: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = None
+    capacity: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class _Levy(BaseModel):
+    model_config = STRICT
+
+    name: Text
+    rate: Share
+
+
+class _Option(BaseModel):
+    model_config = STRICT
+
+    name: Text
+    covers: dict[str, dict[str, Any]]
+
+
 class _Submission(BaseModel):
-    model_config = _STRICT
+    model_config = STRICT
 
     insured: Annotated[str, Field(min_length=1, max_length=200)]
     fleet: str | None = None
@@ -145,13 +287,23 @@ class _Submission(BaseModel):
     policy_period: _Span
     time_zone: str = "UTC"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-    covers: Annotated[
-        list[Annotated[_BusinessInterruption | _SystemAvailability, Field(discriminator="cover")]],
-        Field(min_length=1),
-    ]
+    covers: Annotated[list[Annotated[AnyCover, Field(discriminator="cover")]], Field(min_length=1)]
     annual: _Annual = Field(default_factory=_Annual)
     expenses: _Expenses
     risk_load: _RiskLoad = Field(default_factory=_RiskLoad)
+    segment: Literal["data_centre", "branch", "end_user"] | None = None
+    usd_rate: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = None
+    sites: list[_Site] = Field(default_factory=list)
+    services: list[_Service] = Field(default_factory=list)
+    service_plan: list[Literal["insurance", "health_care", "managed"]] = Field(default_factory=list)
+    questionnaire: dict[str, str] = Field(default_factory=dict)
+    alarms: list[_Alarm] = Field(default_factory=list)
+    claims_history: list[_Claim] = Field(default_factory=list)
+    market: _Market = Field(default_factory=_Market)
+    maintenance_contract: _Contract | None = None
+    authority: _Authority = Field(default_factory=_Authority)
+    levies: list[_Levy] = Field(default_factory=list)
+    options: list[_Option] = Field(default_factory=list)
 
 
 def read_submission(text: str, *, known_classes: Collection[str]) -> Submission:
@@ -221,20 +373,30 @@ def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
         zone = ZoneInfo("UTC")
         problems.append(("time_zone", f"{wire.time_zone!r} is not a time zone of the IANA database"))
     covers: list[Cover] = []
+    rate = Decimal(1) if wire.currency == "USD" else wire.usd_rate
     for index, item in enumerate(wire.covers):
+        needs_rate = item.cover == "information_security" or (
+            isinstance(item, DataRecoveryIn) and item.cost_median is None
+        )
+        if needs_rate and rate is None:
+            reason = f"is missing: the prior of {item.cover} is in US dollars, and the policy in {wire.currency}"
+            problems.append(("usd_rate", reason))
+            continue
         try:
-            covers.append(_cover(item))
+            covers.append(cover_from(item, rate, mapped=bool(wire.services)))
         except InvalidInput as error:
             problems.append((f"covers.{index}", str(error)))
-        if isinstance(item, _BusinessInterruption):
-            problems += [
-                (
-                    f"covers.{index}.affected_share.{name}",
-                    f"is not a known class; known are {', '.join(sorted(known_classes))}",
-                )
-                for name in sorted(item.affected_share)
-                if name not in known_classes
-            ]
+    for index, item in enumerate(wire.covers):
+        problems += [
+            (
+                f"covers.{index}.affected_share.{name}",
+                f"is not a known class; known are {', '.join(sorted(known_classes))}",
+            )
+            for name in sorted(getattr(item, "affected_share", None) or {})
+            if name not in known_classes
+        ]
+    sites = _sites(wire.sites, problems)
+    problems += _oddities(wire)
     names = [item.cover for item in wire.covers]
     problems += [("covers", f"{name} comes twice") for name in sorted(set(names)) if names.count(name) > 1]
     loadings = None
@@ -253,33 +415,148 @@ def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
         period_to=period.to,
         time_zone=zone,
         currency=wire.currency,
-        covers=tuple(covers),
+        # One order for every spelling of the same submission: the hash, and with it every cent, must not depend on it.
+        covers=tuple(sorted(covers, key=lambda cover: cover.name)),
         annual=AnnualTerms(deductible=wire.annual.deductible, limit=wire.annual.limit),
         loadings=loadings,
         charge=CapitalCharge(rate=wire.risk_load.cost_of_capital, level=wire.risk_load.tvar_level),
         assumed=_assumed(wire),
         fleet_file=wire.fleet,
         incidents_file=wire.incidents,
+        segment=wire.segment,
+        usd_rate=wire.usd_rate,
+        sites=sites,
+        plan=tuple(name for name in PLANS if name in wire.service_plan),
+        answers=tuple(sorted(wire.questionnaire.items())),
+        alarms=tuple(
+            sorted(
+                (Alarm(asset_id=a.asset_id, signal=a.signal, value=a.value, seen_on=a.seen_on) for a in wire.alarms),
+                key=lambda alarm: (alarm.asset_id, alarm.signal),
+            )
+        ),
+        claims=tuple(
+            sorted(
+                (Claim(opened_on=c.opened_on, amount=c.amount, cause=c.cause) for c in wire.claims_history),
+                key=lambda claim: (claim.opened_on, claim.amount),
+            )
+        ),
+        market=Market(factor=wire.market.factor, approved_by=wire.market.approved_by),
+        contract=None
+        if wire.maintenance_contract is None
+        else MaintenanceContract(**wire.maintenance_contract.model_dump()),
+        authority=Authority(limit=wire.authority.limit, capacity=wire.authority.capacity),
+        levies=tuple((levy.name, levy.rate) for levy in wire.levies),
+        options=tuple(Option(name=o.name, covers=o.covers) for o in wire.options),
+        service_wires=tuple(item.model_dump(exclude_none=True) for item in wire.services),
     )
 
 
-def _cover(item: _BusinessInterruption | _SystemAvailability) -> Cover:
-    terms = EventTerms(deductible=item.deductible, coinsurance=item.coinsurance, limit=item.limit)
-    if isinstance(item, _BusinessInterruption):
-        return BusinessInterruption(
-            revenue_per_hour=item.revenue_per_hour,
-            affected_share=dict(sorted(item.affected_share.items())),
-            waiting_period_h=item.waiting_period_h,
-            waiting_period_type=item.waiting_period_type,
-            indemnity_period_h=item.indemnity_period_h,
-            terms=terms,
-        )
-    return SystemAvailability(
-        restoration_target_h=item.restoration_target_h,
-        compensation_per_breach=item.compensation_per_breach,
-        compensation_per_hour=item.compensation_per_hour,
-        terms=terms,
-    )
+def _sites(wires: Sequence[_Site], problems: list[tuple[str, str]]) -> tuple[Site, ...]:
+    out: dict[str, Site] = {}
+    for index, item in enumerate(wires):
+        levels = {}
+        for peril, name in HAZARDS.items():
+            pairs = []
+            for period, intensity in getattr(item, name).items():
+                try:
+                    years = float(period)
+                except ValueError:
+                    years = float("nan")
+                if not years > 1 or not 0 <= intensity < 1000:
+                    reason = "a return period is above 1 year, an intensity at least 0 and below 1000"
+                    problems.append((f"sites.{index}.{name}.{period}", reason))
+                    continue
+                pairs.append((years, float(intensity)))
+            pairs.sort()
+            if any(b[1] < a[1] for a, b in itertools.pairwise(pairs)):
+                problems.append((f"sites.{index}.{name}", "intensity falls as the return period grows"))
+            if pairs:
+                levels[peril] = tuple(pairs)
+        if item.site in out:
+            problems.append((f"sites.{index}.site", f"{item.site!r} comes twice"))
+        out[item.site] = Site(site=item.site, region=item.region, return_levels=levels)
+    return tuple(out[name] for name in sorted(out))
+
+
+def _oddities(wire: _Submission) -> list[tuple[str, str]]:
+    """What contradicts the rest of the submission."""
+    problems = []
+    names = {item.cover for item in wire.covers}
+    for index, option in enumerate(wire.options):
+        for cover in option.covers:
+            if cover not in names:
+                problems.append((f"options.{index}.covers.{cover}", "is not among the submission's covers"))
+    for index, claim in enumerate(wire.claims_history):
+        if not wire.exposure_window.from_ <= claim.opened_on < wire.exposure_window.to:
+            reason = f"{claim.opened_on} is outside the exposure window: there is no exposure to set it against"
+            problems.append((f"claims_history.{index}.opened_on", reason))
+    for index, alarm in enumerate(wire.alarms):
+        if alarm.seen_on is not None and alarm.seen_on > wire.as_of:
+            problems.append((f"alarms.{index}.seen_on", f"{alarm.seen_on} is after as_of: it was not known then"))
+    if not Decimal("0.85") <= wire.market.factor <= Decimal("1.25"):
+        problems.append(("market.factor", f"{wire.market.factor} is outside 0.85 to 1.25"))
+    services = [item.service for item in wire.services]
+    problems += [("services", f"{name} comes twice") for name in sorted(set(services)) if services.count(name) > 1]
+    for index, item in enumerate(wire.services):
+        if (item.assets is None) == (item.where is None):
+            problems.append((f"services.{index}", "needs either assets (a list) or where (site, device_class, model)"))
+    return problems
+
+
+def cover_again(raw: Mapping[str, Any], submission: Submission, *, at: str) -> Cover:
+    """A cover from its fields, in a submission that was read already. Raises BadSubmission naming the field."""
+    try:
+        item: AnyCover = TypeAdapter(Annotated[AnyCover, Field(discriminator="cover")]).validate_python(raw)
+    except ValidationError as error:
+        problems = [_told(problem) for problem in error.errors()]
+        raise BadSubmission([(f"{at}.{field}", reason) for field, reason in problems]) from error
+    rate = Decimal(1) if submission.currency == "USD" else submission.usd_rate
+    try:
+        return cover_from(item, rate, mapped=bool(submission.service_wires))
+    except InvalidInput as error:
+        raise BadSubmission([(at, str(error))]) from error
+
+
+def services_on(submission: Submission, fleet: Fleet) -> tuple[Service, ...]:
+    """The services of the submission on the fleet's devices. Raises BadSubmission naming service and field."""
+    problems: list[tuple[str, str]] = []
+    known = {asset.asset_id for asset in fleet.assets}
+    out = []
+    for index, item in enumerate(submission.service_wires):
+        at = f"services.{index}"
+        if "assets" in item:
+            ids = tuple(sorted(set(item["assets"])))
+            missing = [one for one in ids if one not in known]
+            if missing:
+                problems.append((f"{at}.assets", f"{missing[0]!r} is not in the fleet table"))
+                continue
+        else:
+            where = item["where"]
+            ids = tuple(
+                asset.asset_id
+                for asset in fleet.assets
+                if all(getattr(asset, name) == value for name, value in where.items())
+            )
+            if not ids or not where:
+                problems.append((f"{at}.where", "selects no device of the fleet table"))
+                continue
+        try:
+            out.append(
+                Service(
+                    name=item["service"],
+                    revenue_per_hour=Decimal(item["revenue_per_hour"]),
+                    assets=ids,
+                    needed=item.get("needed", len(ids)),
+                )
+            )
+        except BadService as error:
+            problems.append((f"{at}.needed", str(error)))
+    for index, alarm in enumerate(submission.alarms):
+        if alarm.asset_id not in known:
+            problems.append((f"alarms.{index}.asset_id", f"{alarm.asset_id!r} is not in the fleet table"))
+    if problems:
+        raise BadSubmission(problems)
+    return tuple(sorted(out, key=lambda service: service.name))
 
 
 def _assumed(wire: _Submission) -> tuple[tuple[str, str], ...]:
@@ -289,7 +566,7 @@ def _assumed(wire: _Submission) -> tuple[tuple[str, str], ...]:
         ("expenses.", wire.expenses, ("loss_adjustment", "service_cost")),
         ("risk_load.", wire.risk_load, ("cost_of_capital", "tvar_level")),
     ]
-    groups += [(f"{c.cover}.", c, ("waiting_period_type", "deductible", "coinsurance")) for c in wire.covers]
+    groups += [(f"{c.cover}.", c, given_defaults(c)) for c in sorted(wire.covers, key=lambda item: item.cover)]
     return tuple(
         (f"{prefix}{name}", str(getattr(item, name)))
         for prefix, item, names in groups

@@ -13,12 +13,15 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.events import QuoteIssued
 from core.ids import new_id
 from itops import repository
+from itops.book import PARTS, Book, read_book
+from itops.cmdb import as_csv, renamed
 from itops.fleet import Fleet, read_fleet
 from itops.incident import IncidentTable, read_incidents
 from itops.inputs import canonical_inputs, hash_inputs, read_inputs
 from itops.priors import Priors, read_priors
-from itops.quote import MODEL_VERSION, Quote, make_quote, plain
+from itops.quote import MODEL_VERSION, Quote, make_quote
 from itops.repository import StoredQuote
+from itops.shown import plain
 from itops.submission import Submission, read_submission, submission_from
 from store import outbox
 from store.pool import AsyncConnection
@@ -58,12 +61,19 @@ def load_priors() -> tuple[Priors, str]:
     return read_priors(text), text
 
 
+def load_book() -> tuple[Book, str]:
+    """The book that ships with this version, and its text."""
+    folder = resources.files("itops") / "data"
+    text = json.dumps({name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in PARTS})
+    return read_book(text), text
+
+
 def price(submission: Submission, fleet_csv: str, incidents_csv: str) -> Priced:
     """Prices a submission with its tables given as CSV text; raises BadTable, BadTerms, NothingInForce."""
-    priors, priors_text = load_priors()
-    fleet = read_fleet(fleet_csv, known_classes=priors.classes())
+    book, book_text = load_book()
+    fleet = read_fleet(fleet_csv, known_classes=book.priors.classes())
     incidents = read_incidents(incidents_csv, fleet=fleet, time_zone=submission.time_zone)
-    return _price(submission, fleet, incidents, priors, priors_text)
+    return _price(submission, fleet, incidents, book, book_text)
 
 
 def price_request(raw: Mapping[str, Any], fleet_csv: str, incidents_csv: str) -> Priced:
@@ -72,29 +82,34 @@ def price_request(raw: Mapping[str, Any], fleet_csv: str, incidents_csv: str) ->
     A second of processor time for a large fleet: call it from a thread or a worker process, not in an event loop.
     Raises BadSubmission (also NoExposureWindow, NoAsOfDate), BadTable, BadTerms, NothingInForce.
     """
-    priors, _ = load_priors()
-    return price(submission_from(raw, known_classes=priors.classes()), fleet_csv, incidents_csv)
+    book, _ = load_book()
+    return price(submission_from(raw, known_classes=book.priors.classes()), fleet_csv, incidents_csv)
 
 
 def price_files(path: Path) -> Priced:
     """Prices a submission file; its tables are looked up beside it. Raises UnreadableFile and as price_request."""
-    priors, _ = load_priors()
-    submission = read_submission(_read(path), known_classes=priors.classes())
+    book, _ = load_book()
+    submission = read_submission(_read(path), known_classes=book.priors.classes())
     files = {"fleet": submission.fleet_file, "incidents": submission.incidents_file}
     texts = {}
     for field, name in files.items():
         if not name:
             raise InvalidInput(f"submission: {field}: names no CSV file")
-        texts[field] = _read(path.parent / name)
+        texts[field] = _table(path.parent / name, field)
     return price(submission, texts["fleet"], texts["incidents"])
 
 
+def _table(path: Path, field: str) -> str:
+    """A table as CSV text with the columns of docs/methods/itops.md, whatever it was exported by."""
+    return as_csv(path, field) if path.suffix.lower() == ".parquet" else renamed(_read(path), field)
+
+
 def price_inputs(inputs: Mapping[str, Any]) -> Priced:
-    """Prices canonical inputs again, with the priors that are among them."""
-    priors_text = json.dumps(inputs["priors"])
-    priors = read_priors(priors_text)
-    submission, fleet, incidents = read_inputs(inputs, known_classes=priors.classes())
-    return _price(submission, fleet, incidents, priors, priors_text)
+    """Prices canonical inputs again, with the book that is among them."""
+    book_text = json.dumps(inputs["book"])
+    book = read_book(book_text)
+    submission, fleet, incidents = read_inputs(inputs, known_classes=book.priors.classes())
+    return _price(submission, fleet, incidents, book, book_text)
 
 
 async def issue_quote(conn: AsyncConnection, priced: Priced, *, tenant_id: UUID, now: datetime) -> StoredQuote:
@@ -142,9 +157,9 @@ async def rerun_quote(conn: AsyncConnection, quote_id: UUID) -> StoredQuote:
     return stored
 
 
-def _price(submission: Submission, fleet: Fleet, incidents: IncidentTable, priors: Priors, priors_text: str) -> Priced:
-    inputs = canonical_inputs(submission, fleet, incidents, priors_text)
-    return Priced(quote=make_quote(submission, fleet, incidents, priors, hash_inputs(inputs)), inputs=inputs)
+def _price(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Book, book_text: str) -> Priced:
+    inputs = canonical_inputs(submission, fleet, incidents, book_text)
+    return Priced(quote=make_quote(submission, fleet, incidents, book, hash_inputs(inputs)), inputs=inputs)
 
 
 def _read(path: Path) -> str:

@@ -37,6 +37,7 @@ class RouteProperties(Out):
     last_way_out: datetime | None = Field(description="When the last way by any road closes; none: never.")
     inside_m: float = Field(description="Metres of the way inside the hazard.")
     reason: str
+    changed: bool = Field(description="It differs from what the household was last told: a message is due.")
 
 
 class RouteFeature(Feature[Line, RouteProperties]):
@@ -58,6 +59,7 @@ class SafeZoneProperties(Out):
     opens_at: datetime | None
     n_households: int | None = Field(description="Sent here by the newest plan; null: no plan yet.")
     n_people: int | None = Field(description="People in those households; null: no plan yet.")
+    n_arrived: int = Field(description="People who said that they are safe there, in the last three days.")
 
 
 class SafeZoneFeature(Feature[Point, SafeZoneProperties]):

@@ -213,7 +213,7 @@ WITH plan AS (
     LIMIT 1
 )
 SELECT r.household_id, r.status, r.safe_zone_id, z.names AS safe_zone_names, r.travel_s, r.distance_m, r.leave_by,
-       r.last_way_out, r.inside_m, r.reason, r.geometry
+       r.last_way_out, r.inside_m, r.reason, r.changed, r.geometry
 FROM household_route AS r
 JOIN plan ON plan.evacuation_plan_id = r.evacuation_plan_id
 LEFT JOIN safe_zone AS z ON z.safe_zone_id = r.safe_zone_id
@@ -236,10 +236,25 @@ WITH plan AS (
     JOIN household AS h ON h.household_id = r.household_id
     WHERE r.safe_zone_id IS NOT NULL
     GROUP BY r.safe_zone_id
+), said AS (
+    -- what each person said last, of standing warnings and of none
+    SELECT DISTINCT ON (a.policyholder_id) a.policyholder_id, a.kind, a.detail
+    FROM answer AS a
+    WHERE a.answered_at > %(now)s - interval '3 days'
+    ORDER BY a.policyholder_id, a.answered_at DESC, a.answer_id DESC
+), arrived AS (
+    SELECT s.detail ->> 'safe_zone_id' AS safe_zone_id,
+           sum(CASE WHEN s.detail ->> 'people' ~ '^[0-9]{1,3}$' THEN (s.detail ->> 'people')::integer
+                    ELSE coalesce(h.people, 1) END)::bigint AS n_people
+    FROM said AS s LEFT JOIN household AS h ON h.policyholder_id = s.policyholder_id
+    WHERE s.kind = 'safe' AND s.detail ? 'safe_zone_id'
+    GROUP BY s.detail ->> 'safe_zone_id'
 )
 SELECT z.safe_zone_id, z.code, z.names, z.lon, z.lat, z.seats, z.accessible_seats, z.opens_at,
        CASE WHEN EXISTS (SELECT FROM plan) THEN coalesce(s.n_households, 0) END AS n_households,
-       CASE WHEN EXISTS (SELECT FROM plan) THEN coalesce(s.n_people, 0) END AS n_people
+       CASE WHEN EXISTS (SELECT FROM plan) THEN coalesce(s.n_people, 0) END AS n_people,
+       coalesce(a.n_people, 0) AS n_arrived
 FROM safe_zone AS z
 LEFT JOIN sent AS s ON s.safe_zone_id = z.safe_zone_id
+LEFT JOIN arrived AS a ON a.safe_zone_id = z.safe_zone_id::text
 ORDER BY z.code, z.safe_zone_id;

@@ -55,7 +55,7 @@ SELECT household_id, lon, lat, mode FROM household WHERE tenant_id = %(tenant_id
 
 -- name: told_routes
 -- What each household was last told about this event: the newest of its routes that was marked as changed.
-SELECT DISTINCT ON (r.household_id) r.household_id, r.status, r.safe_zone_id, r.travel_s, r.leave_by
+SELECT DISTINCT ON (r.household_id) r.household_id, r.status, r.safe_zone_id, r.travel_s, r.leave_by, r.reason, r.roads
 FROM household_route AS r
 JOIN evacuation_plan AS p USING (evacuation_plan_id)
 JOIN footprint AS f USING (footprint_id)
@@ -69,10 +69,58 @@ VALUES (%(evacuation_plan_id)s, %(footprint_id)s, %(road_network_id)s, %(tenant_
 ON CONFLICT (tenant_id, footprint_id, road_network_id) DO NOTHING RETURNING evacuation_plan_id;
 
 -- name: save_routes
--- One array for each column: COPY cannot write a table with row-level security.
+-- One array for each column: COPY cannot write a table with row-level security. The roads come as one flat array, of
+-- which `first` and `n` say each household's part: arrays of arrays must all be of one length.
 INSERT INTO household_route (evacuation_plan_id, tenant_id, household_id, status, safe_zone_id, travel_s, distance_m, leave_by,
-    last_way_out, inside_m, reason, geometry, changed)
-SELECT %(evacuation_plan_id)s, %(tenant_id)s, route.*
+    last_way_out, inside_m, reason, geometry, changed, roads, first_share, last_share)
+SELECT %(evacuation_plan_id)s, %(tenant_id)s, route.household_id, route.status, route.safe_zone_id, route.travel_s, route.distance_m,
+    route.leave_by, route.last_way_out, route.inside_m, route.reason, route.geometry, route.changed,
+    (%(roads)s::integer[])[route.first:route.first + route.n - 1], route.first_share, route.last_share
 FROM unnest(%(household_id)s::uuid[], %(status)s::text[], %(safe_zone_id)s::uuid[], %(travel_s)s::float8[],
     %(distance_m)s::float8[], %(leave_by)s::timestamptz[], %(last_way_out)s::timestamptz[], %(inside_m)s::float8[],
-    %(reason)s::text[], %(geometry)s::bytea[], %(changed)s::boolean[]) AS route;
+    %(reason)s::text[], %(geometry)s::bytea[], %(changed)s::boolean[], %(first)s::integer[], %(n)s::integer[],
+    %(first_share)s::float8[], %(last_share)s::float8[])
+    AS route (household_id, status, safe_zone_id, travel_s, distance_m, leave_by, last_way_out, inside_m, reason, geometry,
+        changed, first, n, first_share, last_share);
+
+-- name: plan_again
+-- The plan of a footprint that is made again because an operator or an authority said something.
+UPDATE evacuation_plan SET counts = %(counts)s, margins = %(margins)s, closed_edges = %(closed_edges)s, computed_at = %(computed_at)s
+WHERE tenant_id = %(tenant_id)s AND footprint_id = %(footprint_id)s AND road_network_id = %(road_network_id)s
+RETURNING evacuation_plan_id;
+
+-- name: forget_routes
+DELETE FROM household_route WHERE evacuation_plan_id = %(evacuation_plan_id)s AND household_id = ANY(%(household_ids)s);
+
+-- name: open_footprints
+-- The newest footprint of every open event that concerns a tenant.
+SELECT DISTINCT ON (f.hazard_event_id) f.footprint_id
+FROM footprint AS f JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id
+WHERE (e.ended_at IS NULL OR e.ended_at > %(now)s) AND (f.tenant_id IS NULL OR f.tenant_id = %(tenant_id)s)
+ORDER BY f.hazard_event_id, f.version DESC;
+
+-- name: standing_overrides
+-- What operators said of the roads of a network, in the order in which they said it.
+SELECT roads, action, made_by::text, reason FROM road_override
+WHERE tenant_id = %(tenant_id)s AND road_network_id = %(road_network_id)s AND withdrawn_at IS NULL
+ORDER BY made_at, road_override_id;
+
+-- name: add_override
+INSERT INTO road_override (road_override_id, tenant_id, road_network_id, roads, action, reason, made_by, made_at)
+VALUES (%(road_override_id)s, %(tenant_id)s, %(road_network_id)s, %(roads)s, %(action)s, %(reason)s, %(made_by)s, %(made_at)s);
+
+-- name: withdraw_override
+UPDATE road_override SET withdrawn_by = %(withdrawn_by)s, withdrawn_at = %(withdrawn_at)s
+WHERE road_override_id = %(road_override_id)s AND withdrawn_at IS NULL;
+
+-- name: standing_orders
+SELECT official_order_id, kind, area, authority, issued_at, expires_at FROM official_order
+WHERE tenant_id = %(tenant_id)s AND withdrawn_at IS NULL AND expires_at > %(now)s ORDER BY issued_at, official_order_id;
+
+-- name: add_order
+INSERT INTO official_order (official_order_id, tenant_id, kind, area, authority, issued_at, expires_at, made_by)
+VALUES (%(official_order_id)s, %(tenant_id)s, %(kind)s, %(area)s, %(authority)s, %(issued_at)s, %(expires_at)s, %(made_by)s);
+
+-- name: withdraw_order
+UPDATE official_order SET withdrawn_by = %(withdrawn_by)s, withdrawn_at = %(withdrawn_at)s
+WHERE official_order_id = %(official_order_id)s AND withdrawn_at IS NULL;

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
-from tests.integration.api.world import Console, Sync, World, running, seed
+from tests.integration.api.world import TOWN, Console, Sync, World, running, seed
 
 Run = Callable[[Callable[[Console], Coroutine[Any, Any, None]]], None]
 
@@ -27,6 +27,8 @@ def other(worker: Sync) -> World:
 
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path) -> Settings:
+    (tmp_path / "roads").mkdir()
+    (tmp_path / "roads" / "town.roads").write_bytes(TOWN)
     return settings.model_copy(update={"home": tmp_path})
 
 

@@ -363,6 +363,9 @@ OPEN_TO = {
     "/v1/cases": {"insurer", "approver", "operator", "admin"},
     "/v1/notices": {"insurer", "approver", "operator", "admin"},
     "/v1/avoided-losses": {"insurer", "approver", "operator", "admin"},
+    "/v1/roads": set(ROLES),
+    "/v1/road-overrides": {"insurer", "approver", "operator", "admin"},
+    "/v1/official-orders": {"insurer", "approver", "operator", "admin"},
 }
 
 
@@ -388,6 +391,8 @@ def test_no_role_acts_beyond_its_own(console: Any, world: World) -> None:
         f"/v1/warnings/{draft}/cancel": ({"reason": "x"}, {"approver"}),
         f"/v1/cases/{world.ids['answer']}": ({"act": "assign"}, {"insurer", "approver", "operator"}),
         f"/v1/notices/{draft}/seen": ({}, {"approver", "operator"}),
+        "/v1/road-overrides": ({"action": "close", "reason": "a tree", "way": 1}, {"approver", "operator"}),
+        "/v1/official-orders": ({}, {"approver", "operator"}),
         "/v1/quotes": ({"submission": {}, "fleet_csv": "x", "incidents_csv": "x"}, {"underwriter"}),
     }
 

@@ -18,7 +18,8 @@ from tests.integration.api.test_acts import FLEET, INCIDENTS, SUBMISSION, subscr
 from tests.integration.api.world import Console, Sync, World
 
 #: Path parameter -> the seeded object that it names.
-OBJECTS = {"station_id": "station", "warning_id": "draft", "answer_id": "answer", "quote_id": "quote"}
+OBJECTS = {"station_id": "station", "warning_id": "draft", "answer_id": "answer", "quote_id": "quote",
+           "household_id": "person_household", "road_override_id": "override", "official_order_id": "order"}  # fmt: skip
 #: Bodies that would act, were they allowed. `{delivery}` and `{warning}` stand for objects of the world asked about.
 BODIES: dict[str, dict[str, Any]] = {
     "sign_in": {"login": "insurer@acme", "password": "wrong on purpose"},
@@ -27,6 +28,16 @@ BODIES: dict[str, dict[str, Any]] = {
     "pause": {"scope": "warning", "warning_id": "{warning}"},
     "resume": {"scope": "warning", "warning_id": "{warning}"},
     "handled": {},
+    "override_road": {"action": "close", "reason": "matrix", "lon": 79.9, "lat": 6.92},
+    "withdraw_override": {},
+    "withdraw_order": {},
+    "issue_order": {
+        "kind": "stay",
+        "authority": "Matrix",
+        "issued_at": "2030-01-01T00:00:00Z",
+        "expires_at": "2030-01-02T00:00:00Z",
+        "area": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]},  # type: ignore[dict-item]
+    },
     "issue": {"submission": SUBMISSION, "fleet_csv": FLEET, "incidents_csv": INCIDENTS},
     "post_observations": [{"n": "level", "t": 1785400000, "v": 4.5}],  # type: ignore[dict-item]
     "public_answer": {"kind": "safe", "idempotency_key": "matrix-key-1", "warning_id": "{warning}"},
@@ -37,7 +48,7 @@ QUERIES = {"post_observations": {"station": "{station_code}"}, "observations": {
 #: Operations that name an object of one tenant, in the path, the query or the body.
 NAMES_AN_OBJECT = {
     "observations", "warning", "cap", "approve", "reject", "pause", "resume", "handled", "quote", "post_observations",
-    "public_answer", "public_receipt",
+    "public_answer", "public_receipt", "household_route", "household_route_gpx", "withdraw_override", "withdraw_order",
 }  # fmt: skip
 #: Who is allowed in, by hand: the oracle beside api/policy.py. "link" is a policyholder's, "key" a device's.
 WATCH = {"insurer", "approver", "operator", "admin"}
@@ -51,12 +62,15 @@ ALLOWED: dict[str, set[str]] = {
     "resume": {"approver", "operator"}, "answers": WATCH, "handled": {"insurer", "approver", "operator"},
     "quotes": {"underwriter", "admin"}, "quote": {"underwriter", "admin"}, "issue": {"underwriter"},
     "post_observations": {"operator", "key"}, "stream": ALL, "public_now": {"link"}, "public_answer": {"link"},
-    "public_receipt": {"link"}, "public_push_subscription": {"link"},
+    "public_receipt": {"link"}, "public_push_subscription": {"link"}, "household_route": WATCH,
+    "household_route_gpx": WATCH, "public_route": {"link"}, "public_route_gpx": {"link"}, "road_layer": ALL,
+    "road_overrides": WATCH, "override_road": {"approver", "operator"}, "withdraw_override": {"approver", "operator"},
+    "official_orders": WATCH, "issue_order": {"approver", "operator"}, "withdraw_order": {"approver", "operator"},
 }  # fmt: skip
 PUBLIC = {"ui_config", "health", "ready", "sign_in"}
 TABLES = (
     "approval", "warning", "decision", "sending_pause", "answer", "receipt", "contact_point", "quote", "idempotency",
-    "audit", "delivery", "observation", "outbox", "principal", "session", "tenant",
+    "audit", "delivery", "observation", "outbox", "principal", "session", "tenant", "road_override", "official_order",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Two tenants with one of everything each, and a client that speaks to the application in this process."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from api.app import create_app
 from api.sse import Hub
 from core.ids import derived_id, new_id
 from core.settings import Settings
+from geo.network import Road, RoadNetwork, build
 from store.pool import worker_pool
 
 PASSWORD = "correct horse battery staple"
@@ -42,6 +44,20 @@ class World:
     lon: float
     ids: dict[str, Any] = field(default_factory=dict)
     principals: dict[str, UUID] = field(default_factory=dict)
+
+
+def town() -> RoadNetwork:
+    """Roads from the household to the safe zone of both tenants: Main Street, then right into School Lane."""
+    roads = []
+    for lon in (79.9, 101.5):
+        names = {"en": "Main Street", "zh": "主街"}
+        roads.append(Road(points=[(lon, 6.9), (lon, 6.94)], speed_kmh=40, names=names))
+        lane = [(lon, 6.94), (lon + 0.01, 6.94), (lon + 0.01, 6.95), (lon, 6.95)]
+        roads.append(Road(points=lane, speed_kmh=40, names={"en": "School Lane"}))
+    return build(roads, barriers=[[(79.95, 6.9), (79.95, 6.95)]])
+
+
+TOWN = town().to_bytes()
 
 
 def square(lon: float, lat: float, half: float) -> bytes:
@@ -193,7 +209,7 @@ def _seed_hazard(conn: Sync, world: World) -> None:
     ids["network"], ids["zone"], ids["plan"] = new_id(), new_id(), new_id()
     insert(
         conn, "road_network", road_network_id=ids["network"], tenant_id=tenant, code="roads", version=1,
-        sha256=b"\2" * 32, file="roads.npz", n_nodes=4, n_edges=6,
+        sha256=hashlib.sha256(TOWN).digest(), file="town.roads", n_nodes=6, n_edges=8,
     )  # fmt: skip
     insert(
         conn, "safe_zone", safe_zone_id=ids["zone"], tenant_id=tenant, code="Z1", names={"en": "School", "zh": "学校"},
@@ -208,6 +224,17 @@ def _seed_hazard(conn: Sync, world: World) -> None:
         conn, "household_route", evacuation_plan_id=ids["plan"], household_id=ids["person_household"], tenant_id=tenant,
         status="clear", safe_zone_id=ids["zone"], travel_s=600, distance_m=5500, leave_by=NOW + timedelta(minutes=40),
         geometry=shapely.to_wkb(shapely.LineString([(lon, 6.9), (lon, 6.95)])),
+        roads=[0, 2] if lon < 100 else [4, 6], first_share=1.0, last_share=1.0,
+    )  # fmt: skip
+    ids["override"], ids["order"] = new_id(), new_id()
+    insert(
+        conn, "road_override", road_override_id=ids["override"], tenant_id=tenant, road_network_id=ids["network"],
+        roads=[1], action="close", reason="a tree", made_by=world.principals["operator"], made_at=NOW,
+    )  # fmt: skip
+    insert(
+        conn, "official_order", official_order_id=ids["order"], tenant_id=tenant, kind="evacuate",
+        area=square(lon, 6.9, 0.01), authority=f"Council of {world.slug}", issued_at=NOW,
+        expires_at=NOW + timedelta(hours=6), made_by=world.principals["operator"],
     )  # fmt: skip
 
 

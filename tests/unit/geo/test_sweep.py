@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from geo._compiled import add_up, earliest_arrival, follow
+from geo._compiled import add_up, earliest_arrival, follow, sweep
 from geo.network import Road, RoadNetwork, build
 from geo.snapping import snap
 from geo.sweep import Graph, run_sweep, walking_m_s
@@ -182,16 +182,35 @@ def test_a_turn_ban_is_kept_where_a_node_sweep_would_break_it() -> None:
              road((0, 2), (0, 1))]  # fmt: skip
     network = build(roads)
     # the safe zone is at the west end of road 1: one arrives along it, or stands at its other end already
-    target, never = np.array([1, 6], dtype=np.int32), np.full(2, np.inf)
+    graph = Graph(network, False)
+    at = graph.edge_of  # of 2 * road along its shape, + 1 against it
+    target, never = at[[2, 3]].astype(np.int32), np.full(2, np.inf)
     whole = network.road_length_m / 10
+    seconds = whole[graph.edge_road]
     source_s = np.array([whole[1], 0.0])
-    free = run_sweep(Graph(network, False), np.append(whole, whole), np.full(10, np.inf), target, source_s, never)
+    free = run_sweep(graph, seconds, np.full(10, np.inf), target, source_s, never)
     banned = replace(network, ban_from=np.array([0], dtype=np.int32), ban_to=np.array([2], dtype=np.int32))
-    kept = run_sweep(Graph(banned, False), np.append(whole, whole), np.full(10, np.inf), target, source_s, never)
-    assert free.next_edge[0] == 1
-    assert free.time_s[0] == pytest.approx(whole[1])
-    assert kept.next_edge[0] == 2
-    assert kept.time_s[0] == pytest.approx(whole[2] + whole[3] + whole[4])
+    kept = run_sweep(Graph(banned, False), seconds, np.full(10, np.inf), target, source_s, never)
+    assert free.next_edge[at[0]] == at[2]
+    assert free.time_s[at[0]] == pytest.approx(whole[1])
+    assert kept.next_edge[at[0]] == at[4]
+    assert kept.time_s[at[0]] == pytest.approx(whole[2] + whole[3] + whole[4])
+
+
+@pytest.mark.parametrize(("width_s", "n_buckets"), [(1e-3, 16), (7.0, 16), (1e6, 16), (0.5, 4096)])
+def test_the_calendar_changes_nothing_but_the_time_it_takes(width_s: float, n_buckets: int) -> None:
+    # crowded buckets, a ring that is too short, and ties: the order is that of one heap
+    for seed in range(20):
+        graph, seconds, close, edges, source_s, late = world(seed, 40, closing=bool(seed % 2))
+        seconds = np.round(seconds / 10.0) * 10.0
+        late = np.where(late == np.inf, 1e5, late)
+        given = (
+            graph.enter_start, graph.enter_end, graph.reverse, graph.flags, graph.ban_start, graph.ban_to, seconds,
+            close, edges, source_s, late,
+        )  # fmt: skip
+        heap = sweep(*given, 1e-9, 1)  # everything is beyond a ring of one bucket
+        ring = sweep(*given, width_s, n_buckets)
+        assert all(np.array_equal(a, b) for a, b in zip(heap, ring, strict=True))
 
 
 def test_a_large_grid_equals_scipy() -> None:

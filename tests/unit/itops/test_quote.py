@@ -107,7 +107,7 @@ def test_the_waterfall_adds_up_to_the_cent(tmp_path: Path) -> None:
     quote = price_files(written(tmp_path, submission())).quote
     w = quote.waterfall
     parts = (
-        w.expected_loss, w.loss_adjustment, w.service_cost, w.risk_load, w.acquisition, w.administration, w.profit
+        w.expected_loss, w.experience, w.loss_adjustment, w.service_cost, w.risk_load, w.acquisition, w.administration, w.profit
     )  # fmt: skip
     assert sum((part.amount for part in parts), Decimal(0)) == w.technical_premium.amount
     expected = (w.expected_loss.amount * Decimal("1.08") + w.risk_load.amount) / Decimal("0.70")
@@ -121,10 +121,13 @@ def test_the_expected_loss_is_the_sum_over_classes_and_covers(tmp_path: Path) ->
         "compensation_per_hour": 50, "limit": 5000,
     }  # fmt: skip
     result = result_of(tmp_path, submission(covers=[*cover(), availability]))
-    assert sum(item["expected_loss"] for item in result["classes"]) == pytest.approx(result["expected_loss"], abs=0.03)
+    shocks = sum(amount for cause, amount in result["causes"].items() if cause != "attritional")
+    alone = sum(item["expected_loss"] for item in result["classes"])
+    assert shocks > 0
+    assert alone + shocks == pytest.approx(result["expected_loss"], abs=0.05)
     assert sum(item["expected_loss"] for item in result["covers"]) == pytest.approx(result["expected_loss"], abs=0.03)
     for item in result["covers"]:
-        assert item["expected_loss"] <= item["expected_ground_up"]
+        assert 0 < item["expected_failures"] <= item["expected_ground_up"]
 
 
 def test_row_order_spelling_and_file_names_change_nothing(tmp_path: Path) -> None:

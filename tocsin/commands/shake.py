@@ -1,4 +1,4 @@
-"""`tocsin flood | shake`: hazard at points and the damage it does. Files in, files out, no database."""
+"""`tocsin shake`: ground shaking at points and the damage it does. Files in, files out, no database."""
 
 import json
 from pathlib import Path
@@ -15,107 +15,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 
 def register(app: typer.Typer) -> None:
     """Mounts these commands."""
-    app.command("flood")(flood)
     app.command("shake")(shake)
 
 
 def _tell(as_json: bool, document: dict[str, Any], lines: list[str]) -> None:
     print(json.dumps(document, ensure_ascii=False, indent=2) if as_json else "\n".join(lines))
-
-
-def flood(
-    buildings: Annotated[
-        Path,
-        typer.Argument(
-            metavar="BUILDINGS",
-            help="CSV with HAZUS UDF columns (FltyId, Longitude, Latitude, Occ, NumStories, FoundationType, "
-            "FirstFloorHt in ft, Cost, ContentCost, Area) or an OED location file.",
-            show_default=False,
-        ),
-    ],
-    depth: Annotated[Path, typer.Option(help="Raster of the water's depth above ground (GeoTIFF).")],
-    depth_unit: Annotated[str, typer.Option(help="Unit of the raster: ft or m.")],
-    out: Out,
-    curves: Annotated[str, typer.Option(help="hazus, fia or jrc:CONTINENT.")] = "hazus",
-    nodata: Annotated[str, typer.Option(help="What a cell without data inside the raster is: dry or unknown.")] = "dry",
-    first_floor_ft: Annotated[
-        float | None, typer.Option(help="Height of the first floor above ground where the file has none, ft.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write each building's flood depth and its losses by published depth-damage curves."""
-    import math
-    from collections import Counter
-
-    from geo.flood_damage import FOOT_M, Damage, check_curves, damage, total
-    from geo.point_files import cell, load_flood_curves, read_buildings, write_table
-    from geo.raster import sample
-
-    if depth_unit not in ("ft", "m"):
-        raise InvalidInput(f"--depth-unit: {depth_unit!r} is neither ft nor m")
-    if nodata not in ("dry", "unknown"):
-        raise InvalidInput(f"--nodata: {nodata!r} is neither dry nor unknown")
-    hazus, jrc = load_flood_curves()
-    chosen = check_curves(curves, jrc)
-    book, lon, lat = read_buildings(buildings, hazus, first_floor_ft)
-    water, inside, missing = sample(depth, lon, lat, depth_unit)
-    water_ft = water if depth_unit == "ft" else water / FOOT_M
-    nan = math.nan
-    found: list[Damage] = []
-    for i, one in enumerate(book):
-        why = ""
-        if math.isnan(lon[i]):
-            why = "unknown_place"
-        elif not inside[i]:
-            why = "unknown_outside_raster"
-        elif missing[i] and nodata == "unknown":
-            why = "unknown_no_depth"
-        if why:
-            found.append(
-                Damage(depth_in_structure_ft=nan, building_loss=nan, contents_loss=nan, inventory_loss=nan, status=why)
-            )
-        else:
-            found.append(damage(one, 0.0 if missing[i] else float(water_ft[i]), chosen, hazus, jrc))
-    write_table(
-        out,
-        ("id", "depth_in_structure_ft", "building_loss", "contents_loss", "inventory_loss", "status"),
-        (
-            (
-                one.id,
-                cell(d.depth_in_structure_ft, 4),
-                cell(d.building_loss, 2),
-                cell(d.contents_loss, 2),
-                cell(d.inventory_loss, 2),
-                d.status,
-            )
-            for one, d in zip(book, found, strict=True)
-        ),
-    )
-    counts = Counter(d.status for d in found)
-    unknown_value = total(
-        [one.building_value for one, d in zip(book, found, strict=True) if d.status.startswith("unknown")]
-    )
-    document = {
-        "curves": chosen,
-        "source": jrc["publication"] if chosen.startswith("jrc:") else hazus["publication"],
-        "n_buildings": len(book),
-        "by_status": dict(sorted(counts.items())),
-        "n_cells_without_data_taken_as_dry": int(missing.sum()) if nodata == "dry" else 0,
-        "building_value_unknown": unknown_value,
-        "building_loss": total([d.building_loss for d in found]),
-        "contents_loss": total([d.contents_loss for d in found]),
-        "inventory_loss": total([d.inventory_loss for d in found]),
-    }
-    _tell(
-        as_json,
-        document,
-        [
-            f"{len(book)} buildings: " + ", ".join(f"{n} {status}" for status, n in sorted(counts.items())),
-            f"loss: buildings {document['building_loss']:,.0f}, contents {document['contents_loss']:,.0f}, "
-            f"inventory {document['inventory_loss']:,.0f}",
-            f"value of buildings whose loss is unknown: {unknown_value:,.0f}",
-        ],
-    )
 
 
 def shake(

@@ -1,0 +1,243 @@
+"""Other ways to write a risk: options to compare, and the counter-offer to one that is not standard."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from itops import rules
+from itops.book import Book
+from itops.covers_wire import plain_cover
+from itops.figures import Figures
+from itops.fitted import Fitted
+from itops.policy import BusinessInterruption, Cover
+from itops.pricing import Commercial, commercial_premium
+from itops.questions import Assessment
+from itops.submission import BadSubmission, Submission, cover_again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """One set of terms with its price."""
+
+    name: str
+    terms: tuple[Mapping[str, Any], ...]  #: of each cover, plain
+    changed: tuple[str, ...]  #: what differs from what was asked for
+    figures: Figures
+    commercial: Commercial
+
+
+def price_terms(
+    name: str,
+    submission: Submission,
+    covers: Sequence[Cover],
+    changed: Sequence[str],
+    fitted: Fitted,
+    book: Book,
+    *,
+    tier_factor: Decimal,
+) -> Priced:
+    """The same risk under other covers."""
+    figures = Figures(replace(submission, covers=tuple(covers)), fitted, book)
+    return Priced(
+        name=name,
+        terms=tuple(plain_cover(cover) for cover in covers),
+        changed=tuple(changed),
+        figures=figures,
+        commercial=commercial(figures, tier_factor),
+    )
+
+
+def commercial(figures: Figures, tier_factor: Decimal) -> Commercial:
+    """The commercial premium of a set of figures."""
+    submission = figures.submission
+    return commercial_premium(
+        figures.waterfall,
+        submission.loadings,
+        factor=submission.market.factor,
+        tier_factor=tier_factor,
+        approved_by=submission.market.approved_by,
+        levies=submission.levies,
+    )
+
+
+def with_deductibles(covers: Sequence[Cover], factor: Decimal) -> tuple[tuple[Cover, ...], list[str]]:
+    """Every cover with its deductible times a factor; one without a deductible gets a twentieth of its limit."""
+    out, told = [], []
+    for cover in covers:
+        t = cover.terms
+        wanted = t.deductible * factor if t.deductible > 0 else t.limit / 20
+        wanted = min(wanted, t.limit).quantize(Decimal("0.01"))
+        out.append(replace(cover, terms=replace(t, deductible=wanted)))
+        told.append(f"{cover.name}.deductible {t.deductible:f} -> {wanted:f}")
+    return tuple(out), told
+
+
+def with_waiting(covers: Sequence[Cover], factor: float) -> tuple[tuple[Cover, ...], list[str]]:
+    """Business interruption with its waiting period times a factor, below its indemnity period."""
+    out: list[Cover] = []
+    told: list[str] = []
+    for cover in covers:
+        if isinstance(cover, BusinessInterruption):
+            wanted = max(cover.waiting_period_h * factor, 4.0)
+            wanted = min(wanted, max(cover.indemnity_period_h / 2, cover.waiting_period_h))
+            told.append(f"{cover.name}.waiting_period_h {cover.waiting_period_h:g} -> {wanted:g}")
+            out.append(replace(cover, waiting_period_h=wanted))
+        else:
+            out.append(cover)
+    return tuple(out), told
+
+
+def with_sublimits(covers: Sequence[Cover], share: Decimal) -> tuple[tuple[Cover, ...], list[str]]:
+    """Outage covers with a sublimit on what hits a whole site at once."""
+    out, told = [], []
+    for cover in covers:
+        if cover.name in ("business_interruption", "system_availability"):
+            t = cover.terms
+            wanted = (t.limit * share).quantize(Decimal("0.01"))
+            own = dict(t.sublimits) | {
+                cause: min(wanted, t.sublimits.get(cause, wanted)) for cause in ("site", "flood", "wind", "shaking")
+            }
+            told.append(f"{cover.name}.sublimits.site {wanted:f} each event, also flood, wind and shaking")
+            out.append(replace(cover, terms=replace(t, sublimits=own)))
+        else:
+            out.append(cover)
+    return tuple(out), told
+
+
+def options(submission: Submission, base: Figures, tier_factor: Decimal) -> tuple[Priced, ...]:
+    """What was asked for beside twice the waiting period, twice the deductible, and the submission's own options.
+
+    Raises BadSubmission naming the option and field that cannot be read.
+    """
+    fitted, book = base.fitted, base.book
+    covers = submission.covers
+    out = [
+        Priced(
+            name="as_asked", terms=tuple(plain_cover(cover) for cover in covers), changed=(), figures=base,
+            commercial=commercial(base, tier_factor),
+        )
+    ]  # fmt: skip
+    changes = [("deductible_x2", *with_deductibles(covers, Decimal(2)))]
+    if any(isinstance(cover, BusinessInterruption) for cover in covers):
+        changes.insert(0, ("waiting_period_x2", *with_waiting(covers, 2.0)))
+    for index, option in enumerate(submission.options):
+        own, told = [], []
+        for cover in covers:
+            asked = option.covers.get(cover.name)
+            if asked is None:
+                own.append(cover)
+                continue
+            own.append(cover_again(plain_cover(cover) | dict(asked), submission, at=f"options.{index}.{cover.name}"))
+            told += [f"{cover.name}.{name} -> {value}" for name, value in sorted(asked.items())]
+        changes.append((option.name, tuple(own), told))
+    for name, changed, told in changes:
+        out.append(price_terms(name, submission, changed, told, fitted, book, tier_factor=tier_factor))
+    return tuple(out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that would bring a risk nearer to standard."""
+
+    kind: str  #: "price", "deductible", "waiting_period", "sublimit", "condition"
+    what_en: str
+    what_zh: str
+    score: float  #: with this and every condition before it
+    tier: str
+    premium: Decimal | None  #: commercial, with this alone; None: the price follows the new score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterOffer:
+    """What the insurer would write instead."""
+
+    steps: tuple[Step, ...]
+    to_standard: tuple[str, ...]  #: ids of the conditions that together bring the score to standard; () where none do
+    reachable: bool
+
+
+def counter_offer(
+    submission: Submission, base: Figures, assessment: Assessment, fired: Sequence[rules.Fired], book: Book
+) -> CounterOffer | None:
+    """The counter-offer to a risk that is not standard or was referred for its concentration; None where it is."""
+    concentrated = any(item.rule == "concentration" and item.state == "fired" for item in fired)
+    if assessment.tier == "standard" and not concentrated:
+        return None
+    fitted = base.fitted
+    steps: list[Step] = []
+    relativity = assessment.relativity
+    names: list[str] = []
+    reached = assessment.tier == "standard"
+    if not reached:
+        factor = rules.tier_factor(assessment.score, relativity, book.rules)
+        if assessment.tier == "load":
+            load = f"{100 * (float(factor) - 1):.0f} %"
+            steps.append(
+                Step(
+                    kind="price", what_en=f"load the premium by {load}", what_zh=f"保费加费{load}",
+                    score=assessment.score, tier=assessment.tier, premium=commercial(base, factor).premium.amount,
+                )
+            )  # fmt: skip
+        for kind, en, zh, (covers, told) in (
+            ("deductible", "double the deductibles instead of a load", "免赔额加倍以代替加费",
+             with_deductibles(submission.covers, Decimal(2))),
+            ("waiting_period", "double the waiting period instead of a load", "等待期加倍以代替加费",
+             with_waiting(submission.covers, 2.0)),
+        ):  # fmt: skip
+            if not told:
+                continue
+            priced = price_terms(kind, submission, covers, told, fitted, book, tier_factor=Decimal(1))
+            steps.append(
+                Step(
+                    kind=kind, what_en=f"{en}: {'; '.join(told)}", what_zh=f"{zh}：{'；'.join(told)}",
+                    score=assessment.score, tier=assessment.tier, premium=priced.commercial.premium.amount,
+                )
+            )  # fmt: skip
+        left = relativity
+        for item in sorted(assessment.asked, key=lambda one: one.best / one.factor):
+            if item.best >= item.factor or reached:
+                break
+            left = left * item.best / item.factor
+            value = rules.score(left, book.rules)
+            names.append(item.id)
+            reached = rules.tier(value, book.rules) == "standard"
+            steps.append(
+                Step(
+                    kind="condition", what_en=item.remedy_en, what_zh=item.remedy_zh, score=value,
+                    tier=rules.tier(value, book.rules), premium=None,
+                )
+            )  # fmt: skip
+    if concentrated:
+        covers, told = with_sublimits(submission.covers, Decimal("0.5"))
+        if told:
+            priced = price_terms("sublimit", submission, covers, told, fitted, book, tier_factor=Decimal(1))
+            steps.append(
+                Step(
+                    kind="sublimit", what_en="; ".join(told), what_zh="单一站点事件分项限额：" + "；".join(told),
+                    score=assessment.score, tier=assessment.tier, premium=priced.commercial.premium.amount,
+                )
+            )  # fmt: skip
+    return CounterOffer(steps=tuple(steps), to_standard=tuple(names) if reached else (), reachable=reached)
+
+
+def with_work_done(base: Figures, fitted: Fitted, after: Mapping[str, float]) -> Figures:
+    """The figures once preventive work is done: each device's alarm multiplier is what the work leaves."""
+    devices = tuple(replace(device, alarm=after.get(device.asset.asset_id, device.alarm)) for device in fitted.devices)
+    classes = {
+        name: replace(
+            model,
+            weighted_years=fitted.plan_hazard
+            * math.fsum(
+                device.years_in_force * device.relativity * device.alarm
+                for device in devices
+                if device.asset.device_class == name
+            ),
+        )
+        for name, model in fitted.classes.items()
+    }
+    return Figures(base.submission, replace(fitted, devices=devices, classes=classes), base.book)
+
+
+__all__ = ["BadSubmission", "CounterOffer", "Priced", "Step", "counter_offer", "options", "with_work_done"]

@@ -1,0 +1,280 @@
+"""Score, tiers, rules, questionnaire, counter-offer, experience, commercial premium, work orders, options."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from itops import reference, rules
+from itops.alarms import averaged
+from itops.portfolio import accumulate, simulate
+from itops.stress import SCENARIOS, expected_at, reverse_stress, stress
+from itops.underwrite import Priced, load_book, load_priors, price_inputs, price_request
+
+BOOK = load_book()[0]
+FLEET = "asset_id,device_class,commissioned_on,site,manufacturer,model,value,monitored\n" + "".join(
+    f"d{k},{'server' if k % 3 else 'disk'},2024-0{1 + k % 6}-01,S{k % 2},Alder,A{k % 2},1000,yes\n" for k in range(60)
+)
+INCIDENTS = "asset_id,opened,restored\n" + "".join(
+    f"d{k},2025-0{1 + k % 9}-0{1 + k % 8} 03:00,2025-0{1 + k % 9}-0{1 + k % 8} {5 + k % 17:02d}:00\n"
+    for k in range(0, 60, 7)
+)
+
+
+def priced(**changes: Any) -> Priced:
+    base: dict[str, Any] = {
+        "insured": "Example", "exposure_window": {"from": "2024-01-01", "to": "2026-01-01"}, "as_of": "2026-01-02",
+        "policy_period": {"from": "2026-02-01", "to": "2027-02-01"}, "currency": "USD",
+        "covers": [{"cover": "business_interruption", "revenue_per_hour": 10000, "waiting_period_h": 4,
+                    "affected_share": {"server": 0.05, "disk": 0.01}, "indemnity_period_h": 72, "limit": 300000}],
+        "expenses": {"acquisition": 0.15, "administration": 0.1, "profit": 0.05},
+        "questionnaire": {"climate_control": "good", "power_feeds": "one_with_ups"},
+    }  # fmt: skip
+    return price_request({k: v for k, v in (base | changes).items() if v is not None}, FLEET, INCIDENTS)
+
+
+BAD = {"climate_control": "faults", "power_feeds": "one", "change_control": "none", "spares_on_site": "no"}
+
+
+@pytest.mark.parametrize(
+    ("relativity", "score"), [(1.0, 80.0), (2.0, 40.0), (2**0.5, 60.0), (0.01, 100.0), (100.0, 0.0)]
+)
+def test_score_is_80_less_40_for_each_doubling(relativity: float, score: float) -> None:
+    assert rules.score(relativity, BOOK.rules) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("score", "tier"),
+    [(39.999, "decline"), (40.0, "load"), (59.999, "load"), (60.0, "standard"), (100.0, "standard"), (0.0, "decline")],
+)
+def test_a_boundary_belongs_to_the_better_tier(score: float, tier: str) -> None:
+    assert rules.tier(score, BOOK.rules) == tier
+
+
+def test_load_is_the_relativity_and_discount_ends_at_15_percent() -> None:
+    assert rules.tier_factor(45.0, 1.8, BOOK.rules) == Decimal("1.8")
+    assert rules.tier_factor(80.0, 1.0, BOOK.rules) == 1
+    assert rules.tier_factor(95.0, 0.5, BOOK.rules) == Decimal("0.85")
+
+
+def test_an_unknown_fact_is_unknown_and_not_passed() -> None:
+    made = rules.evaluate(BOOK.rules, {"score": 50.0}, date(2026, 5, 1))
+    state = {item.rule: item.state for item in made}
+    assert state["score-load"] == "fired"
+    assert state["score-decline"] == "passed"
+    assert state["sum-insured"] == "unknown"
+    assert rules.evaluate(BOOK.rules, {"score": 50.0}, date(2025, 1, 1)) == ()  # not yet in effect
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"version": ""}, "version"), ({"rules": [{"id": "x"}]}, r"rules\.0\.effective_from"),
+     ({"rules": [dict(BOOK.rules["rules"][0]) | {"op": "~"}]}, r"rules\.0\.op")],
+)  # fmt: skip
+def test_bad_rules_are_named(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(rules.BadRules, match=field):
+        rules.check_rules(dict(BOOK.rules) | change)
+
+
+def test_a_poor_risk_is_asked_more_and_offered_a_way_to_standard() -> None:
+    good, poor = priced().result(), priced(questionnaire=BAD).result()
+    assert good["score"]["tier"] == "standard"
+    assert good["questionnaire"]["depth"] == "simple"
+    assert good["counter_offer"] is None
+    assert poor["score"]["tier"] == "decline"
+    assert poor["questionnaire"]["depth"] == "survey"
+    assert poor["decision"] == "decline"
+    offer = poor["counter_offer"]
+    assert offer["reachable"] is True
+    assert {step["kind"] for step in offer["steps"]} >= {"deductible", "waiting_period", "condition"}
+    # Doing what it says does bring the risk to standard.
+    best = {q["id"]: min(q["answers"], key=q["answers"].get) for q in BOOK.questionnaire["questions"]}
+    mended = BAD | {name: best[name] for name in offer["to_standard"]}
+    assert priced(questionnaire=mended).result()["score"]["tier"] == "standard"
+
+
+def test_a_load_tier_loads_the_premium() -> None:
+    answers = {"climate_control": "faults", "power_feeds": "one", "spares_on_site": "yes", "change_control": "informal"}
+    made = priced(questionnaire=answers).result()
+    assert made["score"]["tier"] == "load"
+    assert made["commercial_premium"] == pytest.approx(made["premium"] * made["score"]["relativity"], abs=0.02)
+    assert made["counter_offer"]["steps"][0]["kind"] == "price"
+
+
+def test_an_unknown_question_or_answer_is_named() -> None:
+    with pytest.raises(Exception, match=r"questionnaire\.colour: is not a question"):
+        priced(questionnaire={"colour": "blue"})
+    with pytest.raises(Exception, match=r"questionnaire\.power_feeds: 'three' is not an answer"):
+        priced(questionnaire={"power_feeds": "three"})
+
+
+def test_the_floor_holds_unless_a_named_person_approves() -> None:
+    # Expenses so low that the technical premium x 0.85 falls below expected loss / (1 - expenses).
+    thin = {"expenses": {"acquisition": 0, "administration": 0, "profit": 0, "loss_adjustment": 0},
+            "risk_load": {"cost_of_capital": 0}}  # fmt: skip
+    held = priced(**thin, market={"factor": 0.85}).result()
+    assert held["commercial"]["below_floor"] is True
+    assert held["commercial_premium"] == held["commercial"]["floor"]
+    assert next(r for r in held["rules"] if r["rule"] == "below-floor")["state"] == "fired"
+    signed = priced(**thin, market={"factor": 0.85, "approved_by": "M. Chen"}).result()
+    assert signed["commercial"]["approved_by"] == "M. Chen"
+    assert signed["commercial_premium"] == pytest.approx(0.85 * signed["premium"], abs=0.01)
+
+
+def test_levies_stand_on_the_commercial_premium() -> None:
+    made = priced(levies=[{"name": "VAT", "rate": 0.06}]).result()
+    assert made["payable"] == pytest.approx(1.06 * made["commercial_premium"], abs=0.01)
+
+
+def test_experience_moves_the_premium_within_its_swing_and_leaves_shocks_out() -> None:
+    plain = priced().result()
+    assert plain["experience"] is None
+    none = priced(claims_history=[{"opened_on": "2025-01-01", "amount": 0}]).result()
+    e = none["experience"]
+    assert e["credibility"] == pytest.approx(e["expected_claims"] / (e["expected_claims"] + 20), abs=1e-5)
+    assert e["modification"] == pytest.approx(max(1 - e["credibility"], 0.7), abs=1e-5)
+    assert none["waterfall"]["experience"] < 0
+    many = [{"opened_on": f"2025-0{1 + k % 9}-01", "amount": 50000} for k in range(30)]
+    assert priced(claims_history=many).result()["experience"]["modification"] == 1.5
+    site = [c | {"cause": "site"} for c in many]
+    assert priced(claims_history=site).result()["experience"]["n_left_out"] == 30
+
+
+def test_an_alarm_halves_its_excess_every_half_life() -> None:
+    # Integral of 2^(-t/90) over 90 days is 90 / ln 2 / 2.
+    assert averaged(10.0, 90, 90) == pytest.approx(1 + 10 * 0.5 / 0.6931471805599453)
+    assert averaged(10.0, 1e-9, 90) == pytest.approx(11.0)
+
+
+def test_alarms_become_work_orders_whose_effect_is_priced() -> None:
+    alarms = [{"asset_id": "d0", "signal": "smart_197", "value": 120}, {"asset_id": "d0", "signal": "smart_5", "value": 2},
+              {"asset_id": "d1", "signal": "inlet_temperature", "value": 33}]  # fmt: skip
+    base, alarmed = priced().result(), priced(alarms=alarms).result()
+    assert alarmed["premium"] > base["premium"]
+    orders = {order["asset_id"]: order for order in alarmed["work_orders"]}
+    assert orders["d0"]["action"] == "replace"
+    assert orders["d0"]["signal"] == "smart_197"
+    assert orders["d0"]["hazard_after"] == 1.0
+    assert orders["d1"]["action"] == "inspect"
+    assert 1.0 < orders["d1"]["hazard_after"] < orders["d1"]["hazard_before"]
+    assert alarmed["after_work_orders"]["premium"] < alarmed["commercial_premium"]
+    assert alarmed["after_work_orders"]["saves"] > 0
+    assert next(r for r in alarmed["rules"] if r["rule"] == "alarms")["state"] == "fired"
+    with pytest.raises(Exception, match="'smart_999' is not a known signal"):
+        priced(alarms=[{"asset_id": "d0", "signal": "smart_999", "value": 1}])
+    with pytest.raises(Exception, match=r"alarms\.0\.asset_id: 'zz' is not in the fleet"):
+        priced(alarms=[{"asset_id": "zz", "signal": "smart_5", "value": 1}])
+
+
+def test_options_stand_side_by_side() -> None:
+    own = [{"name": "a day", "covers": {"business_interruption": {"waiting_period_h": 24}}}]
+    made = priced(options=own).result()
+    names = [option["name"] for option in made["options"]]
+    assert names == ["as_asked", "waiting_period_x2", "deductible_x2", "a day"]
+    premiums = [option["technical_premium"] for option in made["options"]]
+    assert premiums[0] == made["premium"]
+    assert premiums[3] < premiums[1] < premiums[0]
+    again = priced(covers=[dict(made["options"][3]["terms"][0])]).result()
+    assert again["premium"] == premiums[3]
+
+
+def test_a_burst_is_a_site_shock_and_not_thirty_failures() -> None:
+    burst = INCIDENTS + "".join(f"d{k},2025-11-11 10:0{k % 9},2025-11-11 12:00\n" for k in range(0, 60, 2))
+    base = {"insured": "X", **{k: v for k, v in priced().inputs["submission"].items() if k != "insured"}}
+    made = price_request(base, FLEET, burst).result()
+    assert any("30 incidents in 1 bursts" in note for note in made["notes"])
+    assert sum(c["n_incidents"] for c in made["classes"]) == sum(c["n_incidents"] for c in priced().result()["classes"])
+    assert made["causes"]["site"] > priced().result()["causes"]["site"]
+
+
+def test_natural_hazard_at_a_site_is_a_shock_with_damage() -> None:
+    damage = {"cover": "physical_damage", "valuation": "replacement_new", "deductible": 0, "limit": 10**6}
+    made = priced(
+        covers=[damage], sites=[{"site": "S0", "flood_depth_m": {"100": 1.0}, "wind_m_s": {"50": 20}, "pga_g": {}}]
+    ).result()
+    # 30 devices of 1,000 under 1 m of water: the JRC curve takes 54 % of their value once in 100 years.
+    assert made["causes"]["flood"] == pytest.approx(0.01 * 0.54 * 30_000 * 365 / 365.25, rel=1e-3)
+    assert "wind" not in made["causes"]  # below the curve's threshold
+
+
+def test_services_bought_cost_and_cut_failures() -> None:
+    base, bought = priced().result(), priced(service_plan=["health_care"]).result()
+    assert {s["service"] for s in base["services"]} == {"insurance", "health_care", "managed"}
+    assert bought["waterfall"]["service_cost"] == next(
+        s["cost"] for s in base["services"] if s["service"] == "health_care"
+    )
+    assert bought["causes"]["attritional"] == pytest.approx(0.88 * base["causes"]["attritional"], abs=0.02)
+
+
+def test_no_saving_without_its_denominator() -> None:
+    contract = {"annual_price": 500000, "scope": "same list", "same_assets": True, "same_sla": False}
+    made = priced(maintenance_contract=contract).result()["maintenance_comparison"]
+    assert made["saving"] is None
+    assert made["denominator"] == 500000
+    assert "no saving is shown" in made["why_not"]
+    full = contract | {"same_sla": True, "service_credit": 0}
+    made = priced(maintenance_contract=full).result()
+    shown = made["maintenance_comparison"]
+    assert shown["saving"] == pytest.approx(1 - (made["payable"] + shown["retained"]) / 500000, abs=1e-5)
+    assert priced().result()["maintenance_comparison"] is None
+
+
+def test_the_range_holds_the_premium_and_widens_with_less_record() -> None:
+    made = priced().result()
+    r = made["parameter_range"]["premium"]
+    assert r["p05"] < made["premium"] < r["p95"]
+
+
+def test_stress_set_and_reverse_stress() -> None:
+    quote = priced().quote
+    made = {o.scenario: o for o in stress(quote)}
+    assert set(made) == {s.name for s in SCENARIOS}
+    assert made["base"].expected_loss == pytest.approx(quote.expected_loss)
+    assert made["rate_cut"].loss_ratio == pytest.approx(made["base"].loss_ratio / 0.8)
+    assert made["supplier_insolvency"].expected_loss > made["base"].expected_loss
+    assert made["inflation"].expected_loss > 1.1 * made["base"].expected_loss
+    # 24 h of the worse of two sites: 20 servers and 10 disks stop everything; 10,000 x 1 x (24 - 4).
+    assert made["region_power"].event_loss == pytest.approx(200_000, rel=1e-6)
+    factor = reverse_stress(quote)
+    assert factor is not None
+    assert expected_at(quote, factor) == pytest.approx(float(quote.commercial.premium.amount), rel=1e-3)
+
+
+def test_a_limit_of_the_year_may_keep_the_reverse_stress_out_of_reach() -> None:
+    quote = priced(annual={"limit": 1000}, expenses={"acquisition": 0.3, "administration": 0.3, "profit": 0.3}).quote
+    assert reverse_stress(quote) is None
+
+
+@pytest.mark.parametrize("name", reference.NAMES)
+def test_reference_portfolios_are_priced_labelled_and_repeat(name: str) -> None:
+    made = price_request(*reference.portfolio(name, load_priors()[0], scale=0.25))
+    result = made.result()
+    assert "SIMULATED" in result["insured"]
+    assert price_inputs(json.loads(json.dumps(made.inputs))).result() == result
+    assert all(
+        a["basis"] and a["kind"] in ("source", "judgement", "declared", "default", "limit")
+        for a in result["assumptions"]
+    )
+    assert {a["kind"] for a in result["assumptions"]} >= {"judgement", "source"}
+    assert sum(c["premium"] for c in result["covers"]) + result["waterfall"]["service_cost"] / 0.69 == pytest.approx(
+        result["premium"], rel=1e-4
+    )
+    assert sum(c["risk_load"] for c in result["covers"]) == pytest.approx(
+        result["risk_load"]["cost_of_capital"], abs=0.05
+    )
+    assert all(check["holds"] for check in result["validation"] if check["moment"] == "mean")
+
+
+def test_accumulation_names_what_two_policies_share() -> None:
+    one, two = priced().quote, priced(insured="Other").quote
+    made = {(a.kind, a.name): a for a in accumulate([one, two], capacity=10**6)}
+    assert made["site", "S0"].clash
+    assert made["site", "S0"].n_devices == 60
+    assert made["vendor", "Alder"].n_quotes == 2
+    assert made["site", "S0"].share_of_capacity == pytest.approx(made["site", "S0"].amount / 10**6)
+    sim = simulate([one, two], n_years=4000, seed=2)
+    premium = float(one.commercial.premium.amount) * 2
+    assert sim.mean == pytest.approx(2 * one.expected_loss / premium, rel=0.15)
+    assert sim == simulate([one, two], n_years=4000, seed=2)
