@@ -33,6 +33,7 @@ from alerts.level import Level
 from alerts.payload import SafeZone, WayOut
 from alerts.repository import StoredWarning
 from alerts.siren import ANSWER_WITHIN_S
+from alerts.steps import Flood
 from core.clock import Clock, ScenarioClock
 from core.errors import InvalidInput
 from core.events import WarningReleased
@@ -56,6 +57,8 @@ _MARK_TOGETHER_S = 0.02
 _LINK_DAYS = 14
 _NEVER_AGAIN_S = 100 * 365 * 86_400.0
 _TEND_S = 2.0
+#: Footprints and safe zones are read again after this.
+_FRESH_S = 10.0
 
 
 class WrongInstallation(InvalidInput):
@@ -77,6 +80,7 @@ class Sender:
     lease_s: float = LEASE_S
     rung: asyncio.Event = field(default_factory=asyncio.Event)
     _warnings: dict[tuple[UUID, int], tuple[StoredWarning, bytes]] = field(default_factory=dict)
+    _floods: dict[UUID, tuple[float, list[Flood]]] = field(default_factory=dict)
     _zones: dict[UUID, tuple[float, list[SafeZone]]] = field(default_factory=dict)
 
     async def loop(self, stop: asyncio.Event, number: int) -> None:
@@ -248,7 +252,8 @@ class Sender:
             routes = await delivery_repository.routes_of(conn, tenant_id, people)
             homes = await delivery_repository.homes_of(conn, tenant_id, people)
             zones = await self._safe_zones(conn, tenant_id)
-            dwellings = await steps.homes_of(conn, tenant_id, people, now)
+            floods = await self._known_floods(conn, tenant_id, now)
+            dwellings = await steps.homes_of(conn, tenant_id, people, now, floods)
             for index, (one, message) in enumerate(ready):
                 if one.tenant_id == tenant_id:
                     route, home = routes.get(one.policyholder_id), homes.get(one.policyholder_id)
@@ -259,9 +264,15 @@ class Sender:
                         message = replace(message, payload=told)
                     ready[index] = (one, message)
 
+    async def _known_floods(self, conn: AsyncConnection, tenant_id: UUID, now: datetime) -> list[Flood]:
+        kept = self._floods.get(tenant_id)
+        if kept is None or kept[0] < time.monotonic() - _FRESH_S:
+            kept = self._floods[tenant_id] = (time.monotonic(), await steps.read_floods(conn, tenant_id, now))
+        return kept[1]
+
     async def _safe_zones(self, conn: AsyncConnection, tenant_id: UUID) -> list[SafeZone]:
         kept = self._zones.get(tenant_id)
-        if kept is None or kept[0] < time.monotonic() - 30:
+        if kept is None or kept[0] < time.monotonic() - _FRESH_S:
             rows = await delivery_repository.safe_zones(conn, tenant_id)
             found = [SafeZone(names=row["names"], lon=row["lon"], lat=row["lat"]) for row in rows]
             kept = self._zones[tenant_id] = (time.monotonic(), found)

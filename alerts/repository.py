@@ -293,6 +293,14 @@ async def usual_people(conn: AsyncConnection, rule_id: UUID, warning_id: UUID | 
     return float(row["percentile_cont"]) if row else None
 
 
+async def mass_lately(conn: AsyncConnection, tenant_id: UUID, since: datetime, warning_id: UUID, n_people: int) -> int:
+    """How many other warnings of the tenant went out by themselves to so many people since then."""
+    values = {"tenant_id": tenant_id, "since": since, "warning_id": warning_id, "n_people": n_people}
+    row = await _row(conn, "mass_lately", values)
+    assert row is not None
+    return int(row["n"])
+
+
 async def footprints_near(
     conn: AsyncConnection, tenant_id: UUID, now: datetime
 ) -> list[tuple[BaseGeometry, list[tuple[float, BaseGeometry]]]]:

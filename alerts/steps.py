@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 import shapely
 from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 
 from alerts import answer_repository, delivery_repository
 from alerts.icu import format_message
@@ -42,7 +42,34 @@ def _curves() -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return load_flood_curves()
 
 
-def hazard_at(zones: Sequence[Row], lon: float, lat: float, now: datetime) -> tuple[float | None, float | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flood:
+    """A flood's newest footprint, ready to be asked about places."""
+
+    valid_at: datetime
+    reached: BaseGeometry
+    zones: Sequence[tuple[float, float | None, BaseGeometry]]  #: (minutes until arrival, depth in metres, polygon)
+
+
+async def read_floods(conn: AsyncConnection, tenant_id: UUID, now: datetime) -> list[Flood]:
+    """Newest footprint of each flood that goes on."""
+    found = []
+    for row in await answer_repository.flood_zones(conn, tenant_id, now):
+        reached = shapely.from_wkb(bytes(row["geometry"]))
+        zones = [
+            (
+                float(zone["arrival_min"]),
+                float(zone["intensity"]) if zone.get("unit") == "m" and zone.get("intensity") is not None else None,
+                shape(zone["geometry"]),
+            )
+            for zone in row["zones"]
+        ]
+        shapely.prepare([reached, *(polygon for _, _, polygon in zones)])
+        found.append(Flood(valid_at=row["valid_at"], reached=reached, zones=zones))
+    return found
+
+
+def hazard_at(floods: Sequence[Flood], lon: float, lat: float, now: datetime) -> tuple[float | None, float | None]:
     """(depth in metres, minutes until the water is there) at a place; None where the footprints do not say.
 
     The deepest of the zones that hold the place, and the earliest arrival; a place the water already covers has none
@@ -50,28 +77,31 @@ def hazard_at(zones: Sequence[Row], lon: float, lat: float, now: datetime) -> tu
     """
     depth: float | None = None
     lead: float | None = None
-    at = np.array([lon]), np.array([lat])
-    for row in zones:
-        age_min = (now - row["valid_at"]).total_seconds() / 60
-        if bool(shapely.intersects_xy(shapely.from_wkb(bytes(row["geometry"])), *at)[0]):
+    for flood in floods:
+        age_min = (now - flood.valid_at).total_seconds() / 60
+        if shapely.intersects_xy(flood.reached, lon, lat):
             lead = 0.0
-        for zone in row["zones"]:
-            if not bool(shapely.intersects_xy(shape(zone["geometry"]), *at)[0]):
+        for arrival_min, depth_m, polygon in flood.zones:
+            if not shapely.intersects_xy(polygon, lon, lat):
                 continue
-            left = max(0.0, float(zone["arrival_min"]) - age_min)
+            left = max(0.0, arrival_min - age_min)
             lead = left if lead is None else min(lead, left)
-            if zone.get("unit") == "m" and zone.get("intensity") is not None:
-                depth = max(depth or 0.0, float(zone["intensity"]))
+            if depth_m is not None:
+                depth = max(depth or 0.0, depth_m)
     return depth, lead
 
 
 async def homes_of(
-    conn: AsyncConnection, tenant_id: UUID, policyholder_ids: Sequence[UUID], now: datetime
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    policyholder_ids: Sequence[UUID],
+    now: datetime,
+    floods: Sequence[Flood] | None = None,
 ) -> dict[UUID, Home]:
-    """What is known of these people's homes now."""
-    zones = await answer_repository.flood_zones(conn, tenant_id, now)
+    """What is known of these people's homes now; `floods` where they were read already."""
+    known = await read_floods(conn, tenant_id, now) if floods is None else floods
     rows = await answer_repository.home_facts(conn, tenant_id, policyholder_ids)
-    return {row["policyholder_id"]: _home(row, zones, now) for row in rows}
+    return {row["policyholder_id"]: _home(row, known, now) for row in rows}
 
 
 async def home_of(conn: AsyncConnection, tenant_id: UUID, policyholder_id: UUID, now: datetime) -> Home:
@@ -82,10 +112,10 @@ async def home_of(conn: AsyncConnection, tenant_id: UUID, policyholder_id: UUID,
     return found[policyholder_id]
 
 
-def _home(row: Row, zones: Sequence[Row], now: datetime) -> Home:
+def _home(row: Row, floods: Sequence[Flood], now: datetime) -> Home:
     depth = lead = None
     if row["lon"] is not None:
-        depth, lead = hazard_at(zones, row["lon"], row["lat"], now)
+        depth, lead = hazard_at(floods, row["lon"], row["lat"], now)
     if row["leave_by"] is not None:
         until = (row["leave_by"] - now).total_seconds() / 60
         lead = until if lead is None else min(lead, until)

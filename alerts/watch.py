@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,9 +18,9 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from alerts import repository
+from alerts import notices, repository
 from alerts.alert import UNREACHABLE, Alert, Recipient, content_sha256, reference
-from alerts.audience import Release, hold_reason, inside, priorities, release
+from alerts.audience import MASS_PEOPLE, Release, hold_reason, inside, priorities, release
 from alerts.level import Level
 from alerts.lifecycle import Decision, LifecycleState, Message, Phase, Reason, advance
 from alerts.message import Facts, language_with_texts, missing_languages, render_all
@@ -188,6 +188,10 @@ class _Watch:
         if usual is None:
             usual = await repository.usual_people(conn, rule.rule_id, warning_id)
         n_people = len({one.policyholder_id for one in people})
+        n_mass = 0
+        if n_people >= MASS_PEOPLE:
+            hour = decision.at - timedelta(hours=1)
+            n_mass = await repository.mass_lately(conn, rule.tenant_id, hour, warning_id, MASS_PEOPLE)
         verdict = release(
             rule,
             level=decision.after,
@@ -195,6 +199,7 @@ class _Watch:
             held=held,
             usual=usual,
             auto_release_people=self.auto_release_people,
+            n_mass_lately=n_mass,
         )
         if only_if_automatic and verdict.approvals_needed:
             return None
@@ -218,6 +223,15 @@ class _Watch:
             live, self._release_decision(live, decision, verdict, people, n_unreachable), warning_id, alert.version
         )
         await self._tell_changed(rule.tenant_id, warning_id, alert.version)
+        if verdict.held is not None:
+            await notices.tell(
+                conn,
+                rule.tenant_id,
+                "draft_held",
+                f"{warning_id} {verdict.held.value}",
+                now=decision.at,
+                detail={"held": verdict.held.value, "n_people": n_people, "rule": rule.code},
+            )
         if not released:
             return None
         await outbox.publish(
