@@ -18,6 +18,7 @@ from typing import Any
 
 from alerts.level import LEVELS, Level, level
 from alerts.rule import Finding, LevelRule, Reading, evaluate
+from ingest.forecast.outlook import Outlook
 
 
 class Phase(StrEnum):
@@ -38,6 +39,9 @@ class Reason(StrEnum):
     # the lifecycle
     LEVEL_REACHED = "level_reached"
     ESCALATED = "escalated"
+    RISING_FAST = "rising_fast"
+    FORECAST_REACHED = "forecast_reached"
+    FORECAST_ESCALATED = "forecast_escalated"
     DE_ESCALATED = "de_escalated"
     ALL_CLEAR = "all_clear"
     RENEWED = "renewed"
@@ -60,6 +64,7 @@ class Reason(StrEnum):
     DRAFT_AUDIENCE_TOO_LARGE = "draft_audience_too_large"
     DRAFT_AUDIENCE_UNUSUAL = "draft_audience_unusual"
     DRAFT_TENANT_CAP = "draft_tenant_cap"
+    DRAFT_SINGLE_CAUSE = "draft_single_cause"
     DRAFT_LAPSED = "draft_lapsed"
     HELD_AREA_MISSING = "held_area_missing"
     HELD_AREA_EMPTY = "held_area_empty"
@@ -129,9 +134,18 @@ def _value(state: LifecycleState, finding: Finding) -> float | None:
 
 
 def _raised(state: LifecycleState, finding: Finding) -> Level:
-    """The highest level that readings newer than the last lowering confirm."""
+    """The highest level that readings, or forecasts from readings, newer than the last lowering confirm."""
     after = state.lowered_at
-    return max((one for one, at in finding.reached.items() if after is None or at > after), default=Level.NONE)
+    fresh = [(one, at) for one, at in finding.rising.items() if finding.as_of - at <= finding.rule.late_after]
+    said = (*finding.reached.items(), *finding.expected.items(), *fresh)
+    return max((one for one, at in said if after is None or at > after), default=Level.NONE)
+
+
+def _why(finding: Finding, raised: Level, measured: Reason, forecast: Reason) -> Reason:
+    """What the raise rests on: measured before forecast, forecast before rate of rise."""
+    if raised in finding.reached:
+        return measured
+    return forecast if raised in finding.expected else Reason.RISING_FAST
 
 
 def _decide(
@@ -170,7 +184,7 @@ def _closed(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lif
             state,
             finding,
             now,
-            Reason.LEVEL_REACHED,
+            _why(finding, raised, Reason.LEVEL_REACHED, Reason.FORECAST_REACHED),
             phase=Phase.ACTIVE,
             to=raised,
             message=Message.FIRST,
@@ -220,7 +234,8 @@ def _open(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
         )
     raised = _raised(state, finding)
     if raised > state.level:
-        return _decide(state, finding, now, Reason.ESCALATED, phase=Phase.ACTIVE, to=raised, message=Message.RAISE)
+        why = _why(finding, raised, Reason.ESCALATED, Reason.FORECAST_ESCALATED)
+        return _decide(state, finding, now, why, phase=Phase.ACTIVE, to=raised, message=Message.RAISE)
     # A silent gauge gives up nothing: what it last said may be long untrue.
     if not finding.silent:
         target = _lower_to(state, finding)
@@ -273,7 +288,7 @@ def _hold(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
         return state, None
     if state.phase is Phase.STALE:
         return _decide(state, finding, now, Reason.SILENCE_ENDED, phase=Phase.ACTIVE)
-    clearing = state.level in finding.below_since
+    clearing = state.level in finding.below_since and state.level not in (*finding.expected, *finding.rising)
     if clearing and state.phase is Phase.ACTIVE:
         return _decide(state, finding, now, Reason.CLEARING_STARTED, phase=Phase.CLEARING)
     if not clearing and state.phase is Phase.CLEARING:
@@ -313,6 +328,7 @@ def advance(
     until: datetime,
     *,
     now: datetime | None = None,
+    outlooks: Sequence[Outlook] = (),
 ) -> tuple[LifecycleState, list[Decision], bool]:
     """Carries a rule's state towards `until`, one arrival at a time; True at the end when it got there.
 
@@ -335,12 +351,12 @@ def advance(
         while (
             now is None and (due := next_due(rule, state)) is not None and _between(state.evaluated_until, due, moment)
         ):
-            state, made = settle(state, evaluate(rule, readings, due), due)
+            state, made = settle(state, evaluate(rule, readings, due, outlooks), due)
             state = replace(state, evaluated_until=due)
             decisions.extend(made)
             if made and made[-1].message is not None:
                 return state, decisions, False
-        state, made = settle(state, evaluate(rule, readings, moment), now or moment)
+        state, made = settle(state, evaluate(rule, readings, moment, outlooks), now or moment)
         state = replace(state, evaluated_until=moment)
         decisions.extend(made)
         if made and made[-1].message is not None:
@@ -434,6 +450,7 @@ def rehearse(
     until: datetime,
     *,
     released: Callable[[Decision], bool] = lambda decision: True,
+    outlooks: Sequence[Outlook] = (),
 ) -> tuple[LifecycleState, list[Decision]]:
     """The decisions this rule makes on these readings with nobody told: a dry run before it goes live.
 
@@ -443,7 +460,7 @@ def rehearse(
     decisions: list[Decision] = []
     finished = False
     while not finished:
-        state, made, finished = advance(rule, state, known, until)
+        state, made, finished = advance(rule, state, known, until, outlooks=outlooks)
         decisions.extend(made)
         if made and (last := made[-1]).message is not None and last.message is not Message.ALL_CLEAR and released(last):
             state = replace(state, live_until=last.at + rule.expires_after)

@@ -19,8 +19,9 @@ from shapely.geometry.base import BaseGeometry
 from alerts import lifecycle
 from alerts.alert import Alert, Recipient, Text
 from alerts.audience import area_of
-from alerts.level import level
+from alerts.level import Level, level
 from alerts.lifecycle import Decision, LifecycleState, Reason
+from alerts.quorum import Domains
 from alerts.rule import LevelRule, Reading, definition, from_definition
 from core.errors import NotFound
 from core.ids import new_id
@@ -570,3 +571,57 @@ async def is_exercise(conn: AsyncConnection) -> bool:
     row = await _row(conn, "read_installation", {})
     assert row is not None
     return bool(row["exercise"])
+
+
+# ---------------------------------------------------------------- rule files
+
+
+async def tenant_by_slug(conn: AsyncConnection, slug: str) -> Row:
+    """`tenant_id` and `settings` of the tenant; raises NotFound."""
+    row = await _row(conn, "tenant_by_slug", {"slug": slug})
+    if row is None:
+        raise NotFound("There is no such tenant.", tenant=slug)
+    return row
+
+
+async def rule_sites(conn: AsyncConnection, tenant_id: UUID) -> list[Row]:
+    """Stations and datastreams that rules of this tenant may be about."""
+    return await _rows(conn, "rule_sites", {"tenant_id": tenant_id})
+
+
+async def list_rules(
+    conn: AsyncConnection, slug: str | None, now: datetime, *, all_versions: bool = False
+) -> list[Row]:
+    """Rules in force or to come, or every version ever."""
+    return await _rows(conn, "list_rules", {"slug": slug, "now": now, "all_versions": all_versions})
+
+
+async def standing_rule(conn: AsyncConnection, rule_id: UUID, now: datetime) -> LevelRule | None:
+    """The rule as it stands at `now`; None where it does not."""
+    row = await _row(conn, "standing_rule", {"rule_id": rule_id, "now": now})
+    return None if row is None else from_definition(**row)
+
+
+# ---------------------------------------------------------------- quorum
+
+
+async def agreeing_stations(
+    conn: AsyncConnection, tenant_id: UUID, datastream_id: int, levels: Sequence[Level], now: datetime
+) -> tuple[Domains, list[Domains]]:
+    """The datastream's own station, and the others of its basin that hold a warning of one of these levels."""
+    own = await _row(conn, "domains_of_stream", {"datastream_id": datastream_id})
+    assert own is not None
+    values = {
+        "tenant_id": tenant_id,
+        "datastream_id": datastream_id,
+        "levels": [one.word for one in levels],
+        "now": now,
+    }
+    return Domains(**own), [Domains(**row) for row in await _rows(conn, "stations_that_agree", values)]
+
+
+async def tenant_slug(conn: AsyncConnection, tenant_id: UUID) -> str:
+    """A tenant's short name, as it stands in topics."""
+    row = await _row(conn, "tenant_slug", {"tenant_id": tenant_id})
+    assert row is not None
+    return str(row["slug"])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +17,8 @@ from alerts.level import LEVELS, Level, level, level_of_stage
 from core.errors import InvalidInput
 from core.ids import derived_id
 from core.units import quantity as known_quantity
+from ingest.forecast.outlook import Outlook
+from ingest.forecast.trigger import Trigger
 
 #: QARTOD flags (IOOS QARTOD Project Plan 2.0, table of flags).
 GOOD, NOT_EVALUATED, SUSPECT, FAILED, MISSING = 1, 2, 3, 4, 9
@@ -70,6 +72,10 @@ class LevelRule:
     datastream_id: int
     quantity: str
     thresholds: Mapping[Level, float]  #: value at or above which the level holds, in the stored unit; rises with level
+    rise_per_h: Mapping[Level, float] = field(
+        default_factory=dict
+    )  #: a rise this fast raises the level too, unit an hour
+    rise_window: timedelta = timedelta(minutes=30)  #: over which a rise is measured
     hysteresis: float = 0.0  #: how far below its threshold a level is given up, same unit
     clear_dwell: timedelta = timedelta(minutes=60)  #: how long readings stay below that before a level is given up
     raise_dwell: timedelta = timedelta(0)  #: how long readings stay at or above a level before it is raised
@@ -81,6 +87,13 @@ class LevelRule:
     expires_after: timedelta = timedelta(hours=6)
     automatic: bool = False  #: may be released without people, up to the ceiling
     automatic_ceiling: Level = Level.YELLOW
+    forecast_within: timedelta | None = (
+        None  #: a forecast of a level within this raises it; none: levels are measured only
+    )
+    cost_loss: float | None = (
+        None  #: chance at which warning pays (cost over loss); none: the shipped model's own trigger
+    )
+    independent: int = 1  #: this many stations without a common gateway, power or vendor agree, or people must
     usual_people: int | None = None  #: audience counted when the rule was set up; ten times it holds the draft
     max_area_km2: float = 50_000.0
     peril: str = "flood"
@@ -99,7 +112,19 @@ class LevelRule:
     @property
     def lookback(self) -> timedelta:
         """How far back from the moment of decision readings matter."""
-        return self.clear_dwell + self.raise_dwell + self.silence_after + self.late_after + self.interval * self.n
+        return (
+            self.rise_window
+            + self.clear_dwell
+            + self.raise_dwell
+            + self.silence_after
+            + self.late_after
+            + self.interval * self.n
+        )
+
+    @property
+    def outlook_lookback(self) -> timedelta:
+        """How far back from the moment of decision forecasts matter: one made then may still hold a warning."""
+        return 2 * self.forecast_within if self.forecast_within is not None else timedelta(0)
 
     @property
     def renew_before(self) -> timedelta:
@@ -123,6 +148,13 @@ def _check(rule: LevelRule) -> None:
         refuse("thresholds", "must be finite", rising)
     if any(low >= high for low, high in pairwise(rising)):
         refuse("thresholds", "must rise with the level", rising)
+    unnamed = [one.word for one in rule.rise_per_h if one not in rule.thresholds]
+    if unnamed:
+        refuse("rise_per_h", "names a level that has no threshold", unnamed)
+    if not all(isfinite(value) and value > 0 for value in rule.rise_per_h.values()):
+        refuse("rise_per_h", "must be above zero", rule.rise_per_h)
+    if not timedelta(minutes=1) <= rule.rise_window <= timedelta(hours=6):
+        refuse("rise_window", "must be 1 minute to 6 hours", rule.rise_window)
     if not (isfinite(rule.hysteresis) and rule.hysteresis >= 0):
         refuse("hysteresis", "must not be negative", rule.hysteresis)
     if not 1 <= rule.k <= rule.n <= 100:
@@ -137,6 +169,18 @@ def _check(rule: LevelRule) -> None:
             refuse(name, "must be longer than nothing", getattr(rule, name))
     if rule.silence_intervals < 1:
         refuse("silence_intervals", "must be at least 1", rule.silence_intervals)
+    if not (isinstance(rule.independent, int) and 1 <= rule.independent <= 5):
+        refuse("independent", "must be 1 to 5", rule.independent)
+    if rule.forecast_within is not None:
+        if not timedelta(minutes=30) <= rule.forecast_within <= timedelta(hours=12):
+            refuse("forecast_within", "must be 30 minutes to 12 hours", rule.forecast_within)
+        if rule.quantity != "level":
+            refuse("forecast_within", "is for water levels only: nothing else is forecast", rule.quantity)
+    if rule.cost_loss is not None:
+        if rule.forecast_within is None:
+            refuse("cost_loss", "needs forecast_within", rule.cost_loss)
+        if not (isfinite(rule.cost_loss) and 0 < rule.cost_loss < 1):
+            refuse("cost_loss", "must lie between 0 and 1", rule.cost_loss)
     if rule.usual_people is not None and rule.usual_people < 0:
         refuse("usual_people", "must not be negative", rule.usual_people)
     if not (isfinite(rule.max_area_km2) and rule.max_area_km2 > 0):
@@ -183,6 +227,7 @@ def level_rule(
 
 
 _DURATIONS = ("clear_dwell", "raise_dwell", "interval", "late_after", "expires_after")
+_SPANS_OR_NONE = ("forecast_within", "rise_window")
 _PLAIN = (
     "quantity",
     "hysteresis",
@@ -190,6 +235,8 @@ _PLAIN = (
     "n",
     "silence_intervals",
     "automatic",
+    "cost_loss",
+    "independent",
     "usual_people",
     "max_area_km2",
     "peril",
@@ -201,6 +248,18 @@ def definition(rule: LevelRule) -> dict[str, Any]:
     """What the `rule.definition` column holds: everything but the keys that have columns."""
     plain: dict[str, Any] = {name: getattr(rule, name) for name in _PLAIN}
     plain |= {f"{name}_s": getattr(rule, name).total_seconds() for name in _DURATIONS}
+    if rule.rise_per_h:
+        plain["rise_per_h"] = {one.word: value for one, value in sorted(rule.rise_per_h.items())}
+    for name in _SPANS_OR_NONE:
+        if name == "rise_window" and not rule.rise_per_h:
+            continue
+        span: timedelta | None = getattr(rule, name)
+        if span is not None:  # what is not used is not written: older definitions stay the same
+            plain[f"{name}_s"] = span.total_seconds()
+    if rule.cost_loss is None:
+        del plain["cost_loss"]
+    if rule.independent == 1:
+        del plain["independent"]
     plain["thresholds"] = {one.word: value for one, value in sorted(rule.thresholds.items())}
     plain["automatic_ceiling"] = rule.automatic_ceiling.word
     plain["place"] = dict(rule.place)
@@ -213,15 +272,18 @@ def from_definition(
     *, rule_id: UUID, version: int, tenant_id: UUID, code: str, datastream_id: int, definition: Mapping[str, Any]
 ) -> LevelRule:
     """The rule that `definition()` wrote down; raises BadRule naming a field that is unknown or wrong."""
-    known = {*_PLAIN, *(f"{name}_s" for name in _DURATIONS)}
-    known |= {"thresholds", "automatic_ceiling", "place", "source", "hazard_event_id"}
+    known = {*_PLAIN, *(f"{name}_s" for name in (*_DURATIONS, *_SPANS_OR_NONE))}
+    known |= {"rise_per_h", "thresholds", "automatic_ceiling", "place", "source", "hazard_event_id"}
     unknown = sorted(set(definition) - known)
     if unknown:
         raise BadRule(f"Rule {code!r}: the definition has unknown fields", fields=unknown)
     given: dict[str, Any] = {name: definition[name] for name in _PLAIN if name in definition}
     try:
-        given |= {name: timedelta(seconds=definition[f"{name}_s"]) for name in _DURATIONS if f"{name}_s" in definition}
+        spans = (*_DURATIONS, *_SPANS_OR_NONE)
+        given |= {name: timedelta(seconds=definition[f"{name}_s"]) for name in spans if f"{name}_s" in definition}
         given["thresholds"] = {level(name): float(value) for name, value in definition["thresholds"].items()}
+        if "rise_per_h" in definition:
+            given["rise_per_h"] = {level(name): float(value) for name, value in definition["rise_per_h"].items()}
         if "automatic_ceiling" in definition:
             given["automatic_ceiling"] = level(definition["automatic_ceiling"])
         for name in ("place", "source"):
@@ -248,6 +310,10 @@ class Finding:
     newest_at: datetime | None  #: newest usable reading
     newest_good_at: datetime | None
     value: float | None  #: of the newest usable reading
+    expected: Mapping[Level, datetime] = field(default_factory=dict)  #: levels that the newest forecast expects
+    rising: Mapping[Level, datetime] = field(
+        default_factory=dict
+    )  #: levels by rate of rise, and when it was last so fast
 
     @property
     def silent(self) -> bool:
@@ -259,6 +325,11 @@ class Finding:
 
         Time counts from reading to reading: passing time without readings is no evidence.
         """
+        if one in self.expected:
+            return False
+        fast = self.rising.get(one)
+        if fast is not None and (self.newest_good_at is None or self.newest_good_at - fast < self.dwell):
+            return False
         start = self.below_since.get(one)
         return start is not None and self.newest_good_at is not None and self.newest_good_at - start >= self.dwell
 
@@ -283,8 +354,8 @@ def newest_versions(readings: Iterable[Reading], as_of: datetime) -> list[Readin
     return sorted(newest.values(), key=lambda reading: (reading.at, reading.observed_at))
 
 
-def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime) -> Finding:
-    """What the readings received by `now` say: which levels are reached, awaited, or given up.
+def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime, outlooks: Iterable[Outlook] = ()) -> Finding:
+    """What the readings and forecasts known by `now` say: which levels are reached, expected, awaited, or given up.
 
     A suspect reading confirms a level only together with its neighbour in time; two suspect readings of exactly the
     same value do not confirm each other (a stuck sensor repeats itself). Failed and missing readings say nothing.
@@ -325,7 +396,68 @@ def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime) -> Fin
         newest_at=usable[-1].at if usable else None,
         newest_good_at=good[-1].at if good else None,
         value=usable[-1].value if usable else None,
+        expected=_expected(rule, outlooks, now),
+        rising=_rising(rule, good),
     )
+
+
+def _rising(rule: LevelRule, good: Sequence[Reading]) -> dict[Level, datetime]:
+    """Levels that the rate of rise reaches, and when it last did.
+
+    The rate is over the span to the oldest good reading in the window, which has to cover half of it; two good readings
+    in a row must show it, since a sensor that jumps once also rises fast. Suspect readings count for nothing here.
+    """
+    rising: dict[Level, datetime] = {}
+    if not rule.rise_per_h:
+        return rising
+    rates: list[float] = []
+    first = 0
+    for reading in good:
+        while reading.at - good[first].at > rule.rise_window:
+            first += 1
+        span = reading.at - good[first].at
+        assert reading.value is not None
+        base = good[first].value
+        assert base is not None
+        fast = -inf if span < rule.rise_window / 2 else (reading.value - base) / (span.total_seconds() / 3600.0)
+        rates.append(fast)
+        if len(rates) < 2:
+            continue
+        for one, limit in rule.rise_per_h.items():
+            if min(rates[-2:]) >= limit:
+                rising[one] = reading.at
+    return rising
+
+
+def _expected(rule: LevelRule, outlooks: Iterable[Outlook], now: datetime) -> dict[Level, datetime]:
+    """The levels that forecasts expect within the rule's span, and when the newest forecast was made.
+
+    By the shipped model's trigger, or where the chance reaches cost over loss (and stands down to half of it); k of the
+    last n forecasts agree, the newest among them, and it is not older than readings may be to raise anything.
+    """
+    if rule.forecast_within is None:
+        return {}
+    within_h = rule.forecast_within.total_seconds() / 3600.0
+    since = now - rule.outlook_lookback
+    told = sorted(
+        (one for one in outlooks if one.known_at <= now and one.made_at >= since), key=lambda one: one.made_at
+    )
+    if not told or now - told[-1].made_at > max(rule.late_after, rule.interval):
+        return {}
+    expected: dict[Level, datetime] = {}
+    for one, threshold in sorted(rule.thresholds.items()):
+        trigger = Trigger(threshold, within_h)
+        says: list[bool] = []
+        for seen in told:
+            top, reach = seen.top(within_h), seen.top_reach(within_h)
+            if rule.cost_loss is not None:
+                chance = seen.chance(threshold, within_h)
+                top = threshold if chance >= rule.cost_loss else -inf
+                reach = threshold if chance >= rule.cost_loss / 2 else -inf
+            says.append(trigger.step(seen.made_at.timestamp(), seen.value, top, reach))
+        if says[-1] and sum(says[-rule.n :]) >= rule.k:
+            expected[one] = told[-1].made_at
+    return expected
 
 
 def _confirmations(rule: LevelRule, usable: Sequence[Reading], threshold: float) -> list[Reading]:

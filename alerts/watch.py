@@ -21,9 +21,10 @@ from shapely.geometry.base import BaseGeometry
 from alerts import notices, repository
 from alerts.alert import UNREACHABLE, Alert, Recipient, content_sha256, reference
 from alerts.audience import MASS_PEOPLE, Release, hold_reason, inside, priorities, release
-from alerts.level import Level
+from alerts.level import LEVELS, Level
 from alerts.lifecycle import Decision, LifecycleState, Message, Phase, Reason, advance
 from alerts.message import Facts, language_with_texts, missing_languages, render_all
+from alerts.quorum import independent_count
 from alerts.repository import LiveRule, StoredWarning
 from alerts.rule import Reading
 from core.clock import Clock, ScenarioClock
@@ -31,6 +32,9 @@ from core.errors import Unavailable
 from core.events import ObservationsStored, WarningChanged, WarningReleased
 from core.ids import new_id
 from core.log import get_logger
+from ingest import repository as forecast_rows
+from ingest.forecast.live import LiveForecasts
+from ingest.forecast.outlook import Outlook
 from store import outbox
 from store.clock import read_clock
 from store.pool import AsyncConnection, Pool
@@ -47,9 +51,16 @@ def _held(clock: Clock) -> bool:
 
 
 async def watch_batch(
-    conn: AsyncConnection, event: ObservationsStored, *, clock: Clock, auto_release_people: int
+    conn: AsyncConnection,
+    event: ObservationsStored,
+    *,
+    clock: Clock,
+    auto_release_people: int,
+    forecasts: LiveForecasts | None = None,
 ) -> list[Decision]:
-    """Judges a stored batch, in the transaction that `conn` is in; gives the decisions it made."""
+    """Forecasts from a stored batch and judges it, in the transaction of `conn`; gives the decisions it made."""
+    if forecasts is not None:
+        await forecasts.forecast(conn, event.datastream_ids, event.received_until)
     now = event.received_until if _held(clock) else max(clock.now(), event.received_until)
     rules = await repository.live_rules(conn, event.datastream_ids, event.received_until)
     work = _Watch(conn, clock=clock, auto_release_people=auto_release_people)
@@ -82,25 +93,38 @@ class _Watch:
             datastream_id = live.rule.datastream_id
             since[datastream_id] = min(since.get(datastream_id, start), start)
         readings = await repository.readings_since(self.conn, since) if since else {}
+        outlooks = await self._outlooks(rules, until)
         everything: list[Decision] = []
         states: list[tuple[UUID, LifecycleState, UUID | None]] = []
         for live in rules:
-            state, warning_id, made = await self._advance_rule(live, readings[live.rule.datastream_id], until, now)
+            state, warning_id, made = await self._advance_rule(
+                live, readings[live.rule.datastream_id], outlooks.get(live.rule.datastream_id, []), until, now
+            )
             everything += made
             if state != live.state or warning_id != live.warning_id:
                 states.append((live.rule.rule_id, state, warning_id))
         await repository.save_states(self.conn, states, now)
         return everything
 
+    async def _outlooks(self, rules: Sequence[LiveRule], until: datetime) -> dict[int, list[Outlook]]:
+        """The forecasts that these rules look at."""
+        since: dict[int, datetime] = {}
+        for live in rules:
+            if live.rule.forecast_within is None:
+                continue
+            start = min(live.state.evaluated_until or until, until) - live.rule.outlook_lookback
+            since[live.rule.datastream_id] = min(since.get(live.rule.datastream_id, start), start)
+        return await forecast_rows.outlooks_since(self.conn, since) if since else {}
+
     async def _advance_rule(
-        self, live: LiveRule, readings: list[Reading], until: datetime, now: datetime
+        self, live: LiveRule, readings: list[Reading], outlooks: list[Outlook], until: datetime, now: datetime
     ) -> tuple[LifecycleState, UUID | None, list[Decision]]:
         state, warning_id = live.state, live.warning_id
         everything: list[Decision] = []
         finished = False
         while not finished:
             state, decisions, finished = advance(
-                live.rule, state, readings, until, now=None if _held(self.clock) else now
+                live.rule, state, readings, until, now=None if _held(self.clock) else now, outlooks=outlooks
             )
             for decision in decisions:
                 if decision.message is None:
@@ -201,6 +225,8 @@ class _Watch:
             auto_release_people=self.auto_release_people,
             n_mass_lately=n_mass,
         )
+        if not verdict.approvals_needed and decision.message in (Message.FIRST, Message.RAISE):
+            verdict = await self._quorum(live, decision, verdict)
         if only_if_automatic and verdict.approvals_needed:
             return None
         alert = self._alert(live, decision, warning_id, state, chain, out, live.area if _storable(live.area) else None)
@@ -241,6 +267,22 @@ class _Watch:
             tenant_id=rule.tenant_id,
         )
         return alert.expires_at
+
+    async def _quorum(self, live: LiveRule, decision: Decision, verdict: Release) -> Release:
+        """The verdict, or two people where too few independent stations agree: one cause must not warn by itself.
+
+        A station agrees that holds a warning at most one level lower.
+        """
+        rule = live.rule
+        if rule.independent <= 1:
+            return verdict
+        agreeing = [one for one in LEVELS if one >= max(Level.BLUE, decision.after - 1)]
+        own, others = await repository.agreeing_stations(
+            self.conn, rule.tenant_id, rule.datastream_id, agreeing, decision.at
+        )
+        if independent_count(own, others) >= rule.independent:
+            return verdict
+        return Release(approvals_needed=2, reason=Reason.DRAFT_SINGLE_CAUSE)
 
     def _release_decision(
         self,
@@ -372,10 +414,18 @@ def _reviewers(live: LiveRule) -> Mapping[str, str]:
 async def run(pool: Pool, stop: asyncio.Event, *, auto_release_people: int = 500, tick_s: float = TICK_S) -> None:
     """Watches until `stop`: batches as they are stored, and timers every `tick_s` seconds of wall time."""
 
+    forecasts = LiveForecasts()
+
     async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
         event = outbox.decode(work)
         assert isinstance(event, ObservationsStored)
-        await watch_batch(conn, event, clock=await read_clock(conn), auto_release_people=auto_release_people)
+        await watch_batch(
+            conn,
+            event,
+            clock=await read_clock(conn),
+            auto_release_people=auto_release_people,
+            forecasts=forecasts,
+        )
 
     await asyncio.gather(
         outbox.run(pool, "watch", handle, stop, limit=50),

@@ -83,8 +83,13 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "notice"): _WATCHES,
     ("see", "notice"): frozenset({"approver", "operator"}),
     # quotes
-    ("read", "quote"): frozenset({"underwriter", "admin"}),
+    ("read", "quote"): frozenset({"underwriter", "approver", "admin"}),
     ("issue", "quote"): frozenset({"underwriter"}),
+    ("refer", "quote"): frozenset({"underwriter"}),
+    ("approve", "quote"): frozenset({"approver", "admin"}),
+    ("decline", "quote"): frozenset({"underwriter", "approver"}),
+    ("bind", "quote"): frozenset({"underwriter"}),
+    ("close", "work-order"): frozenset({"underwriter", "operator"}),
     # a policyholder's own
     ("read", "own-situation"): frozenset({POLICYHOLDER}),
     ("give", "own-answer"): frozenset({POLICYHOLDER}),
@@ -100,6 +105,7 @@ STREAM_OBJECTS: Final[dict[str, str]] = {
     "feed_state_changed": "station",
     "footprint_published": "footprint",
     "assessment_made": "assessment",
+    "loss_estimated": "assessment",
     "plan_made": "evacuation-plan",
     "warning_changed": "warning",
     "answer_given": "answer",

@@ -224,12 +224,21 @@ async def observations(
     return await _all(conn, "observations", datastream_id=datastream_id, since=since, until=until, limit=limit)
 
 
+async def latest_forecast(conn: Connection, *, datastream_id: int, now: datetime) -> Row | None:
+    """The newest forecast that is not stale."""
+    return await _one(conn, "latest_forecast", datastream_id=datastream_id, now=now)
+
+
 async def latest_footprints(conn: Connection, *, now: datetime) -> list[Row]:
     return await _all(conn, "latest_footprints", now=now)
 
 
 async def latest_assessments(conn: Connection, *, now: datetime) -> list[Row]:
     return await _all(conn, "latest_assessments", now=now)
+
+
+async def latest_losses(conn: Connection, *, now: datetime, limit: int) -> list[Row]:
+    return await _all(conn, "latest_losses", now=now, limit=limit)
 
 
 async def overview(conn: Connection, *, now: datetime) -> Row:
@@ -295,6 +304,10 @@ async def warning(conn: Connection, warning_id: UUID) -> tuple[list[Row], list[R
     """(versions, decisions), newest first."""
     versions = await _all(conn, "warning_versions", warning_id=warning_id)
     return versions, await _all(conn, "warning_decisions", warning_id=warning_id) if versions else []
+
+
+async def cap_feed(conn: Connection, *, now: datetime, limit: int) -> list[Row]:
+    return await _all(conn, "cap_feed", now=now, limit=limit)
 
 
 async def pauses(conn: Connection) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, cast
 
 import h3
@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from api.schemas.common import Area, Line, LineString, MultiLineString, MultiPolygon, Polygon, ShownLevel
 from api.schemas.hazard import Zone
-from api.schemas.station import Phase
+from api.schemas.station import ForecastOut, ForecastStep, Phase
 from core.errors import InvalidInput
 
 #: Decimals of a degree on the wire: 1e-6 degrees is 0.11 m.
@@ -224,3 +224,15 @@ def hint(channel: str, address: Mapping[str, Any]) -> str:
         number = str(address.get("number") or address.get("phone") or "")
         return f"…{number[-2:]}" if len(number) > 4 else "…"
     return ""
+
+
+def forecast_steps(row: Mapping[str, Any]) -> ForecastOut:
+    """A stored forecast as a page draws it: the outermost quantiles and the middle one at each horizon."""
+    taus = row["taus"]
+    middle = min(range(len(taus)), key=lambda k: abs(taus[k] - 0.5))
+    steps = []
+    for k, horizon_h in enumerate(row["horizons_h"]):
+        told = row["quantiles"][k * len(taus) : (k + 1) * len(taus)]
+        at = row["made_at"] + timedelta(hours=horizon_h)
+        steps.append(ForecastStep(at=at, low=told[0], middle=told[middle], high=told[-1]))
+    return ForecastOut(made_at=row["made_at"], model=row["model"], steps=steps)

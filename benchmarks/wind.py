@@ -1,7 +1,6 @@
 """Speed and memory of the wind field: `python -m benchmarks.wind TRACK.csv [--peer PYTHON] [--points N]`.
 
 The peer is CLIMADA in an environment of its own, named by its interpreter; without it our figure stands alone.
-The peer's half was written against CLIMADA 6.1 and has not been run yet.
 """
 
 import argparse

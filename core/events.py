@@ -37,6 +37,14 @@ class AssessmentMade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LossEstimated:
+    """The loss of an assessment was computed, or why it is unknown."""
+
+    kind: ClassVar[str] = "loss_estimated"
+    assessment_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanMade:
     """Routes were computed for a footprint."""
 
@@ -115,6 +123,7 @@ Event = (
     ObservationsStored
     | FootprintPublished
     | AssessmentMade
+    | LossEstimated
     | PlanMade
     | RulingChanged
     | StationStateChanged
@@ -130,13 +139,14 @@ Event = (
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "observations_stored": ("watch", "stream"),
     "footprint_published": ("assess", "plan", "stream"),
-    "assessment_made": ("stream",),
+    "assessment_made": ("loss", "stream"),
+    "loss_estimated": ("stream",),
     "plan_made": ("stream",),
     "ruling_changed": ("plan",),
     "station_state_changed": ("stream",),
     "feed_state_changed": ("stream",),
     "warning_changed": ("stream",),
-    "warning_released": ("deliver",),
+    "warning_released": ("deliver", "broadcast"),
     "answer_given": ("stream",),
     "quote_issued": ("stream",),
     "operator_noticed": ("stream",),

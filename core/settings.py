@@ -95,6 +95,14 @@ class DeliverSettings(BaseModel):
     workers: int = Field(default=4, ge=1, le=64)
 
 
+class CapSettings(BaseModel):
+    """CAP messages: how ours are signed, and what is asked of others'."""
+
+    signing_key: Path | None = None  #: PEM file with a private key; none: our messages go out unsigned
+    signing_certificate: Path | None = None  #: PEM file with its certificate
+    sources: Path | None = None  #: JSON file of policies by sender
+
+
 class Settings(BaseSettings):
     """All of Tocsin's settings."""
 
@@ -112,6 +120,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     deliver: DeliverSettings = Field(default_factory=DeliverSettings)
+    cap: CapSettings = Field(default_factory=CapSettings)
     test_data: Path = Path("../shared/data")
     test_timescale_url: SecretStr | None = None
     test_postgres_url: SecretStr | None = None

@@ -85,6 +85,20 @@ _QUANTITIES = (
         lowest=-60.0,
         highest=150.0,
     ),
+    # What IT devices report of themselves: raw SMART attributes by number, and three signals of their surroundings.
+    *(
+        Quantity(name=name, unit="count", accepts={"count": (1, 0), "1": (1, 0)}, lowest=0.0, highest=1e12)
+        for name in ("smart_5", "smart_12", "smart_187", "smart_188", "smart_197", "smart_198", "firmware_advisory")
+    ),
+    Quantity(name="smart_9", unit="h", accepts={"h": (1, 0), "s": (1 / 3600, 0)}, lowest=0.0, highest=1e6),
+    Quantity(name="battery_wear", unit="/", accepts={"/": (1, 0), "%": (0.01, 0)}, lowest=0.0, highest=2.0),
+    Quantity(
+        name="inlet_temperature",
+        unit="Cel",
+        accepts={"Cel": (1, 0), "K": (1, -273.15), "degF": (5 / 9, -160 / 9)},
+        lowest=-40.0,
+        highest=90.0,
+    ),
 )
 
 QUANTITIES: dict[str, Quantity] = {q.name: q for q in _QUANTITIES}

@@ -15,6 +15,7 @@ from core.log import get_logger
 from geo import repository
 from geo.exposure import Book, within
 from geo.hazard import ArrivalZone, BadFootprint, check_not_swapped, check_polygon, check_zones
+from geo.hazard_field import HazardField
 from geo.repository import Portfolio
 from store import outbox
 from store.clock import read_clock
@@ -43,6 +44,7 @@ async def publish_footprint(
     *,
     valid_at: datetime,
     made_how: str,
+    field: HazardField | None = None,
 ) -> tuple[UUID, int]:
     """Stores the next version of an event's footprint and tells those who assess, plan and watch.
 
@@ -52,6 +54,7 @@ async def publish_footprint(
     zones : where it is forecast to come, each with `arrival_min` after valid_at
     valid_at : aware; when the geometry is true
     made_how : the method and its inputs, for people
+    field : how strong the hazard is, where that is known: without it the loss is unknown
 
     Returns
     -------
@@ -85,6 +88,7 @@ async def publish_footprint(
             made_how=made_how,
             geometry=checked,
             zones=coming,
+            field=field,
         )
         await outbox.publish(
             conn,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 
 from core.errors import InvalidInput
@@ -26,6 +27,7 @@ from geo.evacuation import (
     plan_routes,
 )
 from geo.hazard import WATER_PERILS, ArrivalZone, BadFootprint, Hazard, check_polygon, from_geojson
+from geo.hazard_rasters import read_sequence
 from geo.network import RoadNetwork
 from geo.oed import BadRow
 from geo.roadfiles import read_extract
@@ -56,6 +58,7 @@ class Job:
     overrides: Path | None
     margins: Margins
     demand: Demand | None = None  #: None: no clearance is computed
+    contraflow: Path | None = None  #: ways whose lanes all go outwards, as a scenario of the clearance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +76,11 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
     """A forecast from GeoJSON features with `arrival_min` (0 or none: closed now) and `peril` (default flood).
 
     Flood features with `depth_m` below CLOSING_DEPTH_M close underpasses only; quake features with `pga_g` close
-    bridges only, from CLOSING_PGA_G. Raises BadFootprint naming file, feature and field.
+    bridges only, from CLOSING_PGA_G. A table of rasters (.csv) is read by `geo.hazard_rasters`. Raises BadFootprint
+    naming file, feature and field.
     """
+    if path.suffix.lower() == ".csv":
+        return read_sequence(path, CLOSING_DEPTH_M)
     document = imports.read_json(path)
     features = document.get("features") if isinstance(document, dict) else None
     if features is None:
@@ -150,6 +156,29 @@ def read_overrides(path: Path, network: RoadNetwork) -> list[Override]:
     return found
 
 
+def read_ways(path: Path, network: RoadNetwork) -> npt.NDArray[np.int32]:
+    """Roads of the ways (OpenStreetMap's ids) in the column `way` of a CSV file that have both directions."""
+    found: list[npt.NDArray[np.int64]] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, row in enumerate(csv.DictReader(file), start=2):
+                try:
+                    way = int(row["way"])
+                except (KeyError, TypeError, ValueError) as error:
+                    raise InvalidInput(f"{path.name}, line {line}.way: it needs a number") from error
+                roads = np.flatnonzero((network.road_osm_id == way) & network.road_car)
+                if way <= 0 or not len(roads):
+                    raise InvalidInput(f"{path.name}, line {line}.way: the network has no way {way} for cars")
+                if network.road_oneway[roads].any():
+                    raise InvalidInput(f"{path.name}, line {line}.way: way {way} is one-way: it has no lanes to turn")
+                found.append(roads)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from error
+    if not found:
+        raise InvalidInput(f"{path.name}: it names no way")
+    return np.unique(np.concatenate(found)).astype(np.int32)
+
+
 def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
     """Reads the files, plans, and sums up. Bad household rows are listed and the others planned; nobody is dropped."""
     tell(f"Reading {job.roads.name}")
@@ -162,6 +191,7 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
     refused: list[BadRow] = []
     people = imports.read_households(job.households, refused)
     overrides = read_overrides(job.overrides, network) if job.overrides else []
+    turned = read_ways(job.contraflow, network) if job.contraflow else None
     n = len(people)
     on_foot = np.array([(job.mode or p.mode) == "foot" for p in people], dtype=bool)
     households = Households(
@@ -190,7 +220,7 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
                 doors=plan.doors,
             )  # fmt: skip
         reached = np.min([arrival_at(f.hazard, households.lon, households.lat) for f in forecasts], axis=0) < np.inf
-        summary["clearance"] = clearance(plan, unseated, reached, job.demand)
+        summary["clearance"] = clearance(plan, unseated, reached, job.demand, turned)
     return Done(plan=plan, people=people, refused=refused, zones=zones, summary=summary)
 
 

@@ -173,6 +173,78 @@ def inside(geometry: BaseGeometry, lon: FloatArray, lat: FloatArray) -> BoolArra
     return hit
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A polygon with what it says: when the hazard is there, or how strong it is, or both."""
+
+    geometry: BaseGeometry
+    arrival_min: float = 0.0  #: minutes after the footprint's time; 0: now
+    intensity: float | None = None
+    unit: str | None = None
+
+
+def read_layers(document: object, *, name: str) -> list[Layer]:
+    """Checked layers of a GeoJSON document: features with arrival_min, or intensity and unit, or neither (inside now).
+
+    Raises BadFootprint naming the feature and the field. One document has one unit.
+    """
+    features = document.get("features") if isinstance(document, dict) else None
+    if features is None:
+        features = [{"geometry": document, "properties": {}}]
+    found: list[Layer] = []
+    for number, feature in enumerate(features):
+        where = f"{name}: features[{number}]"
+        if not isinstance(feature, dict):
+            raise BadFootprint(f"{where}: it is not a feature")
+        given = feature.get("properties") or {}
+        polygon = check_polygon(
+            from_geojson(feature.get("geometry"), field=f"{where}.geometry"), field=f"{where}.geometry"
+        )
+        arrival = _number(given, "arrival_min", where) or 0.0
+        if not 0.0 <= arrival <= 14 * 24 * 60:
+            raise BadFootprint(f"{where}.arrival_min: {arrival:g} is not within 0..20160 minutes")
+        intensity = _number(given, "intensity", where)
+        unit = str(given.get("unit") or "").strip() or None
+        if intensity is not None and unit is None:
+            raise BadFootprint(f"{where}.unit: an intensity of {intensity:g} without its unit says nothing")
+        found.append(Layer(geometry=polygon, arrival_min=arrival, intensity=intensity, unit=unit))
+    if not found:
+        raise BadFootprint(f"{name}: there are no polygons in it")
+    units = sorted({layer.unit for layer in found if layer.intensity is not None and layer.unit})
+    if len(units) > 1:
+        raise BadFootprint(f"{name}: intensities in {' and '.join(units)}: one footprint has one unit")
+    return found
+
+
+def _number(given: Mapping[str, Any], field: str, where: str) -> float | None:
+    value = given.get(field)
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise BadFootprint(f"{where}.{field}: {value!r} is not a number") from None
+    if not np.isfinite(number):
+        raise BadFootprint(f"{where}.{field}: {value!r} is not a finite number")
+    return number
+
+
+def at_points(layers: Iterable[Layer], lon: FloatArray, lat: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray]:
+    """(inside any, earliest arrival in minutes, largest intensity) of each point; NaN where no layer says it.
+
+    A point without a place (NaN) is inside nothing here: the caller tells it as unknown.
+    """
+    within = np.zeros(len(lon), dtype=bool)
+    arrival, intensity = np.full(len(lon), np.nan), np.full(len(lon), np.nan)
+    for layer in layers:
+        hit = inside(layer.geometry, lon, lat)
+        within |= hit
+        arrival[hit] = np.fmin(arrival[hit], layer.arrival_min)
+        if layer.intensity is not None:
+            intensity[hit] = np.fmax(intensity[hit], layer.intensity)
+    return within, arrival, intensity
+
+
 def plane_of(geometry: BaseGeometry) -> LocalPlane:
     """The local plane around the middle of a geometry's bounds."""
     west, south, east, north = geometry.bounds

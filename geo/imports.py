@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
-from geo import hazard, repository
+from geo import hazard, kept_files, repository, repository_loss
 from geo import network as roads
 from geo.crs import WGS84, coordinate_fault
 from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, extra_json, read_accounts, read_locations
@@ -56,6 +56,7 @@ class ImportReport:
     refused: tuple[BadRow, ...]
     doubtful: tuple[Doubt, ...] = ()  #: imported as they came, and probably wrong
     quality: Quality = field(default_factory=Quality)
+    terms_problem: str = ""  #: why losses cannot be computed net of terms, as far as it shows without an event
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -67,6 +68,7 @@ class ImportReport:
             "n_removed": self.n_removed,
             "reconciliation": self.reconciliation.as_json(),
             "quality": self.quality.as_json(),
+            "terms_problem": self.terms_problem,
             "refused_rows": [{"line": r.line, "field": r.field, "reason": r.reason} for r in self.refused],
             "doubtful_rows": [{"line": d.line, "field": d.field, "reason": d.reason} for d in self.doubtful],
         }
@@ -84,6 +86,9 @@ async def import_oed(
     encoding: str = "utf-8-sig",
     skip_bad: bool = False,
     datum: str = "wgs84",
+    ri_info: Path | None = None,
+    ri_scope: Path | None = None,
+    rates: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """A book of locations from an OED location file, in place of what the portfolio of that name held.
@@ -96,7 +101,11 @@ async def import_oed(
     reconciliation = Reconciliation()
     options = f"{epsg}|{currency}|{skip_bad}".encode() + (f"|{datum}".encode() if datum != "wgs84" else b"")
     quality, seen = Quality(), _Seen([], [], [], [])
-    files = [path] + ([accounts] if accounts else [])
+    if (ri_info is None) != (ri_scope is None):
+        raise InvalidInput("reinsurance info and scope come together or not at all")
+    by_kind = {"location": path, "account": accounts, "ri_info": ri_info, "ri_scope": ri_scope, "rates": rates}
+    kept = {kind: file for kind, file in by_kind.items() if file is not None}
+    files = list(kept.values())
     digest = _sha256(files, options)
     async with repository.transaction(conn):
         staged = LocationImport(conn, tenant_id, portfolio)
@@ -133,6 +142,9 @@ async def import_oed(
             refused += bad
         done = await staged.finish(portfolio_id, policies, currency, digest)
         _reconcile(reconciliation, done["stored"])
+        packed = {kind: kept_files.pack(file, kind, encoding) for kind, file in kept.items()}
+        await repository_loss.save_files(conn, tenant_id, portfolio_id, packed)
+        terms_problem = kept_files.problem_of(packed, done["currency"])
     return ImportReport(
         portfolio_id=portfolio_id,
         unchanged=before == digest,
@@ -143,6 +155,7 @@ async def import_oed(
         refused=tuple(refused),
         doubtful=tuple(seen.doubtful()),
         quality=quality,
+        terms_problem=terms_problem,
     )
 
 

@@ -217,6 +217,9 @@ class _LocationParser:
         self.refused = refused
         self.account = reconciliation
         self.seen: dict[tuple[str, str], int] = {}
+        self.required_at = [(name, self.at[name]) for name in REQUIRED]
+        self.currencies: set[str] = set()  # those that were found to be codes
+        self.countries: set[str] = set()
         self.keep_original = False  #: coordinates will be converted: what stood in the file stays beside them
 
     def amounts(self, texts: Sequence[str]) -> tuple[dict[str, int], int]:
@@ -238,7 +241,7 @@ class _LocationParser:
         if len(raw) != len(self.columns):
             self._refuse(line, "row", f"{len(raw)} fields where the header has {len(self.columns)}", None, None)
             return None
-        texts = [text.strip() for text in raw]
+        texts = list(map(str.strip, raw))
         at = self.at
         currency = texts[at["LocCurrency"]].upper()
         amounts: dict[str, int] | None = None
@@ -248,14 +251,18 @@ class _LocationParser:
             self.account._add(self.account.read, currency, sum(amounts.values()))
             if not amounts:
                 raise _RowFault("BuildingTIV", "no TIV is given in any of the four coverages; write 0 where it is zero")
-            if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
-                raise _RowFault("LocCurrency", f"{texts[at['LocCurrency']]!r} is not an ISO 4217 code")
-            for name in REQUIRED:
-                if not texts[at[name]]:
+            if currency not in self.currencies:
+                if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
+                    raise _RowFault("LocCurrency", f"{texts[at['LocCurrency']]!r} is not an ISO 4217 code")
+                self.currencies.add(currency)
+            for name, index in self.required_at:
+                if not texts[index]:
                     raise _RowFault(name, "it is empty")
             country = texts[at["CountryCode"]].upper()
-            if len(country) != 2 or not (country.isascii() and country.isalnum()):
-                raise _RowFault("CountryCode", f"{country!r} is not an ISO 3166 two-letter code")
+            if country not in self.countries:
+                if len(country) != 2 or not (country.isascii() and country.isalnum()):
+                    raise _RowFault("CountryCode", f"{country!r} is not an ISO 3166 two-letter code")
+                self.countries.add(country)
             lon = _coordinate(texts[at["Longitude"]], "Longitude") if "Longitude" in at else None
             lat = _coordinate(texts[at["Latitude"]], "Latitude") if "Latitude" in at else None
             if (lon is None) != (lat is None):
@@ -340,7 +347,7 @@ def _texts(value: object, is_id: bool) -> str:
     return str(value)
 
 
-def _table_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
+def table_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
     """(line, texts) of a CSV or Parquet file, the header first; raises BadOedFile."""
     if path.suffix.lower() in (".parquet", ".pq"):
         import pyarrow as pa
@@ -410,7 +417,7 @@ def read_locations(
         raise chinese_datum.UnknownDatum(f"datum: {datum!r} is none of {', '.join(chinese_datum.DATUMS)}")
     if datum != "wgs84" and epsg != WGS84:
         raise chinese_datum.UnknownDatum(f"datum: {datum} is in degrees and cannot stand beside EPSG:{epsg}")
-    rows = _table_rows(path, encoding)
+    rows = table_rows(path, encoding)
     header = next(rows, None)
     if header is None:
         raise BadOedFile(f"{path.name} is empty")
@@ -480,7 +487,7 @@ def _one_by_one(x: Any, y: Any, epsg: int) -> tuple[Any, Any]:
 
 def read_accounts(path: Path, refused: list[BadRow], *, encoding: str = "utf-8-sig") -> list[PolicyRow]:
     """The policies of an OED account file, one for each (AccNumber, PolNumber): layers of a policy are one policy."""
-    rows = _table_rows(path, encoding)
+    rows = table_rows(path, encoding)
     header = next(rows, None)
     if header is None:
         raise BadOedFile(f"{path.name} is empty")
@@ -519,6 +526,10 @@ def _day(named: Mapping[str, str], name: str) -> date | None:
         raise _RowFault(name, f"{text!r} is not a date as 2026-01-31") from None
 
 
+#: Made once: json.dumps makes another for each row.
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
+
 def extra_json(extra: Mapping[str, str]) -> str:
     """Extra columns as JSON text, in the order of their names, so that the same row is the same text."""
-    return json.dumps(extra, ensure_ascii=False, sort_keys=True)
+    return _JSON.encode(extra)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
 from core.errors import InvalidInput
-from geo.oed import BadOedFile, BadRow, _table_rows
+from geo.oed import BadOedFile, BadRow, table_rows
 
 FloatArray = npt.NDArray[np.float64]
 CodeArray = npt.NDArray[np.int64]
@@ -116,6 +116,12 @@ class OedTable:
         whole: CodeArray = found.astype(np.int64)
         return whole
 
+    def line_of(self, rows: set[int]) -> dict[int, int]:
+        """Row (from 0) -> line of the file."""
+        lines = table_rows(self.path, self.encoding)
+        next(lines, None)
+        return {index: line for index, (line, _) in enumerate(lines) if index in rows}
+
     def refuse(self, row: int, name: str, reason: str) -> None:
         """Marks a row (from 0) as bad."""
         self.bad.append(BadRow(row, name, reason))
@@ -125,10 +131,7 @@ class OedTable:
         if not self.bad:
             return
         self.bad.sort(key=lambda bad: (bad.line, bad.field))
-        wanted = {bad.line for bad in self.bad}
-        rows = _table_rows(self.path, self.encoding)
-        next(rows, None)
-        line_of = {index: line for index, (line, _) in enumerate(rows) if index in wanted}
+        line_of = self.line_of({bad.line for bad in self.bad})
         told = [BadRow(line_of.get(bad.line, bad.line + 2), bad.field, bad.reason) for bad in self.bad]
         raise BadOedRows(self.path.name, told)
 
@@ -178,7 +181,7 @@ def _read_parquet(path: Path, canonical: dict[str, str]) -> pa.Table:
 
 
 def _read_csv(path: Path, canonical: dict[str, str], encoding: str) -> pa.Table:
-    header = next(_table_rows(path, encoding), None)
+    header = next(table_rows(path, encoding), None)
     if header is None:
         raise BadOedFile(f"{path.name} is empty")
     names = [name.strip() for name in header[1]]
@@ -204,7 +207,7 @@ def _read_csv(path: Path, canonical: dict[str, str], encoding: str) -> pa.Table:
         )
     except (pa.ArrowException, LookupError, UnicodeError) as error:
         # the row reader tells the line and the reason
-        for line, texts in _table_rows(path, encoding):
+        for line, texts in table_rows(path, encoding):
             if len(texts) != len(names):
                 raise BadOedFile(
                     f"{path.name}, line {line}: {len(texts)} fields where the header has {len(names)}"

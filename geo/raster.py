@@ -42,6 +42,29 @@ def _check(source: Any, path: Path, unit: str, option: str) -> None:
         raise BadRaster(f"{path.name}: {option} {unit}, but the raster says its unit is {said}")
 
 
+def read_grid(path: Path, unit: str) -> tuple[FloatArray, float, float, float, float]:
+    """(values from north to south, NaN without data; west, north, step of longitude, step of latitude).
+
+    A raster in another coordinate system is laid over degrees of WGS84 cell by cell (nearest). Raises as `sample`.
+    """
+    rasterio = _rasterio()
+    try:
+        source = rasterio.open(path)
+    except rasterio.errors.RasterioIOError as error:
+        raise BadRaster(f"{path.name}: {error}") from error
+    with source:
+        _check(source, path, unit, "--unit")
+        if source.crs.to_epsg() != WGS84 or source.transform.b or source.transform.d or source.transform.e > 0:
+            from rasterio.vrt import WarpedVRT
+
+            with WarpedVRT(source, crs="EPSG:4326") as laid:
+                band, at = laid.read(1, masked=True), laid.transform
+        else:
+            band, at = source.read(1, masked=True), source.transform
+    values: FloatArray = band.astype(float).filled(np.nan)
+    return values, at.c, at.f, at.a, -at.e
+
+
 def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[FloatArray, BoolArray, BoolArray]:
     """(value, inside, nodata) of the cell each WGS84 point lies in; value is NaN outside and where there is no data.
 

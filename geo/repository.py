@@ -20,6 +20,7 @@ from geo.closing import Override
 from geo.evacuation import Route
 from geo.exposure import Book, Exposed, cents_text
 from geo.hazard import ArrivalZone, Hazard, check_zones
+from geo.hazard_field import HazardField
 from geo.oed import LocationRow, PolicyRow, extra_json
 from geo.orders import OfficialOrder
 from store import queries
@@ -79,11 +80,11 @@ class LocationImport:
     def __init__(self, conn: AsyncConnection, tenant_id: UUID, name: str) -> None:
         self.conn, self.tenant_id, self.name = conn, tenant_id, name
         self.portfolio_id: UUID
-        self.chunk = 0
 
     async def begin(self) -> tuple[UUID, bytes | None]:
         """Makes room; the portfolio's id, and the hash of the file it was made from if it is there already."""
         await self.conn.execute(_SQL["make_location_import"])
+        await self.conn.execute(_SQL["make_location_chunk"])
         await self.conn.execute(_SQL["make_policy_import"])
         found = await self.conn.execute(_SQL["lock_portfolio"], {"tenant_id": self.tenant_id, "name": self.name})
         row = await found.fetchone()
@@ -101,21 +102,22 @@ class LocationImport:
         """Moves a chunk of good rows into the book; what the file lacks is taken out by `finish`."""
         from h3.api.basic_int import latlng_to_cell
 
-        self.chunk += 1
-        async with self.conn.cursor().copy(_SQL["copy_location_import"]) as copy:
+        async with self.conn.cursor().copy(_SQL["copy_location_chunk"]) as copy:
             for r in rows:
                 cell = None if r.lon is None or r.lat is None else latlng_to_cell(r.lat, r.lon, _H3_RESOLUTION)
                 await copy.write_row(
                     (
-                        self.chunk, r.acc_number, r.loc_number, r.lon, r.lat, cell, r.country_code, r.occupancy_code,
+                        r.acc_number, r.loc_number, r.lon, r.lat, cell, r.country_code, r.occupancy_code,
                         r.construction_code, cents_text(r.building_cents), cents_text(r.other_cents),
                         cents_text(r.contents_cents), cents_text(r.bi_cents), r.currency, r.perils, extra_json(r.extra),
                     )
                 )  # fmt: skip
         await self.conn.execute(
             _SQL["save_locations"],
-            {"tenant_id": self.tenant_id, "portfolio_id": self.portfolio_id, "chunk": self.chunk},
+            {"tenant_id": self.tenant_id, "portfolio_id": self.portfolio_id},
         )
+        await self.conn.execute(_SQL["note_chunk"])
+        await self.conn.execute(_SQL["empty_chunk"])
 
     async def finish(
         self, portfolio_id: UUID, policies: Sequence[PolicyRow] | None, currency: str | None, sha256: bytes
@@ -264,6 +266,7 @@ async def save_footprint(
     made_how: str,
     geometry: BaseGeometry,
     zones: Sequence[ArrivalZone],
+    field: HazardField | None = None,
 ) -> UUID:
     """Stores one version; returns its id."""
     footprint_id = new_id()
@@ -273,6 +276,7 @@ async def save_footprint(
             "footprint_id": footprint_id, "hazard_event_id": hazard_event_id, "tenant_id": tenant_id,
             "version": version, "valid_at": valid_at, "made_how": made_how, "geometry": shapely.to_wkb(geometry),
             "zones": Jsonb([zone.as_json() for zone in zones]),
+            "field": Jsonb(field.as_json() if field else {}), "field_grid": field.blob() if field else None,
         },
     )  # fmt: skip
     return footprint_id

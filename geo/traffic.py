@@ -16,7 +16,7 @@ from core.errors import InvalidInput
 from geo.crs import BoolArray, FloatArray
 from geo.evacuation import ModeTrees, Plan
 from geo.network import WALKING_M_S, Int32Array
-from geo.sweep import run_sweep
+from geo.sweep import Graph, run_sweep
 
 Rows = npt.NDArray[np.int64]
 
@@ -35,6 +35,8 @@ class Demand:
     n_rounds: int = 4
     n_relief: int = 8  #: times that the last households are asked to take other ways
     last_share: float = 0.1  #: of all households, who are asked first
+    #: roads whose lanes all go one way, as codes: 2 * road along its shape, + 1 against it
+    contraflow: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -110,12 +112,35 @@ def planned_ways(plan: Plan, rows: Rows) -> Ways:
     return Ways(rows, edges, start, c.share[rows].copy(), last)
 
 
+#: What contraflow leaves to the direction against it, for those who live there and for the services.
+_LEFT_AGAINST = 0.1
+
+
+def capacity_per_h(graph: Graph, demand: Demand) -> FloatArray:
+    """(n_edges,) vehicles an hour. Contraflow gives a direction the lanes of both, less what the other keeps."""
+    capacity: FloatArray = graph.network.road_capacity_per_h[graph.edge_road] * demand.capacity_factor
+    codes = np.array(demand.contraflow, dtype=np.int64)
+    if len(codes):
+        with_, against = graph.edge_of[codes], graph.edge_of[codes ^ 1]
+        capacity[with_] += (1.0 - _LEFT_AGAINST) * capacity[against]
+        capacity[against] *= _LEFT_AGAINST
+    return capacity
+
+
+def outward(trees: ModeTrees, ways: Ways, roads: Int32Array) -> tuple[int, ...]:
+    """Codes of roads in the direction in which more of the ways use them."""
+    used = np.bincount(ways.edges, minlength=len(trees.graph.tail))
+    edge = trees.graph.edge_of[np.column_stack([2 * roads.astype(np.int64), 2 * roads.astype(np.int64) + 1])]
+    codes: list[int] = (2 * roads + (used[edge[:, 1]] > used[edge[:, 0]])).tolist()
+    return tuple(codes)
+
+
 def simulate(trees: ModeTrees, ways: Ways, demand: Demand) -> Clearance:
     """Arrivals of households that queue at the end of every edge."""
     from geo._traffic import point_queue
 
     graph = trees.graph
-    per_s = graph.network.road_capacity_per_h[graph.edge_road] * demand.capacity_factor / 3600.0
+    per_s = capacity_per_h(graph, demand) / 3600.0
     n = len(ways.rows)
     arrival = point_queue(
         ways.edges, ways.start, ways.first_share, ways.last_share, departures(n, demand),
@@ -139,7 +164,7 @@ def equilibrium(plan: Plan, rows: Rows, demand: Demand) -> tuple[Ways, float]:
     pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(n)]
     last = ways.last_share.copy()
     hours = max(demand.mobilisation_min / 60.0, 0.5)
-    capacity = graph.network.road_capacity_per_h[graph.edge_road] * demand.capacity_factor * hours
+    capacity = capacity_per_h(graph, demand) * hours
     weight = np.full(n, demand.vehicles)
     volume = np.zeros(len(capacity))
     load(ways.edges, ways.start, weight, np.arange(n), 1.0, volume)
@@ -218,7 +243,7 @@ def relieve(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
     trees = next(t for t in plan.trees if not t.graph.on_foot)
     graph, c, rows = trees.graph, plan.columns, ways.rows
     best = simulate(trees, ways, demand)
-    per_s = graph.network.road_capacity_per_h[graph.edge_road] * demand.capacity_factor / 3600.0
+    per_s = capacity_per_h(graph, demand) / 3600.0
     weight = np.full(len(rows), demand.vehicles)
     free = _may_change(plan, rows)
     asked = np.zeros(len(rows), dtype=bool)
@@ -269,10 +294,13 @@ def _time(flat: Int32Array, start: Rows, cost: FloatArray, first: FloatArray, la
     return result
 
 
-def clearance(plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand) -> dict[str, Any]:
+def clearance(
+    plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand, contraflow: Int32Array | None = None
+) -> dict[str, Any]:
     """The clearance of a plan beside "nearest and fastest", as `plan.json` tells it, with a band of capacity.
 
-    `unseated` is the same plan without seats: everybody on the fastest way to the nearest safe zone.
+    `unseated` is the same plan without seats: everybody on the fastest way to the nearest safe zone. `contraflow` are
+    roads of two directions whose lanes all go outwards in a scenario beside it; nobody's route is made of it.
     """
     rows = who_drives(plan, reached, demand)
     rows = rows[unseated.columns.begin[rows] >= 0]
@@ -288,14 +316,23 @@ def clearance(plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand) ->
         for name, factor in (("capacity_80_percent", 0.8), ("capacity_120_percent", 1.2))
     }
     t100, b100 = ours.at(1.0), base.at(1.0)
+    scenario: dict[str, Any] = {}
+    if contraflow is not None:
+        turned = replace(demand, contraflow=outward(cars[0], ways, contraflow))
+        _, found = relieve(plan, equilibrium(plan, rows, turned)[0], turned)
+        scenario["contraflow"] = {
+            "n_roads": len(contraflow), **found.as_json(),
+            "note": "a scenario for planners: it needs an order, and no household's route uses it",
+        }  # fmt: skip
     return {
         "households_driving": len(rows),
-        "demand": asdict(demand),
+        "demand": {k: v for k, v in asdict(demand).items() if k != "contraflow"},
         "spread": ours.as_json(),
         "nearest_and_fastest": base.as_json(),
         "times_sooner_at_100_percent": round(b100 / t100, 2) if t100 and b100 else None,
         "band": {k: {"t90_min": v["t90_min"], "t100_min": v["t100_min"]} for k, v in band.items()},
         "relative_gap": round(gap, 4),
+        **scenario,
         "method": "BPR equilibrium, then the last on roads with shorter queues; point queues without spill-back or "
         "signals: compares plans, does not promise hours",
     }

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from core.errors import Conflict, Unavailable
 from core.ids import new_id
 from core.units import quantity
+from ingest.forecast.outlook import Outlook, outlook
 from ingest.observation import CLOCK_SUSPECT, MICROSECOND
 from ingest.series import KNOWN_DTYPE, Known
 from ingest.station import PUBLIC, Station
@@ -341,3 +342,54 @@ async def export_observations(
         cursor.itersize = 10_000
         async for row in cursor:
             yield row
+
+
+async def forecast_streams(
+    conn: AsyncConnection, datastream_ids: Sequence[int]
+) -> list[tuple[int, UUID | None, str | None]]:
+    """(datastream, tenant, basin) of those that measure water level."""
+    rows = await conn.execute(_SQL["forecast_streams"], {"datastream_ids": list(datastream_ids)})
+    return [(one[0], one[1], one[2]) for one in await rows.fetchall()]
+
+
+async def forecast_readings(
+    conn: AsyncConnection, since: dict[int, datetime], until: datetime
+) -> list[tuple[int, datetime, datetime, float]]:
+    """(datastream, observed, received, value) of good readings after each datastream's time, in order of time."""
+    values = {"datastream_ids": list(since), "since": list(since.values()), "until": until}
+    rows = await conn.execute(_SQL["forecast_readings"], values)
+    return [(one[0], one[1], one[2], one[3]) for one in await rows.fetchall()]
+
+
+async def keep_forecasts(conn: AsyncConnection, rows: Sequence[tuple[int, UUID | None, Outlook]]) -> None:
+    """Stores forecasts; one that is there already stays as it is."""
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            _SQL["keep_forecasts"],
+            [
+                {
+                    "datastream_id": datastream_id,
+                    "tenant_id": tenant_id,
+                    "made_at": told.made_at,
+                    "known_at": told.known_at,
+                    "model": told.model,
+                    "value": told.value,
+                    "horizons_h": list(told.horizons_h),
+                    "path": list(told.path),
+                    "reach": list(told.reach),
+                    "taus": list(told.taus),
+                    "quantiles": [one for row in told.quantiles for one in row],
+                }
+                for datastream_id, tenant_id, told in rows
+            ],
+        )
+
+
+async def outlooks_since(conn: AsyncConnection, since: dict[int, datetime]) -> dict[int, list[Outlook]]:
+    """What was forecast for each datastream since its time, oldest first."""
+    found: dict[int, list[Outlook]] = {one: [] for one in since}
+    values = {"datastream_ids": list(since), "since": list(since.values())}
+    names = ("made_at", "known_at", "model", "value", "horizons_h", "path", "reach", "taus", "quantiles")
+    for row in await (await conn.execute(_SQL["outlooks_since"], values)).fetchall():
+        found[row[0]].append(outlook(**dict(zip(names, row[1:], strict=True))))
+    return found

@@ -45,15 +45,10 @@ _CLASSES: Final = {
 _CLASS_OF: Final = {word: name for name, words in _CLASSES.items() for word in words}
 
 
-class BadMapping(InvalidInput):
-    """Two columns of a table mean the same."""
-
-
 def renamed(text: str, table: str) -> str:
     """CSV text with our column names in its header; device classes of a fleet table in our words.
 
-    A column under our own name wins, and then the others are left alone. Raises BadMapping where two foreign columns
-    claim the same name.
+    A column under our own name wins, and then the others are left alone.
     """
     wanted = _FLEET if table == "fleet" else _INCIDENTS
     head, _, rest = text.removeprefix("\ufeff").partition("\n")
@@ -68,8 +63,6 @@ def renamed(text: str, table: str) -> str:
         found = next((c for word in others for c in columns if c.lower().replace(" ", "_") == word), None)
         if found is None:
             continue
-        if names[found] != found:
-            raise BadMapping(f"{table}: column {found!r} could be {names[found]!r} or {ours!r}; name one of them so")
         names[found] = ours
     header = [names[column] for column in columns]
     if header == columns and not (table == "fleet" and _mentions_classes(rest)):

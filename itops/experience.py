@@ -19,7 +19,7 @@ from itops import records, regime, telemetry
 from itops.credibility import GammaPoisson, fit_gamma_poisson
 from itops.records import UnknownShape
 
-MODEL_VERSION = "fleet-1"
+MODEL_VERSION = "fleet-2"
 #: Spread of a year's level around what the record says where only one period is known (judgement).
 ONE_PERIOD_REGIME_CV = 0.25
 
@@ -83,14 +83,15 @@ def _fit_systems(events: str, exposure: str, as_of: date | None) -> dict[str, An
 def _fit_spells(events: str, exposure: str, as_of: date | None) -> dict[str, Any]:
     if records.shape_of(events) != "spells":
         raise UnknownShape("With start-stop exposure the events file must be start-stop rows too (column fails)")
-    spells, _, blank = records.read_spells(events, as_of=as_of, failures=True, table="events")
+    spells, _, blank, known_to = records.read_spells(events, as_of=as_of, failures=True, table="events")
     model = telemetry.fit_telemetry(spells)
     return {
-        "as_of": as_of.isoformat() if as_of else None,
+        "as_of": known_to.isoformat() if known_to else None,
         "values_not_reported": blank,
         "intercept": model.intercept,
         "main": [list(each) for each in model.main],
         "since": list(model.since),
+        "trend": list(model.trend),
         "cross": dict(model.cross),
         "n_failures": model.n_failures,
         "exposure_years": model.exposure_years,
@@ -166,11 +167,13 @@ def _predict_systems(model: dict[str, Any], exposure: str) -> Iterator[dict[str,
 
 
 def _predict_spells(model: dict[str, Any], exposure: str) -> Iterator[dict[str, Any]]:
-    spells, units, _ = records.read_spells(exposure, as_of=None, failures=False)
+    known_to = date.fromisoformat(model["as_of"]) if model["as_of"] else None
+    spells, units, _, _ = records.read_spells(exposure, as_of=known_to, failures=False)
     fitted = telemetry.TelemetryModel(
         intercept=model["intercept"],
         main=tuple(tuple(each) for each in model["main"]),
         since=tuple(model["since"]),
+        trend=tuple(model["trend"]),
         cross=model["cross"],
         n_failures=model["n_failures"],
         exposure_years=model["exposure_years"],

@@ -160,7 +160,7 @@ class Figures:
                 continue
             past = kind.expected_count * model.exposure_years / max(model.years_in_force, 1e-12)
             paid = kind.payment.sum(axis=0)
-            expected += past * float(np.minimum(paid, cap) @ kind.probability)
+            expected += past * float(np.sum(np.minimum(paid, cap) * kind.probability))
             n_expected += past * float(np.sum(kind.probability[paid > 0]))
         z = n_expected / (n_expected + float(table["half_at_expected_claims"]))
         ratio = actual / expected if expected > 0 else 1.0
@@ -396,7 +396,7 @@ def check_flags(law: YearLaw) -> list[dict[str, float | str | bool]]:
         {
             "moment": check.moment,
             "covers": check.block,
-            "relative_error": float(f"{check.relative_error:.1e}"),
+            "relative_error": round(check.relative_error, 9),
             "tolerance": check.tolerance,
             "holds": check.holds,
         }

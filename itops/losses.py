@@ -140,10 +140,13 @@ class SizedDamage:
 
     def survival(self, amount: FloatArray) -> FloatArray:
         x = np.asarray(amount, dtype=np.float64)
-        return np.asarray(self._law.survival(x[..., None] / self._value) @ self._weight, dtype=np.float64)
+        return np.asarray(
+            np.sum(self._law.survival(x[..., None] / self._value) * self._weight, axis=-1), dtype=np.float64
+        )
 
     def limited_mean(self, amount: FloatArray) -> FloatArray:
         x = np.asarray(amount, dtype=np.float64)
         return np.asarray(
-            self._law.limited_mean(x[..., None] / self._value) @ (self._weight * self._value), dtype=np.float64
+            np.sum(self._law.limited_mean(x[..., None] / self._value) * (self._weight * self._value), axis=-1),
+            dtype=np.float64,
         )

@@ -236,10 +236,11 @@ def _scale(system: System, start: float, stop: float, as_of: date) -> float:
 
 def read_spells(
     text: str, *, as_of: date | None, failures: bool, table: str = "exposure"
-) -> tuple[Spells, tuple[str, ...], dict[str, int]]:
-    """Start-stop rows: (spells, unit of each, number of telemetry values that are not reported, by column).
+) -> tuple[Spells, tuple[str, ...], dict[str, int], date | None]:
+    """Start-stop rows: (spells, unit of each, number of telemetry values not reported by column, last day known).
 
-    Where an as-of day is given, rows that begin later are left out and those that run on are cut there, censored. A
+    Where failures are read, rows that begin after the as-of day (or the last day) are left out and those that run on
+    are cut there, censored; without failures all are kept and the as-of day only dates them. A
     blank telemetry value is unknown and stays so. Raises BadTable: a negative age, stop not after start, a failure
     flag that is not 0 or 1, a weight not above 0, a telemetry value that is not a number or negative.
     """
@@ -269,7 +270,7 @@ def read_spells(
                 day_0 = float(date.fromisoformat(cells["cal_start"][:10]).toordinal())
             except ValueError:
                 bad.add(row, "cal_start", "is not a date of the form YYYY-MM-DD")
-        elif as_of is not None:
+        elif as_of is not None and failures:
             bad.add(row, "cal_start", "is blank; with an as-of day the calendar day of tstart is needed")
         values.append([bad.number(row, name) if cells[name] else float("nan") for name in ATTRIBUTES])
         if failed:
@@ -284,9 +285,11 @@ def read_spells(
     known = np.array(values, dtype=np.float64).reshape(-1, len(ATTRIBUTES))
     keep = np.ones(len(unit), dtype=bool)
     days_ago = np.zeros(len(unit))
+    known_to: date | None = as_of
     if dated:
         last = float(as_of.toordinal() + 1) if as_of is not None else float(np.max(day)) + 1.0
         days_ago = last - day
+        known_to = date.fromordinal(int(last) - 1)
         if failures:
             limit = start_h + days_ago * 24.0
             failed_of = np.where(stop_h <= limit, failed_of, 0.0)
@@ -306,6 +309,7 @@ def read_spells(
         ),
         tuple(unit[i] for i in where),
         {name: int(np.count_nonzero(np.isnan(known[keep, k]))) for k, name in enumerate(ATTRIBUTES)},
+        known_to,
     )
 
 

@@ -1,11 +1,16 @@
 """Availability, redundancy, staffing and spare parts in closed form."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import special, stats
 
 from core.errors import InvalidInput
+from itops.severity import FloatArray
+
+HOURS_PER_YEAR = 8766.0
 
 
 class BadReliability(InvalidInput):
@@ -125,3 +130,47 @@ class Weibull:
     def failure_probability(self, age: float, ahead: float) -> float:
         """P(fails within `ahead` | alive at `age`)."""
         return -math.expm1(self.cumulative_hazard(age) - self.cumulative_hazard(age + ahead))
+
+
+def annual_downtime(
+    k: int,
+    n: int,
+    failures_per_year: float,
+    repair_h: Callable[[np.random.Generator, int], FloatArray],
+    *,
+    n_years: int,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """(n_years,) hours of each year in which fewer than k of n units are in service.
+
+    The law of downtime and not its mean alone: n independent units that fail at a constant rate while in service, and
+    are repaired for `repair_h(rng, size)` hours by any law, drawn as one long run in its steady state (after one year
+    that is not counted). Raises BadReliability.
+    """
+    if not (1 <= k <= n and failures_per_year >= 0 and n_years >= 1):
+        raise BadReliability(k=k, n=n, failures_per_year=failures_per_year, n_years=n_years)
+    end = (n_years + 1) * HOURS_PER_YEAR
+    at, change = [np.array([0.0, end])], [np.zeros(2)]
+    for _ in range(n if failures_per_year > 0 else 0):
+        down_from, down_to, now = list[FloatArray](), list[FloatArray](), 0.0
+        while now < end:
+            size = max(16, int(1.2 * (end - now) / HOURS_PER_YEAR * failures_per_year) + 16)
+            up = rng.exponential(HOURS_PER_YEAR / failures_per_year, size)
+            repair = np.asarray(repair_h(rng, size), dtype=np.float64)
+            if np.any(~np.isfinite(repair)) or np.any(repair < 0):
+                raise BadReliability("A repair time must be finite and not negative")
+            back = now + np.cumsum(up + repair)
+            down_from.append(back - repair)
+            down_to.append(back)
+            now = float(back[-1])
+        for times, step in ((np.concatenate(down_from), 1.0), (np.concatenate(down_to), -1.0)):
+            kept = np.minimum(times, end)
+            at.append(kept)
+            change.append(np.full(len(kept), step))
+    moments, steps = np.concatenate(at), np.concatenate(change)
+    order = np.argsort(moments, kind="stable")
+    moments, n_down = moments[order], np.cumsum(steps[order])
+    lost = np.concatenate([[0.0], np.cumsum(np.diff(moments) * (n_down[:-1] > n - k + 0.5))])
+    # The integral of "down" is piecewise linear between moments, so that a year's edge may cut an outage.
+    edges = np.arange(1, n_years + 2) * HOURS_PER_YEAR
+    return np.asarray(np.diff(np.interp(edges, moments, lost)), dtype=np.float64)

@@ -1,13 +1,13 @@
 """Quotes in the database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from store import queries
@@ -91,3 +91,89 @@ async def find_tenant(conn: AsyncConnection, slug: str) -> UUID | None:
     """The tenant of this slug."""
     row = await (await conn.execute(_SQL["find_tenant"], {"slug": slug})).fetchone()
     return None if row is None else row[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteAction:
+    """What somebody did with a quote."""
+
+    action: str  #: refer, approve, decline, bind
+    option_name: str | None
+    premium: Decimal | None
+    reason: str
+    principal_id: UUID
+    acted_by: str
+    acted_at: datetime
+
+
+async def lock_quote(conn: AsyncConnection, quote_id: UUID) -> None:
+    """Waits until nobody else acts on this quote; until the transaction ends."""
+    await conn.execute(_SQL["lock_quote"], {"quote_id": str(quote_id)})
+
+
+async def add_action(
+    conn: AsyncConnection, *, action_id: UUID, tenant_id: UUID, quote_id: UUID, action: QuoteAction
+) -> bool:
+    """Keeps an action; false where it was done before (bound once, one voice a person)."""
+    params = {
+        "action_id": action_id,
+        "tenant_id": tenant_id,
+        "quote_id": quote_id,
+        "action": action.action,
+        "option_name": action.option_name,
+        "premium": action.premium,
+        "reason": action.reason,
+        "principal_id": action.principal_id,
+        "acted_by": action.acted_by,
+        "acted_at": action.acted_at,
+    }
+    return await (await conn.execute(_SQL["add_quote_action"], params)).fetchone() is not None
+
+
+async def actions_of(conn: AsyncConnection, quote_id: UUID) -> list[QuoteAction]:
+    """What was done with a quote, oldest first."""
+    async with conn.cursor(row_factory=class_row(QuoteAction)) as cursor:
+        await cursor.execute(_SQL["quote_actions"], {"quote_id": quote_id})
+        return await cursor.fetchall()
+
+
+async def add_work_order(conn: AsyncConnection, params: Mapping[str, Any]) -> bool:
+    """Keeps a work order; false where it is there already."""
+    return await (await conn.execute(_SQL["add_work_order"], params)).fetchone() is not None
+
+
+async def work_orders_of(conn: AsyncConnection, quote_id: UUID) -> list[dict[str, Any]]:
+    """The work orders of a quote, oldest first."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_SQL["work_orders"], {"quote_id": quote_id})
+        return await cursor.fetchall()
+
+
+async def close_work_order(
+    conn: AsyncConnection,
+    *,
+    quote_id: UUID,
+    work_order_id: UUID,
+    state: str,
+    closed_at: datetime,
+    closed_by: str,
+    evidence: str,
+) -> bool:
+    """Closes an open order; false where there is none."""
+    params = {
+        "quote_id": quote_id,
+        "work_order_id": work_order_id,
+        "state": state,
+        "closed_at": closed_at,
+        "closed_by": closed_by,
+        "evidence": evidence,
+    }
+    return await (await conn.execute(_SQL["close_work_order"], params)).fetchone() is not None
+
+
+async def telemetry_of(
+    conn: AsyncConnection, *, tenant_id: UUID, asset_ids: Sequence[str], signals: Sequence[str], until: datetime
+) -> list[tuple[str, str, float, datetime]]:
+    """(asset_id, signal, value, observed_at) of the newest readings of a fleet's devices."""
+    params = {"tenant_id": tenant_id, "asset_ids": list(asset_ids), "signals": list(signals), "until": until}
+    return await (await conn.execute(_SQL["telemetry_of"], params)).fetchall()

@@ -149,12 +149,20 @@ async def rerun_quote(conn: AsyncConnection, quote_id: UUID) -> StoredQuote:
     stored = await repository.find_quote(conn, quote_id)
     if stored is None:
         raise UnknownQuote(quote_id=str(quote_id))
-    if stored.model_version != MODEL_VERSION:
-        raise OtherModel(quote_id=str(quote_id), made_by=stored.model_version, this_is=MODEL_VERSION)
-    again = price_inputs(stored.submission)
-    if again.result() != stored.result or again.quote.inputs_sha256 != stored.inputs_sha256:
-        raise QuoteDiffers(quote_id=str(quote_id), stored=str(stored.premium), again=str(again.quote.premium.amount))
+    priced_again(stored.submission, stored.result, stored.inputs_sha256, stored.model_version, quote_id=str(quote_id))
     return stored
+
+
+def priced_again(
+    inputs: Mapping[str, Any], result: Mapping[str, Any], inputs_sha256: str, model_version: str, *, quote_id: str
+) -> Priced:
+    """A stored quote computed again, the same to the cent. Raises OtherModel, QuoteDiffers."""
+    if model_version != MODEL_VERSION:
+        raise OtherModel(quote_id=quote_id, made_by=model_version, this_is=MODEL_VERSION)
+    again = price_inputs(inputs)
+    if again.result() != result or again.quote.inputs_sha256 != inputs_sha256:
+        raise QuoteDiffers(quote_id=quote_id, stored=str(result["premium"]), again=str(again.quote.premium.amount))
+    return again
 
 
 def _price(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Book, book_text: str) -> Priced:

@@ -26,6 +26,12 @@ class YearTooLong(InvalidInput):
     """The money grid does not hold the year's total loss."""
 
 
+def _sum(a: FloatArray, b: FloatArray) -> FloatArray:
+    """The sum of a b over the last axis by numpy's own loop: a product of matrices may add in an order that depends on
+    the number of threads, and a quote must not."""
+    return np.asarray(np.sum(a * b, axis=-1), dtype=np.float64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventKind:
     """Events of one kind: how many in the period, and what one pays under each cover."""
@@ -42,7 +48,7 @@ class EventKind:
     @property
     def mean(self) -> FloatArray:
         """(n_covers,) expected payment of one event."""
-        return np.asarray(self.payment @ self.probability, dtype=np.float64)
+        return _sum(self.payment, self.probability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +166,9 @@ def _moments(kinds: Sequence[EventKind], covers: Sequence[int], regime_cv: float
     mean = variance = in_regime = largest = 0.0
     for kind in kinds:
         paid = kind.payment[list(covers)].sum(axis=0)
-        first = kind.expected_count * float(paid @ kind.probability)
+        first = kind.expected_count * float(_sum(paid, kind.probability))
         mean += first
-        variance += kind.expected_count * float(paid**2 @ kind.probability) + kind.mixing_cv2 * first**2
+        variance += kind.expected_count * float(_sum(paid**2, kind.probability)) + kind.mixing_cv2 * first**2
         in_regime += first if kind.in_regime else 0.0
         largest = max(largest, float(np.max(paid)))
     return mean, variance + regime_cv**2 * in_regime**2, largest
@@ -203,8 +209,8 @@ def _exponents(
             rate = kind.expected_count
             f = _placed(paid, kind.probability, step, n)
             g = [_placed(paid, kind.probability * each[j], step, n) for j in range(len(block))]
-            grid = np.arange(n) * step
-            spread += rate * float(f @ grid**2) + kind.mixing_cv2 * (rate * float(f @ grid)) ** 2
+            grid = np.arange(n, dtype=np.float64) * float(step)
+            spread += rate * float(_sum(f, grid**2)) + kind.mixing_cv2 * (rate * float(_sum(f, grid))) ** 2
             if kind.mixing_cv2 < 1e-12:
                 poisson += rate * f
                 total += rate
@@ -256,8 +262,8 @@ def _year_on(
                 phi = np.exp(theta * psi_in + psi_out)
                 derived = phi * (theta * d_in + d_out)
             own = np.fft.irfft(phi, n)
-            on_grid[b][0] += weight_k * float(loss @ own)
-            on_grid[b][1] += weight_k * float(loss**2 @ own)
+            on_grid[b][0] += weight_k * float(_sum(loss, own))
+            on_grid[b][1] += weight_k * float(_sum(loss**2, own))
             if len(block) == 1 and terms[block[0]].act:
                 # Past the grid's end a transform has rounding noise of either sign; the law itself is what counts.
                 after = terms[block[0]].applied(loss)
@@ -276,7 +282,9 @@ def _year_on(
         mean, variance, _ = _moments(kinds, block, regime_cv)
         variance_on_grid = on_grid[b][1] - on_grid[b][0] ** 2
         in_regime = sum(
-            k.expected_count * float(k.payment[list(block)].sum(axis=0) @ k.probability) for k in kinds if k.in_regime
+            k.expected_count * float(_sum(k.payment[list(block)].sum(axis=0), k.probability))
+            for k in kinds
+            if k.in_regime
         )
         expected = parts[b][2] + r * in_regime**2
         told = "+".join(names[j] for j in block)

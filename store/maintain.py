@@ -36,6 +36,8 @@ _DAYS_A_RUN = 200
 LEDGER_KEPT = timedelta(days=7)
 STREAM_KEPT = timedelta(days=2)
 IDEMPOTENCY_KEPT = timedelta(days=2)
+#: Long enough to look back on a flood; longer than any rule looks back. Kept for ever in an exercise database.
+FORECASTS_KEPT = timedelta(days=30)
 
 
 class AlreadyMaintained(Conflict):
@@ -164,6 +166,7 @@ def prune(conn: psycopg.Connection[Any], *, now: datetime | None = None) -> dict
         "prune_stream": now - STREAM_KEPT,
         "prune_sessions": now,
         "prune_idempotency": now - IDEMPOTENCY_KEPT,
+        "prune_forecasts": datetime.min.replace(tzinfo=UTC) if _is_exercise(conn) else now - FORECASTS_KEPT,
     }
     pruned: dict[str, int] = {}
     for name, before in limits.items():

@@ -3,6 +3,7 @@
 import shutil
 import socket
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +38,8 @@ def examine(settings: Settings) -> list[Finding]:
         *(_process(settings, name) for name in PROCESSES),
         _api(settings),
         _pages(),
+        _cap(settings),
+        *_feeds(settings),
         _disk(settings.home),
     ]
 
@@ -111,6 +114,48 @@ def _api(settings: Settings) -> Finding:
     return Finding(
         part="console", verdict="ok" if answer.status_code == 200 else "degraded", told=f"{url}: {answer.status_code}"
     )
+
+
+def _cap(settings: Settings) -> Finding:
+    from alerts.cap_sign import BadSigningKey, read_signer
+
+    try:
+        signer = read_signer(settings.cap.signing_key, settings.cap.signing_certificate)
+    except BadSigningKey as error:
+        return Finding(part="cap", verdict="broken", told=error.message)
+    if signer is None:
+        return Finding(
+            part="cap", verdict="off", told="our messages go out unsigned: TOCSIN_CAP__SIGNING_KEY is not set"
+        )
+    return Finding(part="cap", verdict="ok", told=f"signed by {signer.certificate.subject.rfc4514_string()}")
+
+
+def _feeds(settings: Settings) -> list[Finding]:
+    """How old what others' feeds brought is; nothing where none is on or the database is away, which is told above."""
+    import asyncio
+
+    from ingest import feeds
+    from store.pool import connect_worker_async, worker_url
+
+    async def read() -> list[feeds.FeedRow]:
+        if settings.database_url is None and settings.database_worker_url is None:
+            url = embedded.attach(settings.home).url(settings.mode, "worker")
+        else:
+            url = worker_url(settings)
+        conn = await connect_worker_async(url)
+        try:
+            return await feeds.find(conn)
+        finally:
+            await conn.close()
+
+    try:
+        rows = [row for row in asyncio.run(read()) if row.enabled]
+    except TocsinError:
+        return []
+    now = datetime.now(UTC)
+    late = [row.code for row in rows if row.as_json(now)["stale"]]
+    told = f"{len(rows)} on, {len(late)} older than three intervals" + (f": {', '.join(late[:5])}" if late else "")
+    return [Finding(part="feeds", verdict="degraded" if late else "ok", told=told)] if rows else []
 
 
 def _pages() -> Finding:

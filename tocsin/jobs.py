@@ -1,10 +1,12 @@
-"""The slow work beside the decisions: footprints laid over books, routes planned, tables of readings looked after."""
+"""The work beside the decisions: footprints over books, losses, routes, warnings broadcast, tables looked after."""
 
 import asyncio
 import threading
 
+from alerts import broadcast
+from alerts.cap_sign import read_signer
 from core.settings import Settings
-from geo import assess, plan
+from geo import assess, assess_loss, plan
 from store import maintain, outbox
 from store.pool import worker_pool
 
@@ -15,15 +17,23 @@ _LEASE_S = 300.0
 async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
     """Assesses and plans what the outbox brings, and looks after the tables as their owner, until `stop` is set."""
     halt = threading.Event()
-    pool = worker_pool(settings, size=6)
+    signer = read_signer(settings.cap.signing_key, settings.cap.signing_certificate)
+    broadcaster = broadcast.Broadcaster(settings.mqtt) if settings.mqtt.host is not None else None
+    public_url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
+    tell = broadcast.handler(broadcaster.publish if broadcaster else None, public_url=public_url, signer=signer)
+    pool = worker_pool(settings, size=8)
     await pool.open()
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.to_thread(maintain.run, owner_url, halt))
             tasks.create_task(outbox.run(pool, "assess", assess.handle, stop, limit=1, lease_s=_LEASE_S))
+            tasks.create_task(outbox.run(pool, "loss", assess_loss.handle, stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
+            tasks.create_task(outbox.run(pool, "broadcast", tell, stop))
             await stop.wait()
             halt.set()
     finally:
         halt.set()
+        if broadcaster is not None:
+            broadcaster.close()
         await pool.close()

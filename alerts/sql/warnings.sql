@@ -267,3 +267,53 @@ UPDATE sending_pause SET resume_asked_by = %(principal_id)s WHERE scope = %(scop
 
 -- name: end_pause
 DELETE FROM sending_pause WHERE scope = %(scope)s;
+
+-- name: rule_sites
+-- Where rules of a tenant may stand: its stations and the public ones, by code and by name.
+SELECT s.code, s.name, s.lon, s.lat, d.datastream_id, d.quantity, d.interval_s, coalesce(s.basin, s.river) AS basin
+FROM station AS s JOIN datastream AS d ON d.station_id = s.station_id
+WHERE s.tenant_id IS NULL OR s.tenant_id = %(tenant_id)s;
+
+-- name: tenant_by_slug
+SELECT tenant_id, settings FROM tenant WHERE slug = %(slug)s;
+
+-- name: list_rules
+-- Every version of each rule, newest first, with its station and where its lifecycle stands.
+SELECT r.rule_id, r.version, r.code, t.slug AS tenant, st.code AS station, d.quantity, r.definition, r.area IS NOT NULL AS has_area,
+       r.area_desc, r.effective_from, r.effective_to,
+       CASE WHEN r.effective_to IS NULL OR r.effective_to > %(now)s THEN s.state ->> 'phase' END AS phase,
+       CASE WHEN r.effective_to IS NULL OR r.effective_to > %(now)s THEN s.state ->> 'level' END AS level
+FROM rule AS r
+JOIN tenant AS t ON t.tenant_id = r.tenant_id
+JOIN datastream AS d ON d.datastream_id = r.datastream_id
+JOIN station AS st ON st.station_id = d.station_id
+LEFT JOIN rule_state AS s ON s.rule_id = r.rule_id
+WHERE (%(slug)s::text IS NULL OR t.slug = %(slug)s)
+  AND (%(all_versions)s OR r.effective_to IS NULL OR r.effective_to > %(now)s)
+ORDER BY t.slug, r.code, r.version DESC;
+
+-- name: standing_rule
+-- The version of a rule that stands at a time.
+SELECT rule_id, version, tenant_id, code, datastream_id, definition FROM rule
+WHERE rule_id = %(rule_id)s AND effective_from <= %(now)s AND (effective_to IS NULL OR effective_to > %(now)s)
+ORDER BY version DESC LIMIT 1;
+
+-- name: domains_of_stream
+-- What the station of a datastream would fail with.
+SELECT st.code AS station, st.gateway_group AS gateway, st.power_group AS power, st.vendor
+FROM datastream AS d JOIN station AS st ON st.station_id = d.station_id WHERE d.datastream_id = %(datastream_id)s;
+
+-- name: stations_that_agree
+-- Other stations of the basin whose own readings hold a warning of one of these levels now, not by silence.
+SELECT DISTINCT st.code AS station, st.gateway_group AS gateway, st.power_group AS power, st.vendor
+FROM datastream AS d
+JOIN station AS own ON own.station_id = d.station_id
+JOIN station AS st ON coalesce(st.basin, st.river) = coalesce(own.basin, own.river) AND st.station_id <> own.station_id
+JOIN datastream AS e ON e.station_id = st.station_id
+JOIN rule AS r ON r.datastream_id = e.datastream_id AND r.tenant_id = %(tenant_id)s AND r.effective_from <= %(now)s
+                  AND (r.effective_to IS NULL OR r.effective_to > %(now)s)
+JOIN rule_state AS s ON s.rule_id = r.rule_id
+WHERE d.datastream_id = %(datastream_id)s AND s.state ->> 'phase' IN ('active', 'clearing') AND s.state ->> 'level' = ANY(%(levels)s);
+
+-- name: tenant_slug
+SELECT slug FROM tenant WHERE tenant_id = %(tenant_id)s;

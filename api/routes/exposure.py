@@ -6,6 +6,7 @@ from fastapi import Query
 
 from api import repository
 from api.deps import Context, needs
+from api.losses import losses_json
 from api.routing import noun
 from api.schemas.common import Point, Polygon
 from api.schemas.exposure import (
@@ -16,6 +17,7 @@ from api.schemas.exposure import (
     CellFeature,
     CellProperties,
     FeedOut,
+    LatestLosses,
     LocationCollection,
     LocationFeature,
     LocationProperties,
@@ -65,6 +67,20 @@ async def latest_assessments(ctx: Annotated[Context, needs("read", "assessment")
         now = await repository.now(conn)
         rows = await repository.latest_assessments(conn, now=now)
     return Assessments(as_of=now, items=[AssessmentOut(**row) for row in rows])
+
+
+@router.get("/assessments/latest/losses", responses=READ)
+async def latest_losses(
+    ctx: Annotated[Context, needs("read", "assessment")], limit: Annotated[int, Query(ge=1, le=1000)] = 200
+) -> LatestLosses:
+    """Losses of the newest footprint of every open hazard event: distributions, locations, and policies by rank.
+
+    `limit` holds for locations and for policies of each assessment.
+    """
+    async with ctx.transaction() as conn:
+        now = await repository.now(conn)
+        rows = await repository.latest_losses(conn, now=now, limit=limit)
+    return LatestLosses(as_of=now, items=[losses_json(row) for row in rows])
 
 
 @router.get("/exposure/cells", responses=READ)

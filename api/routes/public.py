@@ -19,9 +19,11 @@ from api.schemas.public import (
     AnswerRecorded,
     ChannelCheck,
     PublicNow,
+    PublicOrder,
     PublicRoute,
     PublicSafeZone,
     PublicStep,
+    PublicTurn,
     PublicWarning,
     PushSubscriptionIn,
     ReceiptIn,
@@ -33,6 +35,8 @@ from api.schemas.responses import problems
 from api.show import Watch, area_json, covers, hint, in_language, line_json, phone_state
 from core.errors import Conflict, InvalidInput, NotFound
 from core.ids import derived_id
+from geo import directions
+from geo import network as roads
 
 router = noun("phone")
 
@@ -70,6 +74,7 @@ async def public_now(
         rules = await repository.person_rules(conn, now=now)
         channels = await repository.person_channels(conn, ctx.policyholder_id)
         paused = await repository.is_paused(conn)
+        orders = await repository.official_orders(conn, now=now)
         route = zones = None
         if person["household_id"] is not None:
             route = await repository.person_route(conn, person["household_id"], now=now)
@@ -78,6 +83,7 @@ async def public_now(
         if home is not None:
             zones = await repository.nearest_safe_zones(conn, lon=home[0], lat=home[1])
     place = None if home is None else shapely.Point(home)
+    order = next((row for row in orders if row["issued_at"] <= now and covers(row["area"], place)), None)
     mine = [row for row in warnings if row["mine"] or covers(row["area"], place)]
     watches = [
         Watch(
@@ -107,7 +113,8 @@ async def public_now(
         checked_at=now,
         home=None if home is None else list(home),
         warnings=[_warning(row, chosen or person["language"]) for row in mine],
-        route=None if route is None else _route(route),
+        order=None if order is None else PublicOrder(**{k: order[k] for k in PublicOrder.model_fields}),
+        route=None if route is None else _route(ctx, route, chosen or person["language"], order),
         safe_zones=[PublicSafeZone(**zone) for zone in zones or []],
         steps=steps,
         channels=[
@@ -199,7 +206,14 @@ def _warning(row: repository.Row, language: str) -> PublicWarning:
     )
 
 
-def _route(row: repository.Row) -> PublicRoute:
+def _route(ctx: Context, row: repository.Row, language: str, order: repository.Row | None) -> PublicRoute:
+    """The way out; under an order to stay it is not shown, also before the plan has been made again."""
+    stay = order is not None and order["kind"] == "stay"
+    if stay:
+        row = {**row, "status": "shelter-in-place", "safe_zone_id": None, "geometry": None, "leave_by": None,
+               "last_way_out": None, "reason": f"official order of {order['authority']}" if order else ""}  # fmt: skip
+    if order is not None and not stay and row["leave_by"] is not None:
+        row = {**row, "leave_by": min(row["leave_by"], max(order["issued_at"], row["computed_at"]))}
     zone = None
     if row["safe_zone_id"] is not None:
         zone = PublicSafeZone(
@@ -219,9 +233,22 @@ def _route(row: repository.Row) -> PublicRoute:
         inside_m=row["inside_m"],
         reason=row["reason"],
         geometry=line_json(row["geometry"]),
+        turns=_turns(ctx, row, language),
         checked_at=row["computed_at"],
         footprint=area_json(row["footprint"]),
     )
+
+
+def _turns(ctx: Context, row: repository.Row, language: str) -> list[PublicTurn]:
+    if not row["roads"] or row["safe_zone_id"] is None:
+        return []
+    try:
+        network = roads.load(ctx.settings.home / "roads" / row["file"], bytes(row["sha256"]))
+    except roads.BadNetwork:  # the page must come without its turns rather than not at all
+        return []
+    pieces = directions.pieces_of(network, row["roads"], row["first_share"], row["last_share"])
+    made = directions.turns(network, row["roads"], pieces, row["names"] or {}, language)
+    return [PublicTurn(kind=t.kind, text=t.text, distance_m=t.distance_m) for t in made]
 
 
 @router.post("/public/answers", status_code=201, responses=_ACT)

@@ -18,7 +18,7 @@ from api.schemas.station import (
     StationFeature,
     StationProperties,
 )
-from api.show import rfc3339, shown_level
+from api.show import forecast_steps, rfc3339, shown_level
 from core.errors import InvalidInput, NotFound
 
 router = noun("stations")
@@ -78,6 +78,7 @@ async def observations(
         rows = await repository.observations(
             conn, datastream_id=stream["datastream_id"], since=since, until=until, limit=limit + 1
         )
+        told = await repository.latest_forecast(conn, datastream_id=stream["datastream_id"], now=now)
     kept = rows[:limit]
     return ObservationSeries(
         station_id=station_id,
@@ -86,4 +87,5 @@ async def observations(
         as_of=now,
         items=[ObservationOut(**row) for row in reversed(kept)],
         truncated=len(rows) > limit,
+        forecast=None if told is None or (until is not None and until < now) else forecast_steps(told),
     )

@@ -9,6 +9,8 @@ from fastapi import Query, Response
 
 from alerts import release
 from alerts.cap import of_alert, to_xml
+from alerts.cap_feed import FeedEntry, atom_feed
+from alerts.cap_sign import read_signer
 from alerts.repository import read_warning
 from api import repository
 from api.cursors import read_cursor, write_cursor
@@ -97,8 +99,34 @@ async def cap(warning_id: UUID, version: int, ctx: Annotated[Context, needs("rea
         stored = await read_warning(conn, warning_id, version)
     if stored.released_at is None:
         raise NotReleased
-    message = of_alert(stored.alert, sender_name=stored.tenant_name)
-    return Response(to_xml(message), media_type="application/cap+xml")
+    document = to_xml(of_alert(stored.alert, sender_name=stored.tenant_name))
+    signer = read_signer(ctx.settings.cap.signing_key, ctx.settings.cap.signing_certificate)
+    headers = {"X-Tocsin-Signed": "yes" if signer is not None else "no"}
+    return Response(signer.sign(document) if signer else document, media_type="application/cap+xml", headers=headers)
+
+
+@router.get(
+    "/cap/feed",
+    response_class=Response,
+    responses={**problems(401, 403), 200: {"content": {"application/atom+xml": {}}, "description": "An Atom feed."}},
+)
+async def cap_feed(ctx: Annotated[Context, needs("read", "warning")]) -> Response:
+    """What was released, newest first, as an Atom feed: each CAP message under its own address."""
+    async with ctx.transaction() as conn:
+        now = await repository.now(conn)
+        rows = await repository.cap_feed(conn, now=now, limit=200)
+    api = ctx.settings.api
+    base = (api.public_url or f"http://{api.host}:{api.port}").rstrip("/")
+    entries = [
+        FeedEntry(
+            identifier=row["identifier"],
+            title=next(iter(row["texts"].values()))["headline"],
+            link=f"{base}/v1/warnings/{row['warning_id']}/{row['version']}/cap.xml",
+            updated_at=row["released_at"],
+        )
+        for row in rows
+    ]
+    return Response(atom_feed(entries, base=base, now=now), media_type="application/atom+xml")
 
 
 @router.post("/warnings/{warning_id}/{version}/approve", responses=ACT, response_model=Approved)

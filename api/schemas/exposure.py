@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -21,6 +21,121 @@ class TopLocation(Out):
     exposed_tiv: Decimal
     lon: float | None
     lat: float | None
+
+
+class LossOut(Out):
+    """A loss as a distribution over samples."""
+
+    mean: float
+    mean_se: float = Field(description="Standard error of the mean: of sampling, not of the model.")
+    sd: float
+    p5: float
+    p50: float
+    p95: float
+
+
+class UnknownOut(Out):
+    """Insured value of which no loss can be told."""
+
+    n_items: int
+    tiv: float
+
+
+class ReconciledOut(Out):
+    """TIV of one currency: in = the parts, to the cent."""
+
+    tiv_in: Decimal
+    parts: dict[str, Decimal]
+    difference: Decimal
+
+
+class ChangeOut(Out):
+    """What changed in a loss since an earlier footprint version."""
+
+    mean: float
+    p50: float
+    p95: float
+
+
+class DifferenceOut(Out):
+    """Against the newest earlier footprint version whose loss is known."""
+
+    version: int
+    exposed_tiv: float
+    gul: ChangeOut | None
+    il: ChangeOut | None
+    ri: ChangeOut | None
+
+
+class LocationLoss(Out):
+    """A location with a mean loss; the largest ones, and a sample of the others."""
+
+    location_id: int
+    acc_number: str
+    loc_number: str
+    lon: float | None
+    lat: float | None
+    rank: int
+    sampled: bool = Field(description="One of a sample that stands for the others, not one of the largest.")
+    intensity: float
+    ground_up: float
+    gross: float | None
+    net: float | None
+
+
+class PolicyLoss(Out):
+    """A policy layer, for claims triage."""
+
+    rank: int
+    acc_number: str
+    pol_number: str
+    layer_number: str
+    mean_gross: float
+    sd_gross: float
+    mean_net: float
+    chance: float = Field(description="Share of samples in which it pays.")
+
+
+class LossEstimateOut(Out):
+    """The loss of an assessment. Null is unknown, never zero."""
+
+    problem: str | None = Field(description="Why the loss is unknown; null where it is known.")
+    currency: str
+    computed_at: datetime
+    ground_up: LossOut | None
+    gross: LossOut | None
+    net: LossOut | None
+    net_of: str | None = Field(description="What net is net of: reinsurance, or nothing where none was given.")
+    sd_by_source: dict[str, dict[str, float]] = Field(
+        description="Standard deviation of gul, il and ri with one source of uncertainty at a time."
+    )
+    unit: str | None
+    curves: list[str]
+    unknown: dict[str, UnknownOut] = Field(description="Insured value without a loss, by reason.")
+    reconciliation: dict[str, ReconciledOut]
+    difference: DifferenceOut | None
+    assumptions: dict[str, Any]
+
+
+class AssessmentLosses(Out):
+    """The loss of an assessment with its largest locations and policies."""
+
+    assessment_id: UUID
+    portfolio_name: str
+    footprint_version: int
+    hazard_event: HazardEventOut
+    exposed_tiv: Decimal
+    currency: str
+    loss: LossEstimateOut | None = Field(description="Null: not computed yet.")
+    locations: list[LocationLoss]
+    policies: list[PolicyLoss]
+
+
+class LatestLosses(Out):
+    """Losses of the newest footprint of every open hazard event, portfolio by portfolio."""
+
+    as_of: datetime
+    items: list[AssessmentLosses]
 
 
 class AssessmentOut(Out):

@@ -40,6 +40,23 @@ class PublicSafeZone(Out):
     opens_at: datetime | None = None
 
 
+class PublicTurn(Out):
+    """One line of directions."""
+
+    kind: str
+    text: str
+    distance_m: float = Field(description="Until the next turn.")
+
+
+class PublicOrder(Out):
+    """What an authority ordered for this household's place; it goes before our advice."""
+
+    kind: Literal["evacuate", "stay"]
+    authority: str
+    issued_at: datetime
+    expires_at: datetime
+
+
 class PublicRoute(Out):
     """This household's way out."""
 
@@ -52,6 +69,7 @@ class PublicRoute(Out):
     inside_m: float
     reason: str
     geometry: Line | None
+    turns: list[PublicTurn] = Field(description="In the language of the page where we have it, else in English.")
     checked_at: datetime = Field(description="Checked against the hazard at this time; obey police and fire service.")
     footprint: Area | None = Field(description="Where the hazard is, in the version the route was checked against.")
 
@@ -110,6 +128,7 @@ class PublicNow(Out):
     checked_at: datetime
     home: list[float] | None = Field(description="[lon, lat] of the household; none: not known.")
     warnings: list[PublicWarning]
+    order: PublicOrder | None = Field(description="An official order; it goes before the route.")
     route: PublicRoute | None
     safe_zones: list[PublicSafeZone] = Field(description="The three nearest, nearest first.")
     steps: list[PublicStep] = Field(default=[], description="What still saves loss, in the order to do it.")

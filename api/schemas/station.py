@@ -61,6 +61,23 @@ class ObservationOut(Out):
     quality: int
 
 
+class ForecastStep(Out):
+    """What is forecast for one instant: the middle, and the range that holds nine of ten outcomes."""
+
+    at: datetime
+    low: float
+    middle: float
+    high: float
+
+
+class ForecastOut(Out):
+    """The newest forecast of a series, calibrated on what came after earlier ones."""
+
+    made_at: datetime = Field(description="observed_at of the newest reading that it knows.")
+    model: str
+    steps: list[ForecastStep]
+
+
 class ObservationSeries(Out):
     """A station's readings of one quantity, oldest first."""
 
@@ -70,3 +87,6 @@ class ObservationSeries(Out):
     as_of: datetime
     items: list[ObservationOut]
     truncated: bool = Field(description="True where `limit` cut off older readings.")
+    forecast: ForecastOut | None = Field(
+        default=None, description="None where none was made within three hours: then what comes is unknown."
+    )

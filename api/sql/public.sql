@@ -39,11 +39,13 @@ ORDER BY r.rule_id, r.version DESC;
 
 -- name: person_route
 SELECT r.status, r.travel_s, r.distance_m, r.leave_by, r.last_way_out, r.inside_m, r.reason, r.geometry, p.computed_at,
-       f.geometry AS footprint, z.safe_zone_id, z.names, z.lon, z.lat, z.opens_at
+       f.geometry AS footprint, z.safe_zone_id, z.names, z.lon, z.lat, z.opens_at, r.roads, r.first_share, r.last_share, n.file,
+       n.sha256
 FROM household_route AS r
 JOIN evacuation_plan AS p ON p.evacuation_plan_id = r.evacuation_plan_id
 JOIN footprint AS f ON f.footprint_id = p.footprint_id
 JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id
+JOIN road_network AS n ON n.road_network_id = p.road_network_id
 LEFT JOIN safe_zone AS z ON z.safe_zone_id = r.safe_zone_id
 WHERE r.household_id = %(household_id)s AND (e.ended_at IS NULL OR e.ended_at > %(now)s)
 ORDER BY p.computed_at DESC, f.version DESC

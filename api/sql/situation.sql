@@ -56,6 +56,13 @@ WHERE datastream_id = %(datastream_id)s
 ORDER BY observed_at DESC
 LIMIT %(limit)s;
 
+-- name: latest_forecast
+-- What was last forecast for a series, as long as it is not stale: at each horizon the middle and both ends.
+SELECT f.made_at, f.model, f.horizons_h, f.taus, f.quantiles
+FROM forecast AS f
+WHERE f.datastream_id = %(datastream_id)s AND f.made_at > %(now)s::timestamptz - interval '3 hours' AND f.known_at <= %(now)s
+ORDER BY f.made_at DESC LIMIT 1;
+
 -- name: latest_footprints
 SELECT DISTINCT ON (f.hazard_event_id)
        f.footprint_id, f.version, f.valid_at, f.made_how, f.created_at, f.geometry, f.zones,
@@ -258,3 +265,37 @@ FROM safe_zone AS z
 LEFT JOIN sent AS s ON s.safe_zone_id = z.safe_zone_id
 LEFT JOIN arrived AS a ON a.safe_zone_id = z.safe_zone_id::text
 ORDER BY z.code, z.safe_zone_id;
+
+-- name: latest_losses
+-- The newest assessed footprint of every open event, for each portfolio, with its loss; no loss yet gives nulls.
+WITH newest AS (
+    SELECT DISTINCT ON (f.hazard_event_id, a.portfolio_id)
+           a.assessment_id, a.portfolio_id, a.exposed_tiv, a.currency, f.version AS footprint_version,
+           jsonb_build_object('hazard_event_id', e.hazard_event_id, 'code', e.code, 'peril', e.peril, 'name', e.name,
+               'started_at', e.started_at, 'ended_at', e.ended_at) AS hazard_event
+    FROM assessment AS a
+    JOIN footprint AS f ON f.footprint_id = a.footprint_id
+    JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id
+    WHERE e.ended_at IS NULL OR e.ended_at > %(now)s
+    ORDER BY f.hazard_event_id, a.portfolio_id, f.version DESC
+)
+SELECT n.*, p.name AS portfolio_name, l.problem, l.currency AS loss_currency, l.result, l.computed_at AS loss_computed_at,
+       coalesce(c.locations, '[]') AS locations, coalesce(q.policies, '[]') AS policies
+FROM newest AS n
+JOIN portfolio AS p ON p.portfolio_id = n.portfolio_id
+LEFT JOIN assessment_loss AS l ON l.assessment_id = n.assessment_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('location_id', x.location_id, 'acc_number', o.acc_number, 'loc_number', o.loc_number,
+        'lon', o.lon, 'lat', o.lat, 'rank', x.rank, 'sampled', x.sampled, 'intensity', x.intensity, 'ground_up', x.mean_gul,
+        'gross', CASE WHEN l.mean_il IS NULL THEN NULL ELSE x.mean_il END,
+        'net', CASE WHEN l.mean_ri IS NULL THEN NULL ELSE x.mean_ri END) ORDER BY x.rank) AS locations
+    FROM assessment_location_loss AS x JOIN location AS o ON o.location_id = x.location_id
+    WHERE x.assessment_id = n.assessment_id AND x.rank <= %(limit)s
+) AS c ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('rank', y.rank, 'acc_number', y.acc_number, 'pol_number', y.pol_number,
+        'layer_number', y.layer_number, 'mean_gross', y.mean_gross, 'sd_gross', y.sd_gross, 'mean_net', y.mean_net,
+        'chance', y.chance) ORDER BY y.rank) AS policies
+    FROM assessment_policy AS y WHERE y.assessment_id = n.assessment_id AND y.rank <= %(limit)s
+) AS q ON true
+ORDER BY l.mean_il DESC NULLS LAST, n.exposed_tiv DESC, n.assessment_id;

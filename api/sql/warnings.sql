@@ -104,7 +104,9 @@ LIMIT %(limit)s;
 SELECT display_name FROM principal WHERE principal_id = %(principal_id)s;
 
 -- name: quotes
-SELECT quote_id, premium, currency, as_of, exposure_from, exposure_to, model_version,
+SELECT quote_id, premium, currency, as_of, exposure_from, exposure_to, model_version, result ->> 'insured' AS insured,
+       result ->> 'decision' AS decision, (result ->> 'commercial_premium')::numeric AS commercial_premium,
+       EXISTS (SELECT FROM quote_action AS a WHERE a.quote_id = quote.quote_id AND a.action = 'bind') AS bound,
        encode(inputs_sha256, 'hex') AS inputs_sha256, issued_at
 FROM quote
 WHERE %(before_at)s::timestamptz IS NULL OR (issued_at, quote_id) < (%(before_at)s, %(before_id)s::uuid)
@@ -112,6 +114,15 @@ ORDER BY issued_at DESC, quote_id DESC
 LIMIT %(limit)s;
 
 -- name: find_quote
-SELECT quote_id, premium, currency, as_of, exposure_from, exposure_to, model_version,
+SELECT quote_id, premium, currency, as_of, exposure_from, exposure_to, model_version, result ->> 'insured' AS insured,
+       result ->> 'decision' AS decision, (result ->> 'commercial_premium')::numeric AS commercial_premium,
+       EXISTS (SELECT FROM quote_action AS a WHERE a.quote_id = quote.quote_id AND a.action = 'bind') AS bound,
        encode(inputs_sha256, 'hex') AS inputs_sha256, issued_at, submission, result
 FROM quote WHERE quote_id = %(quote_id)s;
+
+-- name: cap_feed
+-- What was released and is not long over, newest first: every version has its own message.
+SELECT warning_id, version, identifier, msg_type, level, all_clear, texts, area_desc, released_at, sent_at, expires_at
+FROM warning
+WHERE released_at IS NOT NULL AND expires_at > %(now)s - interval '1 day'
+ORDER BY released_at DESC, warning_id, version DESC LIMIT %(limit)s;

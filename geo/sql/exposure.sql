@@ -2,15 +2,19 @@
 SELECT tenant_id FROM tenant WHERE slug = %(slug)s;
 
 -- name: make_location_import
--- Rows of the file that is being imported: they reach the book only when every one of them is good.
-CREATE TEMP TABLE location_import (
-    chunk integer, acc_number text, loc_number text, lon float8, lat float8, h3 bigint, country_code text, occupancy_code integer,
+-- Which locations the file has that is being imported: what a book holds beside them goes.
+CREATE TEMP TABLE location_import (acc_number text, loc_number text, currency text) ON COMMIT DROP;
+
+-- name: make_location_chunk
+-- Rows of the chunk in hand, emptied after each, so that no chunk is looked for among the others.
+CREATE TEMP TABLE location_chunk (
+    acc_number text, loc_number text, lon float8, lat float8, h3 bigint, country_code text, occupancy_code integer,
     construction_code integer, building_tiv numeric, other_tiv numeric, contents_tiv numeric, bi_tiv numeric,
     currency text, perils text, oed jsonb
 ) ON COMMIT DROP;
 
--- name: copy_location_import
-COPY location_import (chunk, acc_number, loc_number, lon, lat, h3, country_code, occupancy_code, construction_code,
+-- name: copy_location_chunk
+COPY location_chunk (acc_number, loc_number, lon, lat, h3, country_code, occupancy_code, construction_code,
     building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed) FROM STDIN;
 
 -- name: make_policy_import
@@ -51,7 +55,7 @@ INSERT INTO location AS l (tenant_id, portfolio_id, acc_number, loc_number, lon,
     construction_code, building_tiv, other_tiv, contents_tiv, bi_tiv, currency, loc_perils_covered, oed)
 SELECT %(tenant_id)s, %(portfolio_id)s, acc_number, loc_number, lon, lat, h3, country_code, occupancy_code,
     construction_code, building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed
-FROM location_import WHERE chunk = %(chunk)s
+FROM location_chunk
 ON CONFLICT (portfolio_id, acc_number, loc_number) DO UPDATE SET lon = excluded.lon, lat = excluded.lat, h3 = excluded.h3,
     country_code = excluded.country_code, occupancy_code = excluded.occupancy_code,
     construction_code = excluded.construction_code, building_tiv = excluded.building_tiv, other_tiv = excluded.other_tiv,
@@ -62,6 +66,12 @@ WHERE (l.lon, l.lat, l.h3, l.country_code, l.occupancy_code, l.construction_code
     IS DISTINCT FROM (excluded.lon, excluded.lat, excluded.h3, excluded.country_code, excluded.occupancy_code,
     excluded.construction_code, excluded.building_tiv, excluded.other_tiv, excluded.contents_tiv, excluded.bi_tiv,
     excluded.currency, excluded.loc_perils_covered, excluded.oed);
+
+-- name: note_chunk
+INSERT INTO location_import SELECT acc_number, loc_number, currency FROM location_chunk;
+
+-- name: empty_chunk
+TRUNCATE location_chunk;
 
 -- name: remove_absent_locations
 DELETE FROM location AS l WHERE l.portfolio_id = %(portfolio_id)s

@@ -28,8 +28,10 @@ SELECT min(lon), min(lat), max(lon), max(lat) FROM (
 ) AS place;
 
 -- name: save_footprint
-INSERT INTO footprint (footprint_id, hazard_event_id, tenant_id, version, valid_at, made_how, geometry, zones)
-VALUES (%(footprint_id)s, %(hazard_event_id)s, %(tenant_id)s, %(version)s, %(valid_at)s, %(made_how)s, %(geometry)s, %(zones)s);
+INSERT INTO footprint (footprint_id, hazard_event_id, tenant_id, version, valid_at, made_how, geometry, zones, field,
+    field_grid)
+VALUES (%(footprint_id)s, %(hazard_event_id)s, %(tenant_id)s, %(version)s, %(valid_at)s, %(made_how)s, %(geometry)s, %(zones)s,
+    %(field)s, %(field_grid)s);
 
 -- name: footprint
 SELECT f.footprint_id, f.hazard_event_id, f.tenant_id, f.version, f.valid_at, f.geometry, f.zones, e.peril

@@ -9,16 +9,19 @@ Level paths (metres above the gauge's zero at each horizon, hours):
   slope of the other gauges of the basin now, 2 h and 4 h ago (travel time), per horizon, with forgetting;
 - guarded_trend: the least of the slopes over 1, 3 and 1.5 x 6 h, damped; less where the rise slows, more where it
   quickens: a rise must have lasted and must still be going on;
-- combination: the last three and the damped trend weighted by inverse recent squared error per horizon.
+- regional_trend: the guarded trend, more of it while the other gauges of the basin rise and less while they fall;
+- combination: damped trend, AR, neighbours and guarded trend weighted by inverse recent squared error per horizon.
 
 Quantiles: residuals over a scale of the gauge's present state (normalised conformal scores: Lei et al. 2018, section
 5.2), whose quantile is tracked online per model and horizon (Gibbs and Candes 2021; the quantile tracker of
-Angelopoulos, Candes and Tibshirani 2023, section 2.1), begun from the shipped table. Only outcomes
-already seen move it.
+Angelopoulos, Candes and Tibshirani 2023, section 2.1, with its step a tenth of
+the largest recent score), begun from the shipped table. Only outcomes already seen move it.
+
+A warning of the chosen model is given and held by `ingest.forecast.trigger`.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +29,17 @@ import numpy.typing as npt
 
 from ingest.forecast.gauge import HOUR_S, FloatArray, Gauge, State
 
-MODELS = ("persistence", "damped_trend", "ar_differences", "neighbours", "guarded_trend", "combination")
+MODELS = (
+    "persistence",
+    "damped_trend",
+    "ar_differences",
+    "neighbours",
+    "guarded_trend",
+    "regional_trend",
+    "combination",
+)
 #: What the product warns by.
-CHOSEN = "guarded_trend"
+CHOSEN = "regional_trend"
 HORIZONS_H = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 TAUS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 
@@ -37,10 +48,23 @@ DAMPING = 0.8
 GUARD_LONG = 1.5
 GUARD_SLOWING = 0.7
 GUARD_QUICKENING = 1.1
+REGION_SLOWING = 0.7
+REGION_QUICKENING = 1.0
+#: How much a rise of the region by one of its usual slopes adds to the gauge's own, and how far that may go.
+REGION_GAIN = 0.75
+REGION_RANGE = (0.25, 1.75)
+#: A gauge's rise counts in units of its own root mean square slope, at most this many; a slope it has before its first.
+RISE_LIMIT = 2.0
+RISE_FLOOR_M_PER_H = 0.02
+RISE_FLOOR_READINGS = 20
+#: What a rise could come to at most, in multiples of the damped trend of its steepest slope: what holds a warning.
+REACH = 2.0
 RIDGE = 0.02
 FORGET = 0.995
 ERROR_FORGET = 0.95
 TRACK_STEP = 0.1
+#: Step of what all gauges share.
+POOL_STEP = 0.02
 #: An outcome between two readings is known only when they are at most this far apart, hours.
 OUTCOME_GAP_H = 3.0
 MAX_STEP_M = 1.5
@@ -51,15 +75,37 @@ def damped_hours(horizons_h: FloatArray) -> FloatArray:
     return np.asarray(DAMPING * (1.0 - DAMPING**horizons_h) / (1.0 - DAMPING))
 
 
-def guarded_path(state: State, horizons_h: FloatArray) -> FloatArray:
+def guarded_path(
+    state: State,
+    horizons_h: FloatArray,
+    *,
+    slowing: float = GUARD_SLOWING,
+    quickening: float = GUARD_QUICKENING,
+) -> FloatArray:
     """Level path (m) of the guarded trend."""
     slope = min(state.slope1, state.slope3, GUARD_LONG * state.slope6)
     if slope <= 0:
         slope = min(0.0, state.slope3)
         factor = 1.0
     else:
-        factor = GUARD_QUICKENING if state.slope1 >= state.slope3 else GUARD_SLOWING
+        factor = quickening if state.slope1 >= state.slope3 else slowing
     return state.level_m + factor * slope * damped_hours(horizons_h)
+
+
+def lift(region: float | None, gain: float = REGION_GAIN) -> float:
+    """By how much the region's mean rise (of its usual slopes; None: unknown) stretches a gauge's own."""
+    return float(np.clip(1.0 + gain * (region or 0.0), *REGION_RANGE))
+
+
+def regional_path(state: State, region: float | None, horizons_h: FloatArray) -> FloatArray:
+    """Level path (m) of the regional trend: the guarded trend, its rise stretched by what the region does."""
+    path = guarded_path(state, horizons_h, slowing=REGION_SLOWING, quickening=REGION_QUICKENING)
+    return state.level_m + np.maximum(path - state.level_m, 0.0) * lift(region) + np.minimum(path - state.level_m, 0.0)
+
+
+def reach_path(state: State, horizons_h: FloatArray) -> FloatArray:
+    """Level (m) that the water could come to were its steepest recent slope doubled."""
+    return state.level_m + REACH * damped_hours(horizons_h) * max(state.slope1, state.slope3, state.slope6)
 
 
 def ar_path(hourly: FloatArray, level_m: float, horizons_h: FloatArray) -> FloatArray | None:
@@ -80,11 +126,15 @@ def ar_path(hourly: FloatArray, level_m: float, horizons_h: FloatArray) -> Float
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """All models' forecasts from one reading, metres: paths (models, horizons), quantiles (models, horizons, taus)."""
+    """All models' forecasts from one reading, metres: paths (models, horizons), quantiles (models, horizons, taus).
+
+    `reach` (horizons) is what holds a warning that was given: see `ingest.forecast.trigger`.
+    """
 
     time_s: float
     paths: FloatArray
     quantiles: FloatArray
+    reach: FloatArray
 
     def chance(self, model: int, level_m: float, up_to: npt.NDArray[np.bool_]) -> float:
         """The largest chance at any horizon marked in `up_to` that the level is at or above `level_m`."""
@@ -107,19 +157,38 @@ class _Open:
 
 
 class Forecaster:
-    """Forecasts one gauge. `table` is (horizons, taus): normalised residual quantiles to begin from."""
+    """Forecasts one gauge. `table` is (horizons, taus): normalised residual quantiles to begin from.
 
-    def __init__(self, horizons_h: Sequence[float], table: FloatArray) -> None:
+    `pool` (models, horizons, taus) is what all gauges learn together: an outcome at one moves the quantiles of all a
+    little, so that the first gauges of a flood calibrate the rest. `added` gives the path of one more model, last.
+    With `only_chosen` there is one model, the shipped one, as the running product needs it: the same figures, sooner.
+    """
+
+    def __init__(
+        self,
+        horizons_h: Sequence[float],
+        table: FloatArray,
+        pool: FloatArray | None = None,
+        added: Callable[[Gauge, float], FloatArray] | None = None,
+        *,
+        only_chosen: bool = False,
+    ) -> None:
+        n_models = 1 if only_chosen else len(MODELS) + (added is not None)
+        self.only_chosen = only_chosen
+        self.added = added
         self.horizons_h = np.asarray(horizons_h, dtype=np.float64)
         self.hours = damped_hours(self.horizons_h)
         self.gauge, self.raw = Gauge(), Gauge(hold=False)
         n = len(self.horizons_h)
-        self.scores = np.repeat(table[None], len(MODELS), axis=0)
+        self.scores = np.repeat(table[None], n_models, axis=0)
         self.normal = np.repeat(RIDGE * np.eye(5)[None], n, axis=0)
         self.moment = np.zeros((n, 5))
-        self.errors = np.full((len(MODELS), n), 1e-4)
+        self.errors = np.full((n_models, n), 1e-4)
         self.open: list[deque[_Open]] = [deque() for _ in range(n)]
         self.slopes: deque[tuple[float, float]] = deque(maxlen=512)
+        self.pool = np.zeros_like(self.scores) if pool is None else pool
+        self.rise: tuple[float, float] | None = None  # when, and the 3 h slope in units of its own mean square
+        self.square_sum, self.n_slopes = RISE_FLOOR_READINGS * RISE_FLOOR_M_PER_H**2, RISE_FLOOR_READINGS
 
     def slope_at(self, time_s: float) -> float | None:
         """The 3 h slope (m/h) that was known at `time_s`; None where it was older than 3 h."""
@@ -128,23 +197,52 @@ class Forecaster:
                 return slope if time_s - at <= OUTCOME_GAP_H * HOUR_S else None
         return None
 
-    def step(self, time_s: float, level_m: float, neighbours: Sequence["Forecaster"]) -> Forecast:
-        """Takes a reading (seconds, metres), learns from the outcomes it settles, and forecasts from it."""
+    def rise_at(self, time_s: float) -> float | None:
+        """The newest rise, in units of the gauge's usual slope; None where it is older than 3 h."""
+        if self.rise is None or time_s - self.rise[0] > OUTCOME_GAP_H * HOUR_S:
+            return None
+        return self.rise[1]
+
+    def step(
+        self,
+        time_s: float,
+        level_m: float,
+        neighbours: Sequence["Forecaster"],
+        others: Sequence["Forecaster"] = (),
+    ) -> Forecast:
+        """Takes a reading (seconds, metres), learns from the outcomes it settles, and forecasts from it.
+
+        `neighbours` are the basin's other gauges; `others` stand in for them where none of them speaks.
+        """
         before = (self.raw.times[-1], self.raw.levels[-1]) if self.raw.times else None
         plain = self.raw.add(time_s, level_m)
         state = self.gauge.add(time_s, level_m)
         if before is not None:
             self._learn(before, (time_s, level_m))
         self.slopes.append((time_s, state.slope3))
-        drivers = self._drivers(state, neighbours)
-        paths = self._paths(plain, state, drivers)
+        self._note_rise(time_s, state.slope3)
+        region = _mean_rise(neighbours, time_s)
+        if region is None:
+            region = _mean_rise(others, time_s)
+        if self.only_chosen:
+            drivers = np.zeros(5)
+            paths = regional_path(state, region, self.horizons_h)[None]
+        else:
+            drivers = self._drivers(state, neighbours)
+            paths = self._paths(plain, state, drivers, region)
         steep = max(abs(state.slope1), abs(state.slope3))
         scale = 0.01 + state.noise_m + self.horizons_h * (0.005 + 0.5 * steep)
         opened = _Open(time_s, state.level_m, self.hours * state.slope3, drivers, paths, scale)
         for queue in self.open:
             queue.append(opened)
-        quantiles = paths[:, :, None] + scale[None, :, None] * np.sort(self.scores, axis=2)
-        return Forecast(time_s, paths, quantiles)
+        quantiles = paths[:, :, None] + scale[None, :, None] * np.sort(self.scores + self.pool, axis=2)
+        return Forecast(time_s, paths, quantiles, reach_path(state, self.horizons_h))
+
+    def _note_rise(self, time_s: float, slope3: float) -> None:
+        self.square_sum += slope3**2
+        self.n_slopes += 1
+        usual = (self.square_sum / self.n_slopes) ** 0.5
+        self.rise = (time_s, float(np.clip(slope3 / usual, -RISE_LIMIT, RISE_LIMIT)))
 
     def _drivers(self, state: State, neighbours: Sequence["Forecaster"]) -> FloatArray:
         out = [state.slope1, state.slope3]
@@ -153,7 +251,7 @@ class Forecaster:
             out.append(float(np.mean(known)) if known else 0.0)
         return np.array(out)
 
-    def _paths(self, plain: State, state: State, drivers: FloatArray) -> FloatArray:
+    def _paths(self, plain: State, state: State, drivers: FloatArray, region: float | None) -> FloatArray:
         trend = state.level_m + self.hours * state.slope3
         ar = ar_path(self.gauge.hourly(state.time_s), state.level_m, self.horizons_h)
         weights = np.linalg.solve(self.normal, self.moment[:, :, None])[:, :, 0]
@@ -163,7 +261,11 @@ class Forecaster:
         trust = 1.0 / self.errors[1:5]
         combined = np.sum(trust * np.array([trend, *parts]), axis=0) / trust.sum(axis=0)
         still = np.full(len(self.hours), plain.level_m)
-        return np.array([still, plain.level_m + self.hours * plain.slope3, *parts, combined])
+        regional = regional_path(state, region, self.horizons_h)
+        told = [still, plain.level_m + self.hours * plain.slope3, *parts, regional, combined]
+        if self.added is not None:
+            told.append(self.added(self.gauge, state.time_s))
+        return np.array(told)
 
     def _learn(self, before: tuple[float, float], now: tuple[float, float]) -> None:
         gap = now[0] - before[0]
@@ -178,8 +280,18 @@ class Forecaster:
                 seen = before[1] + share * (now[1] - before[1])
                 error = seen - made.paths[:, k]
                 score = error / made.scale[k]
-                self.scores[:, k] += TRACK_STEP * (TAUS - (score[:, None] <= self.scores[:, k]))
+                way = TAUS - (score[:, None] <= self.scores[:, k] + self.pool[:, k])
+                self.scores[:, k] += TRACK_STEP * way
+                self.pool[:, k] += POOL_STEP * way
+                if self.only_chosen:
+                    continue
                 self.errors[:, k] = ERROR_FORGET * self.errors[:, k] + (1 - ERROR_FORGET) * (error**2 + 1e-6)
                 x, y = made.drivers, seen - made.level_m - made.trend[k]
                 self.normal[k] = FORGET * self.normal[k] + np.outer(x, x) + (1 - FORGET) * RIDGE * np.eye(5)
                 self.moment[k] = FORGET * self.moment[k] + x * y
+
+
+def _mean_rise(gauges: Sequence[Forecaster], time_s: float) -> float | None:
+    """Mean rise of the gauges that spoke within 3 h; None where none did."""
+    known = [rise for one in gauges if (rise := one.rise_at(time_s)) is not None]
+    return float(np.mean(known)) if known else None

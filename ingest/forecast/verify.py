@@ -15,14 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InvalidInput
+from ingest.forecast import prophet
 from ingest.forecast.calibration import table_at
 from ingest.forecast.gauge import HOUR_S, FloatArray
 from ingest.forecast.models import CHOSEN, HORIZONS_H, MODELS, OUTCOME_GAP_H, TAUS, Forecaster
 from ingest.forecast.score import WARM_UP_H, Outcome, bootstrap_csi, figures, outcomes
+from ingest.forecast.trigger import Trigger
 
 LEVELS = {"alert": "alert_m", "minor": "minor_flood_m", "major": "major_flood_m"}
 #: Levels beyond these are no river's, metres.
 LEVEL_RANGE_M = (-1000.0, 10000.0)
+#: All models by name, in the order of their rows in a run; the last one only where it was asked for.
+NAMES = (*MODELS, "prophet")
 BINS = np.linspace(0.0, 1.0, 11)
 
 
@@ -128,28 +132,44 @@ def forecast(
     series: Series,
     horizon_h: float,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    with_prophet: bool = False,
 ) -> Run:
-    """Plays all readings in order of time through a forecaster per gauge."""
+    """Plays all readings in order of time through a forecaster per gauge; Prophet takes minutes, so it is asked for."""
     horizons = tuple(sorted({*HORIZONS_H, horizon_h}))
     table = table_at(horizons)
-    gauges = {name: Forecaster(horizons, table) for name in series}
+    n_models = len(MODELS) + with_prophet
+    pool = np.zeros((n_models, *table.shape))
+    gauges = {
+        name: Forecaster(horizons, table, pool, prophet.paths(horizons) if with_prophet else None) for name in series
+    }
     around = {
         name: [gauges[n] for n in sorted(series) if n != name and stations[n].basin == stations[name].basin]
         for name in series
     }
+    others = {name: [gauges[n] for n in sorted(series) if n != name] for name in series}
+    triggers = {
+        (name, level): Trigger(level_m, horizon_h)
+        for name in series
+        for level, level_m in stations[name].levels_m.items()
+    }
     within = np.asarray(horizons) <= horizon_h
+    chosen = MODELS.index(CHOSEN)
     run = Run(horizons, paths={n: [] for n in series}, quantiles={n: [] for n in series})
     events = sorted((t, name, v) for name, readings in series.items() for t, v in readings)
     for k, (time_s, name, value) in enumerate(events):
-        made = gauges[name].step(time_s, value, around[name])
+        made = gauges[name].step(time_s, value, around[name], others[name])
         run.paths[name].append(made.paths)
         run.quantiles[name].append(made.quantiles)
         tops = made.paths[:, within].max(axis=1)
+        reach = float(made.reach[within].max())
         for level, threshold in stations[name].levels_m.items():
+            stands = triggers[name, level].step(time_s, value, float(tops[chosen]), reach)
             if value < threshold:
-                for m in range(len(MODELS)):
+                for m in range(n_models):
                     chance = made.chance(m, threshold, within)
-                    run.rows.append(WarningRow(m, name, level, time_s, bool(tops[m] >= threshold), chance))
+                    warn = stands if m == chosen else bool(tops[m] >= threshold)
+                    run.rows.append(WarningRow(m, name, level, time_s, warn, chance))
         if progress and k % 5000 == 0:
             progress(k, len(events))
     return run
@@ -162,7 +182,7 @@ def stamp(time_s: float) -> str:
 
 def row_name(model: int) -> str:
     """The model's name in a warnings file: the shipped default is `chosen`."""
-    return "chosen" if MODELS[model] == CHOSEN else MODELS[model]
+    return "chosen" if NAMES[model] == CHOSEN else NAMES[model]
 
 
 def write_warnings(path: Path, run: Run, models: Sequence[int]) -> None:
@@ -249,7 +269,7 @@ def verify(
     reference = MODELS.index("damped_trend")
     items: dict[str, list[Outcome]] = {}
     for m in {*models, reference}:
-        items[MODELS[m]] = [
+        items[NAMES[m]] = [
             outcome
             for name, readings in series.items()
             for level, threshold in stations[name].levels_m.items()
@@ -266,7 +286,7 @@ def verify(
     horizons = _by_horizon(run, series, models)
     out = []
     for m in models:
-        f = figures(items[MODELS[m]])
+        f = figures(items[NAMES[m]])
         pairs = _chances(run, stations, series, horizon_h, m)
         base = float(pairs[:, 1].mean()) if len(pairs) else math.nan
         brier = float(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2)) if len(pairs) else None
@@ -278,12 +298,12 @@ def verify(
                     {"from": round(low, 1), "to": round(high, 1), "count": len(inside),
                      "mean_chance": float(inside[:, 0].mean()), "observed": float(inside[:, 1].mean())}
                 )  # fmt: skip
-        draw = csi[MODELS[m]]
+        draw = csi[NAMES[m]]
         scored = f.csi is not None
         out.append(
             {
-                "model": MODELS[m],
-                "chosen": MODELS[m] == CHOSEN,
+                "model": NAMES[m],
+                "chosen": NAMES[m] == CHOSEN,
                 "crossings": f.crossings,
                 "hits": f.hits,
                 "false": f.false,

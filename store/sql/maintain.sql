@@ -8,6 +8,9 @@ DELETE FROM stream_event WHERE at < %(before)s;
 -- name: prune_sessions
 DELETE FROM session WHERE expires_at < %(before)s;
 
+-- name: prune_forecasts
+DELETE FROM forecast WHERE known_at < %(before)s;
+
 -- name: prune_idempotency
 DELETE FROM idempotency WHERE created_at < %(before)s;
 

@@ -33,7 +33,8 @@ from alerts.lifecycle import (
     next_due,
     to_json,
 )
-from alerts.rule import LevelRule, Reading, evaluate, level_rule
+from alerts.rule import LevelRule, Reading, evaluate, level_rule, newest_versions
+from ingest.forecast.outlook import Outlook
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 THRESHOLDS = {"yellow": 3.0, "orange": 4.0, "red": 6.0}
@@ -49,8 +50,17 @@ class WarningLife(RuleBasedStateMachine):
         k=st.sampled_from([(1, 1), (2, 3)]),
         expires=st.sampled_from([1, 6]),
         releases=st.booleans(),
+        forecasts=st.sampled_from([None, None, (1, None), (6, None), (6, 0.3)]),
     )
-    def begin(self, hysteresis: float, dwell: int, k: tuple[int, int], expires: int, releases: bool) -> None:
+    def begin(
+        self,
+        hysteresis: float,
+        dwell: int,
+        k: tuple[int, int],
+        expires: int,
+        releases: bool,
+        forecasts: tuple[int, float | None] | None,
+    ) -> None:
         self.rule: LevelRule = level_rule(
             tenant_id=UUID(int=1),
             code="x",
@@ -61,10 +71,13 @@ class WarningLife(RuleBasedStateMachine):
             k=k[0],
             n=k[1],
             expires_after=timedelta(hours=expires),
+            forecast_within=timedelta(hours=forecasts[0]) if forecasts else None,
+            cost_loss=forecasts[1] if forecasts else None,
         )
         self.now = T0
         self.state = LifecycleState(evaluated_until=T0)
         self.readings: list[Reading] = []
+        self.outlooks: list[Outlook] = []
         self.decisions: list[Decision] = []
         self.releases = releases
         self.live: list[Level] = []  #: messages of the open warning, by level
@@ -76,7 +89,7 @@ class WarningLife(RuleBasedStateMachine):
             steps += 1
             assert steps < 1000, "it does not end"
             before = self.state
-            self.state, made, finished = advance(self.rule, self.state, self.readings, self.now)
+            self.state, made, finished = advance(self.rule, self.state, self.readings, self.now, outlooks=self.outlooks)
             for decision in made:
                 self.check(before, decision)
             self.decisions += made
@@ -91,27 +104,27 @@ class WarningLife(RuleBasedStateMachine):
         assert from_json(to_json(self.state)) == self.state
 
     def check(self, before: LifecycleState, decision: Decision) -> None:
-        found = evaluate(self.rule, self.readings, decision.at)
+        found = evaluate(self.rule, self.readings, decision.at, self.outlooks)
         if decision.message in (Message.FIRST, Message.RAISE):
             assert decision.after > decision.before
-            # somebody measured it, lately, and not one doubtful reading alone
-            seen = [
-                one
-                for one in self.readings
-                if one.usable
-                and one.value is not None
-                and one.value >= self.rule.thresholds[decision.after]
-                and one.received_at <= decision.at
-                and decision.at - one.at <= timedelta(minutes=30)
-            ]
-            assert seen
-            assert len({one.observed_at for one in seen}) > 1 or not seen[0].suspect or self.has_neighbour(seen[0])
+            if decision.reason in (Reason.FORECAST_REACHED, Reason.FORECAST_ESCALATED):
+                # a forecast made lately from a good reading says so
+                assert self.rule.forecast_within is not None
+                told = [one for one in self.outlooks if one.known_at <= decision.at]
+                assert told
+                newest = max(told, key=lambda one: one.made_at)
+                assert decision.at - newest.made_at <= self.rule.late_after
+                assert newest.value < self.rule.thresholds[decision.after]
+            else:
+                self.check_measured(decision)
         if decision.message is Message.FIRST:
             assert not self.live, "two warnings open for one rule"
         if decision.message in (Message.LOWER, Message.ALL_CLEAR):
             assert decision.after < decision.before
             assert not found.silent, "lowered on silence"
-            low = [one for one in self.readings if one.usable and not one.suspect and one.received_at <= decision.at]
+            assert not [one for one in found.expected if one > decision.after], "lowered against the forecast"
+            known = newest_versions(self.readings, decision.at)
+            low = [one for one in known if one.usable and not one.suspect]
             assert low
             newest = max(low, key=lambda one: (one.at, one.revision))
             assert newest.value is not None
@@ -126,8 +139,47 @@ class WarningLife(RuleBasedStateMachine):
             assert decision.operator
             assert decision.message is None
 
-    def has_neighbour(self, one: Reading) -> bool:
-        return any(other.at < one.at and other.usable for other in self.readings)
+    def check_measured(self, decision: Decision) -> None:
+        """Somebody measured it, lately, and not one doubtful reading alone."""
+        known = [one for one in newest_versions(self.readings, decision.at) if one.usable and one.value is not None]
+        threshold = self.rule.thresholds[decision.after]
+        seen = [
+            one
+            for one in known
+            if one.value is not None and one.value >= threshold and decision.at - one.at <= timedelta(minutes=30)
+        ]
+        assert seen
+        assert any(not one.suspect for one in seen) or len(seen) > 1 or any(one.at < seen[0].at for one in known)
+
+    @precondition(lambda self: self.readings and self.rule.forecast_within is not None)
+    @rule(
+        top=st.sampled_from([2.0, 2.9, 3.1, 4.2, 7.0]),
+        reach=st.sampled_from([0.0, 3.5, 9.0]),
+        repeat=st.booleans(),
+    )
+    def foresee(self, top: float, reach: float, repeat: bool) -> None:
+        """A forecast from the newest good reading, as ingest stores it: one a reading, never changed."""
+        good = [one for one in newest_versions(self.readings, self.now) if one.usable and not one.suspect]
+        if not good or good[-1].value is None or any(one.made_at == good[-1].at for one in self.outlooks):
+            self.run_to_now()
+            return
+        newest = good[-1]
+        value = float(newest.value or 0.0)
+        spread = (max(value, top) - 0.5, max(value, top), max(value, top) + 0.5)
+        made = Outlook(
+            made_at=newest.at,
+            known_at=max(newest.received_at, self.now),
+            model="regional_trend",
+            value=value,
+            horizons_h=(0.5, 1.0, 6.0),
+            path=(value, value, top),
+            reach=(value, value, max(value, reach)),
+            taus=(0.05, 0.5, 0.95),
+            quantiles=(spread, spread, spread),
+        )
+        self.outlooks += [made, made] if repeat else [made]
+        self.now += timedelta(minutes=1)
+        self.run_to_now()
 
     @rule(
         minutes=st.integers(0, 60),
@@ -171,6 +223,7 @@ class WarningLife(RuleBasedStateMachine):
     @rule(data=st.data())
     def shuffle(self, data: st.DataObject) -> None:
         self.readings = data.draw(st.permutations(self.readings)) if len(self.readings) < 30 else self.readings[::-1]
+        self.outlooks = self.outlooks[::-1]
         before = self.state
         self.run_to_now()
         assert self.state == before, (before, self.state, self.decisions[-3:])
@@ -211,7 +264,7 @@ class WarningLife(RuleBasedStateMachine):
         """It ends: low water for as long as it takes gives an all-clear, once."""
         if not hasattr(self, "state"):
             return
-        for _ in range(20):
+        for _ in range(20 if self.rule.forecast_within is None else 100):
             self.read(minutes=10, value=0.0, quality=1, late=0)
         assert not self.state.open
         n = len(self.decisions)

@@ -10,10 +10,6 @@ import typer
 from core.errors import InvalidInput
 
 
-class BadCapFile(InvalidInput):
-    """A file cannot be read."""
-
-
 def register(app: typer.Typer) -> None:
     """Adds these commands to `tocsin`."""
     from tocsin.commands.groups import group
@@ -82,30 +78,22 @@ def register(app: typer.Typer) -> None:
 
     @cap_group.command("check")
     def check(
-        files: Annotated[list[Path], typer.Argument(help="CAP 1.2 documents.")],
+        files: Annotated[list[Path], typer.Argument(help="CAP documents, in the order in which they came.")],
+        now: Annotated[
+            str | None, typer.Option(help="The instant they are judged at, e.g. 2026-11-28T12:00:00+00:00.")
+        ] = None,
+        sources: Annotated[Path | None, typer.Option(help="Policies by sender, as JSON (docs/howto/feeds.md).")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     ) -> None:
-        """Holds documents to the structure of CAP 1.2; exit code 1 when one does not have it."""
-        from alerts.cap import check as check_document
+        """Judges documents as one feed: what would be taken and told. Exit code 1: one is refused."""
+        from ingest.cap.files import judge_files
 
-        verdicts = []
-        for file in files:
-            try:
-                problems = check_document(file.read_bytes())
-            except OSError as error:
-                raise BadCapFile(f"{file}: {error.strerror}") from error
-            verdicts.append(
-                {
-                    "file": str(file),
-                    "verdict": "reject" if problems else "accept",
-                    "reasons": [str(one) for one in problems],
-                }
-            )
+        verdicts = judge_files(files, now=now, sources=sources)
         if as_json:
             print(json.dumps(verdicts, ensure_ascii=False))
         else:
             for one in verdicts:
-                print(f"{one['file']}: {one['verdict']}")
+                print(f"{one['file']}: {one['verdict']}" + (", would tell people" if one["would_notify"] else ""))
                 for reason in one["reasons"]:
                     print(f"  {reason}")
         if any(one["verdict"] == "reject" for one in verdicts):

@@ -69,7 +69,8 @@ def info(
 def evacuate(
     roads: Annotated[Path, typer.Option(help="A network file of `tocsin roads build`, or an extract.")],
     hazard: Annotated[
-        list[Path], typer.Option(help="GeoJSON polygons with arrival_min and peril; several: forecasts.")
+        list[Path],
+        typer.Option(help="GeoJSON polygons with arrival_min and peril, or CSV of rasters; several: forecasts."),
     ],
     safe_zones: Annotated[Path, typer.Option("--safe-zones", help="GeoJSON points: id, seats, accessible_seats.")],
     households: Annotated[Path, typer.Option(help="CSV: id, lon, lat, people, mode, needs.")],
@@ -82,6 +83,9 @@ def evacuate(
     vehicles: Annotated[float, typer.Option(help="Vehicles a household, for --clearance.")] = 1.3,
     mobilisation_min: Annotated[float, typer.Option(help="Minutes until 90 % have left, for --clearance.")] = 60.0,
     shadow_share: Annotated[float, typer.Option(help="Share of those not forecast to be reached who leave too.")] = 1.0,
+    contraflow: Annotated[
+        Path | None, typer.Option(help="CSV: way. Scenario for --clearance: all lanes outwards; no route uses it.")
+    ] = None,
     overrides: Annotated[Path | None, typer.Option(help="CSV: way, action (open, close), by, reason.")] = None,
     travel_margin: Annotated[float, typer.Option(help="Factor on travel times against closing times.")] = 1.0,
     max_inside_m: Annotated[float, typer.Option(help="Nobody is sent across more hazard than this.")] = 500.0,
@@ -105,12 +109,15 @@ def evacuate(
         travel=travel_margin, notice_s=0.0, max_inside_m=max_inside_m, max_snap_m=max_snap_m, quantile=quantile
     )
     demand = None
+    if contraflow is not None and not clearance:
+        raise InvalidInput("--contraflow: it is a scenario of --clearance: give both")
     if clearance:
         demand = Demand(vehicles=vehicles, mobilisation_min=mobilisation_min, shadow_share=shadow_share)
     done = run(
         Job(
             roads=roads, hazards=hazard, weights=weight or [], safe_zones=safe_zones, households=households, mode=mode,
             seats=seats, overrides=overrides, margins=margins, demand=demand,
+            contraflow=contraflow,
         ),
         _say,
     )  # fmt: skip

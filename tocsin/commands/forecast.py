@@ -32,27 +32,29 @@ def register(app: typer.Typer) -> None:
         stations: Annotated[
             Path, typer.Option(help="CSV: station_name, alert_m, minor_flood_m, major_flood_m; basin if known.")
         ],
-        model: Annotated[str, typer.Option(help="One model's name, chosen, or all.")] = "all",
+        model: Annotated[
+            str, typer.Option(help="One model's name, chosen, or all: those that run online. prophet takes minutes.")
+        ] = "all",
         horizon: Annotated[str, typer.Option(help="How far ahead a warning looks, 30min to 12h.")] = "6h",
         warnings_out: Annotated[Path | None, typer.Option(help="Write every warning decision to this CSV.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     ) -> None:
         """Plays recorded levels through the forecast models and scores their warnings, with no look-ahead."""
         from ingest.forecast import verify as verb
-        from ingest.forecast.models import CHOSEN, MODELS
+        from ingest.forecast.models import CHOSEN
 
         hours = _hours(horizon)
         name = CHOSEN if model == "chosen" else model
-        if name != "all" and name not in MODELS:
-            raise BadVerification(f"--model: {model!r} is none of {', '.join(MODELS)}, chosen, all")
-        which = [k for k, m in enumerate(MODELS) if name in ("all", m)]
+        if name != "all" and name not in verb.NAMES:
+            raise BadVerification(f"--model: {model!r} is none of {', '.join(verb.NAMES)}, chosen, all")
+        which = [k for k, m in enumerate(verb.NAMES) if m == name or (name == "all" and m != "prophet")]
         known = verb.read_stations(stations)
         series = verb.read_levels(levels, known)
 
         def progress(done: int, total: int) -> None:
             print(f"{done} of {total} readings", file=sys.stderr)
 
-        run = verb.forecast(known, series, hours, progress)
+        run = verb.forecast(known, series, hours, progress, with_prophet=name == "prophet")
         if warnings_out is not None:
             try:
                 verb.write_warnings(warnings_out, run, which)

@@ -58,6 +58,9 @@ def oed(
     portfolio: Annotated[str, typer.Option(help="Name of the book.")],
     tenant: Tenant,
     accounts: Annotated[Path | None, typer.Option(help="OED account file with the policies.")] = None,
+    ri_info: Annotated[Path | None, typer.Option(help="OED reinsurance info file; needs --ri-scope.")] = None,
+    ri_scope: Annotated[Path | None, typer.Option(help="OED reinsurance scope file; needs --ri-info.")] = None,
+    rates: Annotated[Path | None, typer.Option(help="Exchange rates, CSV with cur_from, cur_to, roe.")] = None,
     currency: Annotated[str | None, typer.Option(help="The book's currency; else the commonest in the file.")] = None,
     epsg: Annotated[int, typer.Option(help="Coordinate system of Longitude and Latitude.")] = 4326,
     encoding: Annotated[str, typer.Option(help="Text encoding of a CSV file, for example gb18030.")] = "utf-8-sig",
@@ -87,6 +90,9 @@ def oed(
                 encoding=encoding,
                 skip_bad=skip_bad,
                 datum=datum,
+                ri_info=ri_info,
+                ri_scope=ri_scope,
+                rates=rates,
                 progress=tick,
             )
 
@@ -95,6 +101,8 @@ def oed(
         print(f"refused: {row}", file=sys.stderr)
     for doubt in report.doubtful:
         print(f"doubtful: line {doubt.line}: {doubt.field}: {doubt.reason}", file=sys.stderr)
+    if report.terms_problem:
+        print(f"terms: losses gross and net are unknown until this is mended: {report.terms_problem}", file=sys.stderr)
     told = report.as_json()
     sums = told["reconciliation"]
     lines = [
@@ -237,34 +245,25 @@ def footprint(
     peril: Annotated[str, typer.Option(help="flood, wildfire, earthquake, ... (for a new event).")] = "flood",
     valid_at: Annotated[str | None, typer.Option(help="When it is true, ISO 8601 with offset; else now.")] = None,
     made_how: Annotated[str | None, typer.Option(help="Method and inputs; else the file's name.")] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="Unit of the intensity: m or ft of depth, m/s, kt, km/h, mph, g, %g or damage_ratio."),
+    ] = None,
+    sigma_ln: Annotated[
+        float | None, typer.Option(help="Standard deviation of ln(intensity); else an assumption for the unit.")
+    ] = None,
+    wind_model: Annotated[str, typer.Option(help="For a track: H80, H08 or H10.")] = "H08",
     as_json: AsJson = False,
 ) -> None:
-    """Publish the next footprint version of an event: GeoJSON whose features have arrival_min (0: inside now)."""
-    import shapely
+    """Publish the next footprint version of an event, with how strong the hazard is where the file says so.
 
-    from geo import assess, hazard, imports, repository
+    GeoJSON whose features have arrival_min (0: inside now) and optionally intensity and unit; or a depth raster (.tif,
+    with --unit), a ShakeMap (grid.xml), or the track of a tropical cyclone (.csv, as for `tocsin wind`).
+    """
+    from geo import assess, field_files, repository
     from store.clock import read_clock
 
-    document = imports.read_json(file)
-    features = document.get("features") if isinstance(document, dict) else None
-    if features is None:
-        features = [{"geometry": document, "properties": {}}]
-    present, zones = [], []
-    for number, feature in enumerate(features):
-        given = feature.get("properties") or {}
-        geometry = hazard.from_geojson(feature.get("geometry"), field=f"features[{number}].geometry")
-        try:
-            arrival = float(given.get("arrival_min") or 0)
-        except (TypeError, ValueError):
-            raise hazard.BadFootprint(
-                f"features[{number}].arrival_min: {given['arrival_min']!r} is not a number"
-            ) from None
-        if arrival > 0:
-            zones.append(hazard.ArrivalZone(arrival_min=arrival, geometry=geometry))
-        else:
-            present.append(hazard.check_polygon(geometry, field=f"features[{number}].geometry"))
-    if not present:
-        raise hazard.BadFootprint(f"{file.name}: no feature is inside the hazard now (arrival_min 0 or none)")
+    found = field_files.footprint(file, unit=unit, sigma_ln=sigma_ln, wind_model=wind_model)
     try:
         when = datetime.fromisoformat(valid_at) if valid_at else None
     except ValueError:
@@ -280,8 +279,15 @@ def footprint(
                 conn, tenant_id=owner, code=event, peril=peril, name=event, started_at=moment.astimezone(UTC)
             )
             return await assess.publish_footprint(
-                conn, event_id, shapely.union_all(present), zones, valid_at=moment, made_how=made_how or file.name
-            )
+                conn, event_id, found.geometry, found.zones, valid_at=moment, made_how=made_how or found.made_how,
+                field=found.field,
+            )  # fmt: skip
 
     footprint_id, version = _with_database(work)
-    _tell(as_json, {"footprint_id": str(footprint_id), "version": version}, f"{event} footprint version {version}")
+    strength = "where it is, and not how strong" if found.field is None else f"intensity in {found.field.unit}"
+    document = {
+        "footprint_id": str(footprint_id),
+        "version": version,
+        "unit": found.field.unit if found.field else None,
+    }
+    _tell(as_json, document, f"{event} footprint version {version}: {strength}")

@@ -7,6 +7,7 @@ _HELP = {
     "import": "Bring files into the database: all of a file, or nothing of it.",
     "cap": "Common Alerting Protocol messages.",
     "warnings": "Warnings as they stand.",
+    "rules": "When to warn: rules from files, tried on the last days before they go live.",
     "export": "Write what is stored to files.",
 }
 

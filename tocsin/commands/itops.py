@@ -47,47 +47,247 @@ Submission = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 
 
+Tenant = Annotated[str, typer.Option("--tenant", help="Whose quote it is: the tenant's slug. Needed with --store.")]
+
+
 def register(app: typer.Typer) -> None:
     """Mounts this room's commands."""
     app.add_typer(quotes, name="quote")
+    app.command("stress")(stress_command)
 
 
-Tenant = Annotated[str, typer.Option("--tenant", help="Whose quote it is: the tenant's slug. Needed with --store.")]
+Language = Annotated[str, typer.Option("--language", help="Of the PDF: en or zh.")]
+Pdf = Annotated[
+    Path | None, typer.Option("--pdf", metavar="O.pdf", help="Write the quote as a PDF too.", show_default=False)
+]
 
 
 @quotes.command()
 def issue(
     submission: Submission,
     as_json: AsJson = False,
+    pdf: Pdf = None,
+    language: Language = "en",
     store: Annotated[
         bool, typer.Option("--store/--no-store", help="Keep the quote in the database, unchangeable, under an id.")
     ] = False,
     tenant: Tenant = "",
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-keep", help="Keep the quote on this machine, under TOCSIN_HOME/quotes.")
+    ] = True,
 ) -> None:
     """Price a submission. The same inputs give the same premium to the cent, and the same hash."""
     from itops import underwrite
+    from tocsin.commands import quote_files
 
     if store and not tenant:
         raise typer.BadParameter(
             "--store needs --tenant SLUG: a stored quote belongs to a tenant", param_hint="--tenant"
         )
+    _check_language(language)
     priced = underwrite.price_files(submission)
     result = priced.result()
+    quote_id = quote_files.id_of(priced.quote.inputs_sha256, priced.quote.model_version)
+    shown = {"quote_id": str(quote_id), **result}
     if store:
         stored = asyncio.run(_store(priced, tenant))
-        result = {"quote_id": str(stored.quote_id), "issued_at": stored.issued_at.isoformat(), **stored.result}
-    _print(result, as_json)
+        shown = {"quote_id": str(stored.quote_id), "issued_at": stored.issued_at.isoformat(), **stored.result}
+    elif keep:
+        quote_files.keep(_folder(), priced)
+    if pdf is not None:
+        _write_pdf(pdf, result, language, shown["quote_id"])
+    _print(shown, as_json)
 
 
 @quotes.command()
 def rerun(
     quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)],
     as_json: AsJson = False,
+    pdf: Pdf = None,
+    language: Language = "en",
 ) -> None:
     """Compute a stored quote again from its stored inputs; fails if a cent differs."""
-    stored = asyncio.run(_rerun(quote_id))
-    _print({"quote_id": str(stored.quote_id), "issued_at": stored.issued_at.isoformat(), **stored.result}, as_json)
+    _check_language(language)
+    priced, issued_at = _again(quote_id)
+    result = priced.result()
+    told = {"issued_at": issued_at} if issued_at else {}
+    if pdf is not None:
+        _write_pdf(pdf, result, language, str(quote_id))
+    _print({"quote_id": str(quote_id), **told, **result}, as_json)
     typer.echo("computed again: the same to the cent", err=True)
+
+
+@quotes.command("dry-run")
+def dry_run(
+    rules_file: Annotated[Path, typer.Argument(metavar="RULES.json", help="A set of rules.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """What a set of referral rules would have done to the quotes kept on this machine, beside what was done."""
+    from core.errors import InvalidInput
+    from itops import dryrun
+    from tocsin.commands import quote_files
+
+    try:
+        rules = json.loads(rules_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{rules_file} cannot be read: {error}") from error
+    kept = [quote_files.find(_folder(), UUID(path.stem)) for path in sorted(_folder().glob("*.json"))]
+    told = dryrun.dry_run(rules, [document for document in kept if document is not None])
+    if as_json:
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    typer.echo(f"{told['n_quotes']} quotes, {told['n_changed']} would be decided otherwise by {told['version']}")
+    for item in told["quotes"]:
+        if item["changed"]:
+            typer.echo(f"{item['quote_id']} {item['was']} -> {item['would_be']}: {', '.join(item['fired'])}")
+
+
+@quotes.command()
+def reference(
+    name: Annotated[str, typer.Argument(help="data_centre, branch or end_user.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files.", show_default=False)],
+    scale: Annotated[float, typer.Option("--scale", min=0.01, max=100, help="Multiplies the devices.")] = 1.0,
+) -> None:
+    """Write a simulated reference portfolio: submission.json, fleet.csv, incidents.csv."""
+    from itops import reference as simulated
+    from itops.underwrite import load_priors
+
+    submission, fleet, incidents = simulated.portfolio(name, load_priors()[0], scale=scale)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "submission.json").write_text(json.dumps(submission, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    (out / "fleet.csv").write_text(fleet, encoding="utf-8")
+    (out / "incidents.csv").write_text(incidents, encoding="utf-8")
+    typer.echo(f"wrote {out / 'submission.json'}, fleet.csv and incidents.csv beside it (simulated)")
+
+
+@quotes.command()
+def portfolio(
+    submissions: Annotated[
+        list[Path],
+        typer.Argument(metavar="SUBMISSION.json...", help="One for each quote, in one currency.", show_default=False),
+    ],
+    as_json: AsJson = False,
+    years: Annotated[int, typer.Option("--years", min=100, max=1_000_000, help="Years to simulate.")] = 20_000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the simulation.")] = 1,
+    capacity: Annotated[float | None, typer.Option("--capacity", min=1, help="Of the insurer at one site.")] = None,
+) -> None:
+    """Several quotes together: loss ratio under the model and under stress, accumulation and clash."""
+    from itops import portfolio as together
+    from itops import underwrite
+
+    quotes_made = [underwrite.price_files(path).quote for path in submissions]
+    told = together.plain_portfolio(quotes_made, n_years=years, seed=seed, capacity=capacity)
+    if as_json:
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    ratio = told["loss_ratio"]
+    typer.echo(
+        f"loss ratio over {ratio['n_years']:,} simulated years: mean {ratio['mean']:.1%}, median {ratio['p50']:.1%}, "
+        f"95 % of years below {ratio['p95']:.1%}, above the premium in {ratio['share_of_years_above_1']:.1%} of years"
+    )
+    for item in told["stress"]:
+        typer.echo(f"{item['en']:<75} {item['loss_ratio']:>8.1%}")
+    for item in told["accumulation"][:10]:
+        clash = "CLASH" if item["clash"] else ""
+        typer.echo(f"{item['kind']:<7} {item['name']:<24} {item['amount']:>18,.2f} {told['currency']} {clash}")
+
+
+@quotes.command()
+def orders(
+    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a quote in the database.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Read the newest telemetry of a quote's devices and open a work order for each alarm; list all of them."""
+    n_new, rows = asyncio.run(_orders(quote_id))
+    if as_json:
+        typer.echo(json.dumps({"n_new": n_new, "work_orders": rows}, ensure_ascii=False, indent=2, default=str))
+        return
+    typer.echo(f"{n_new} new work orders, {len(rows)} in all")
+    for row in rows:
+        typer.echo(
+            f"{row['state']:<9} {row['action']:<8} {row['asset_id']}: {row['signal']} {row['value']:g}, hazard x "
+            f"{row['hazard_before']:.2f} -> {row['hazard_after']:.2f}, premium {row['premium_before']:,} -> "
+            f"{row['premium_after']:,}"
+        )
+
+
+async def _orders(quote_id: UUID) -> tuple[int, list[dict[str, Any]]]:
+    from itops import bind, repository
+    from store.clock import read_clock
+
+    async with _connect() as conn:
+        now = (await read_clock(conn)).now()
+        async with conn.transaction():
+            n_new = await bind.watch_alarms(conn, quote_id, now=now)
+        return n_new, await repository.work_orders_of(conn, quote_id)
+
+
+def stress_command(
+    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Put a stored quote through the stress scenarios, and find what frequency brings its loss ratio to 100 %."""
+    from itops.stress import plain_stress
+
+    priced, _ = _again(quote_id)
+    told = {"quote_id": str(quote_id), **plain_stress(priced.quote)}
+    if as_json:
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    console = Console()
+    table = Table(
+        title=f"{told['insured']}: premium {told['premium']:,.2f} {told['currency']}", box=None, pad_edge=False
+    )
+    for index, column in enumerate(("scenario", "event", "expected loss", "tail mean", "loss ratio", "solvency")):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for item in told["scenarios"]:
+        figures = (f"{item[name]:,.0f}" for name in ("event_loss", "expected_loss", "tail_mean"))
+        table.add_row(item["en"], *figures, f"{item['loss_ratio']:.1%}", f"{item['solvency_ratio']:.2f}")
+    console.print(table)
+    factor = told["reverse_stress"]["frequency_multiplier"]
+    console.print(Text(f"reverse stress: {'not reached' if factor is None else f'x {factor:g}'}; "
+                       f"{told['reverse_stress']['meaning']}"), soft_wrap=True)  # fmt: skip
+
+
+def _folder() -> Path:
+    from core.settings import load_settings
+
+    return load_settings().home / "quotes"
+
+
+def _check_language(language: str) -> None:
+    from itops.pdf import words
+
+    words(language)
+
+
+def _write_pdf(path: Path, result: dict[str, Any], language: str, quote_id: str) -> None:
+    from core.errors import InvalidInput
+    from itops import pdf
+
+    made = pdf.render(result, language, quote_id=quote_id)
+    try:
+        path.write_bytes(made)
+    except OSError as error:
+        raise InvalidInput(f"--pdf: {path} cannot be written: {error.strerror or error}") from error
+
+
+def _again(quote_id: UUID) -> "tuple[Priced, str | None]":
+    """A quote of this machine or of the database, computed again, and when it was issued where that is known."""
+    from itops import underwrite
+    from tocsin.commands import quote_files
+
+    kept = quote_files.find(_folder(), quote_id)
+    if kept is not None:
+        priced = underwrite.priced_again(
+            kept["submission"], kept["result"], kept["inputs_sha256"], kept["model_version"], quote_id=str(quote_id)
+        )
+        return priced, None
+    stored = asyncio.run(_stored(quote_id))
+    priced = underwrite.priced_again(
+        stored.submission, stored.result, stored.inputs_sha256, stored.model_version, quote_id=str(quote_id)
+    )
+    return priced, stored.issued_at.isoformat()
 
 
 async def _store(priced: "Priced", slug: str) -> "StoredQuote":
@@ -103,11 +303,14 @@ async def _store(priced: "Priced", slug: str) -> "StoredQuote":
         return await underwrite.issue_quote(conn, priced, tenant_id=tenant_id, now=clock.now())
 
 
-async def _rerun(quote_id: UUID) -> "StoredQuote":
-    from itops import underwrite
+async def _stored(quote_id: UUID) -> "StoredQuote":
+    from itops import repository, underwrite
 
     async with _connect() as conn:
-        return await underwrite.rerun_quote(conn, quote_id)
+        stored = await repository.find_quote(conn, quote_id)
+    if stored is None:
+        raise underwrite.UnknownQuote(quote_id=str(quote_id))
+    return stored
 
 
 def _connect() -> "AbstractAsyncContextManager[AsyncConnection]":
@@ -149,7 +352,10 @@ def show(result: dict[str, Any], console: Console) -> None:
     if "quote_id" in result:
         console.print(Text(f"{'stored as':<27}{result['quote_id']}, issued {result['issued_at']}"), soft_wrap=True)
     for name, value in (
+        ("commercial premium", money(result["commercial_premium"])),
         ("technical premium", money(result["premium"])),
+        ("range of it (5-95 %)", " to ".join(money(x) for x in result["parameter_range"]["premium"].values())),
+        ("decision", f"{result['decision']}; score {result['score']['value']:g}, tier {result['score']['tier']}"),
         ("expected loss", money(result["expected_loss"])),
         ("99 % quantile of the year", money(result["quantile_99"])),
         (f"mean of the worst {1 - result['tail_mean']['level']:.4g}", money(result["tail_mean"]["amount"])),
@@ -175,8 +381,32 @@ def show(result: dict[str, Any], console: Console) -> None:
     )
     for item in result["covers"]:
         figures = (item["expected_loss"], item["expected_ground_up"], item["quantile_99"])
-        covers.add_row(item["cover"].replace("_", " "), *(amount(value) for value in figures))
+        name = item["cover"].replace("_", " ") + (" (prior only)" if item["prior_only"] else "")
+        covers.add_row(name, *("-" if value is None else amount(value) for value in figures))
     console.print(covers)
+
+    console.print()
+    options = table(f"Options ({currency})", "option", "commercial premium", "expected loss", "99 % quantile")
+    for item in result["options"]:
+        figures = (item["commercial_premium"], item["expected_loss"], item["quantile_99"])
+        options.add_row(item["name"].replace("_", " "), *(amount(value) for value in figures))
+    console.print(options)
+
+    told = [rule for rule in result["rules"] if rule["state"] != "passed"]
+    if told:
+        console.print()
+        console.print(Text("Rules that fired, or whose fact is not known", style="bold"))
+        for rule in told:
+            value = "not known" if rule["value"] is None else f"{rule['value']:.3g}"
+            seen = f"{rule['fact']} {value}, threshold {rule['op']} {rule['threshold']:g}"
+            console.print(Text(f"[{rule['state']}] {rule['rule']}: {rule['en']} ({seen})"), soft_wrap=True)
+    for step in (result["counter_offer"] or {"steps": []})["steps"]:
+        price = "" if step["premium"] is None else f", premium {money(step['premium'])}"
+        console.print(Text(f"[counter-offer] {step['en']} (score {step['score']:g}{price})"), soft_wrap=True)
+    for order in result["work_orders"]:
+        effect = f"hazard x {order['hazard_before']:.2f} -> {order['hazard_after']:.2f}"
+        reason = f"{order['signal']} {order['value']:g}"
+        console.print(Text(f"[work order] {order['action']} {order['asset_id']}: {reason}, {effect}"), soft_wrap=True)
 
     console.print()
     classes = table(
@@ -189,7 +419,7 @@ def show(result: dict[str, Any], console: Console) -> None:
             f"{item['exposure_years']:,.1f}",
             str(item["n_incidents"]),
             str(item["n_open"]),
-            f"{item['rate_per_year']:.4f}",
+            "-" if item["rate_per_year"] is None else f"{item['rate_per_year']:.4f}",
             f"{item['frequency_prior_share']:.1%}",
             f"{item['layer_prior_share']:.1%}",
             amount(item["expected_loss"]),

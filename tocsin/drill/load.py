@@ -23,6 +23,8 @@ from tocsin.drill.world import EVENT_CODE, EVENT_NAME, PORTFOLIO, TENANT, TENANT
 ROADS_CODE = "tarn-valley-drill"
 #: How far below a level the river must fall, and for how long, before it is given up.
 HYSTERESIS_M, CLEAR_DWELL = 0.1, timedelta(minutes=60)
+#: A level that is forecast within this is warned of before the water is there.
+FORECAST_WITHIN = timedelta(hours=3)
 
 
 class NotAnExercise(NotPermitted):
@@ -117,6 +119,7 @@ async def _keep_rule(
         k=2,
         n=3,
         interval=timedelta(seconds=INTERVAL_S),
+        forecast_within=FORECAST_WITHIN if sensor.quantity == "level" else None,
         automatic=True,
         automatic_ceiling=Level.YELLOW,
         place=sensor.names,

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from shapely.geometry import Polygon, box
 
 from alerts import cap, repository, watch
+from ingest.cap import structure
 
 
 def _load() -> ModuleType:
@@ -75,7 +76,7 @@ def test_a_flood_is_warned_of_at_the_official_levels_and_ends_with_an_all_clear(
                 for row in rows
             ]
 
-    assert all(cap.check(document) == [] for document in go(messages()))
+    assert all(structure.check(document) == [] for document in go(messages()))
 
 
 def test_above_the_ceiling_a_draft_waits_and_says_why(valley: Any) -> None:

@@ -358,7 +358,7 @@ OPEN_TO = {
     "/v1/evacuation-plans/latest/routes": {"insurer", "approver", "operator", "admin"},
     "/v1/warnings": {"insurer", "approver", "operator", "admin"},
     "/v1/answers": {"insurer", "approver", "operator", "admin"},
-    "/v1/quotes": {"underwriter", "admin"},
+    "/v1/quotes": {"underwriter", "approver", "admin"},
     "/v1/sending": {"insurer", "approver", "operator", "admin"},
     "/v1/cases": {"insurer", "approver", "operator", "admin"},
     "/v1/notices": {"insurer", "approver", "operator", "admin"},

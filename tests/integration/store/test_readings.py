@@ -350,8 +350,33 @@ def test_what_passed_through_is_pruned(owner: Connection, worker: Connection) ->
         worker.execute("INSERT INTO session VALUES (%s, %s, %s, %s, %s)", [name, principal, tenant, at, at])
         worker.execute("INSERT INTO idempotency VALUES (%s, %s, '', 200, '', %s)", [tenant, name.decode(), at])
     pruned = maintain.prune(owner)
-    assert pruned == {"ledger": 1, "stream": 1, "sessions": 1, "idempotency": 1}
+    assert pruned == {"ledger": 1, "stream": 1, "sessions": 1, "idempotency": 1, "forecasts": 0}
     assert worker.execute("SELECT message_id FROM ingest_ledger").fetchall() == [("new",)]
+
+
+def test_old_forecasts_go_in_a_live_database(live_postgres_url: str) -> None:
+    _forget_forecasts(live_postgres_url, 1)
+
+
+def test_old_forecasts_stay_in_an_exercise_database(postgres_url: str) -> None:
+    _forget_forecasts(postgres_url, 0)
+
+
+def _forget_forecasts(url: str, n: int) -> None:
+    station = new_id()
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SET ROLE tocsin_worker")
+        conn.execute("INSERT INTO station (station_id, code, name) VALUES (%s, 's', 'S')", [station])
+        conn.execute("INSERT INTO datastream (station_id, quantity, unit) VALUES (%s, 'level', 'm')", [station])
+        for days in (1, 40):
+            at = datetime.now(UTC) - timedelta(days=days)
+            conn.execute(
+                "INSERT INTO forecast SELECT datastream_id, NULL, %s, %s, 'm', 1, '{1}', '{1}', '{1}', '{0.5}', '{1}'"
+                " FROM datastream",
+                [at, at],
+            )
+        conn.execute("RESET ROLE")
+        assert maintain.prune(conn)["forecasts"] == n
 
 
 def test_health_counts_work_that_waits(owner: Connection, worker: Connection) -> None:

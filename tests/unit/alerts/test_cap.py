@@ -17,6 +17,7 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from alerts import cap
 from alerts.alert import Alert, Text, reference
 from alerts.level import Level
+from ingest.cap import message, read, structure
 
 SENT = datetime(2025, 11, 28, 6, 30, tzinfo=UTC)
 NS = f"{{{cap.NAMESPACE}}}"
@@ -83,8 +84,8 @@ def test_every_state_of_a_warning_is_valid_cap_and_comes_back(one: Alert, xsd: e
     message = cap.of_alert(one, sender_name="Tocsin", web="https://example.org/w/5")
     document = cap.to_xml(message)
     xsd.assertValid(etree.fromstring(document))
-    assert cap.check(document) == []
-    assert cap.from_xml(document) == message
+    assert structure.check(document) == []
+    assert read.from_xml(document) == message
 
 
 def test_latitude_goes_first_and_rings_are_closed() -> None:
@@ -133,16 +134,16 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE alert [<!ENTITY a "aaaaaaaaaa"><!ENTIT
         b"",
         b"<alert",
         b"<a>" * 100_000,
-        b" " * (cap.MAX_BYTES + 1),
+        b" " * (structure.MAX_BYTES + 1),
         b'<alert xmlns="urn:oasis:names:tc:emergency:cap:1.1"/>',
         b"\xff\xfe\xff",
     ],
     ids=["bomb", "case", "utf-16", "utf-7", "empty", "cut", "deep", "large", "cap-1.1", "bytes"],
 )
 def test_hostile_documents_are_refused(document: bytes) -> None:
-    assert cap.check(document)
+    assert structure.check(document)
     with pytest.raises(cap.BadCap):
-        cap.from_xml(document)
+        read.from_xml(document)
 
 
 def test_real_messages_have_the_schemas_verdict(shared_data: Path, xsd: etree.XMLSchema) -> None:
@@ -152,12 +153,12 @@ def test_real_messages_have_the_schemas_verdict(shared_data: Path, xsd: etree.XM
     assert len(files) >= 8
     for file in files:
         document = file.read_bytes()
-        assert (cap.check(document) == []) == xsd.validate(etree.fromstring(document)), file.name
+        assert (structure.check(document) == []) == xsd.validate(etree.fromstring(document)), file.name
 
 
 # ---------------------------------------------------------------- mutated documents
 
-_NAMES = sorted({name for one in cap._CHILDREN.values() for name, _, _ in one} | set(cap._CHILDREN))
+_NAMES = sorted({name for one in structure._CHILDREN.values() for name, _, _ in one} | set(structure._CHILDREN))
 _TEXTS = [
     "", " ", "x", " Actual", "Actual", "Actual\n", "actual", "Public", "Met", "Alert", "Update", "AllClear", "Extreme",
     "Past", "Observed", "en", "en-US", " zh-CN ", "zh_CN", "abcdefghi", "x-é", "12", "-12", "+3 ", "1.5", ".5", "5.", ".",
@@ -195,12 +196,12 @@ def _mutate(root: etree._Element, chance: random.Random) -> None:
     elif action == "tail" and parent is not None:
         one.tail = chance.choice(["", "\n", "x", "\u00a0"])
     elif action == "attribute":
-        one.set(chance.choice(["a", f"{{{cap._XSI}}}schemaLocation", "{urn:x}b"]), "urn:x y.xsd")
+        one.set(chance.choice(["a", f"{{{structure._XSI}}}schemaLocation", "{urn:x}b"]), "urn:x y.xsd")
     elif action == "namespace" and parent is not None:
-        one.tag = chance.choice(["{urn:other}x", "x", f"{{{cap._DSIG}}}Signature"])
+        one.tag = chance.choice(["{urn:other}x", "x", f"{{{message.DSIG}}}Signature"])
     elif action == "dsig":
         root.insert(
-            chance.choice([len(root), chance.randrange(len(root) + 1)]), etree.Element(f"{{{cap._DSIG}}}Signature")
+            chance.choice([len(root), chance.randrange(len(root) + 1)]), etree.Element(f"{{{message.DSIG}}}Signature")
         )
     elif action == "comment":
         one.insert(chance.randrange(len(one) + 1), etree.Comment("c") if chance.random() < 0.5 else etree.PI("p", "q"))
@@ -223,7 +224,7 @@ FULL = b"""<alert xmlns="urn:oasis:names:tc:emergency:cap:1.2"><identifier>i</id
 
 def _agree(document: bytes, xsd: etree.XMLSchema) -> bool:
     root = etree.fromstring(document)
-    problems = cap.check(document)
+    problems = structure.check(document)
     valid = xsd.validate(root)
     assert (problems == []) == valid, (problems[:3], str(xsd.error_log)[:500], document.decode()[:3000])
     return valid
@@ -233,16 +234,17 @@ def _signed_before_info(root: etree._Element) -> bool:
     """A signature before an `info`: the schema puts it last, but libxml2 lets it pass in some places. We do not."""
     names = [one.tag for one in root if isinstance(one.tag, str)]
     return (
-        f"{{{cap._DSIG}}}Signature" in names[: max((i for i, one in enumerate(names) if one == f"{NS}info"), default=0)]
+        f"{{{message.DSIG}}}Signature"
+        in names[: max((i for i, one in enumerate(names) if one == f"{NS}info"), default=0)]
     )
 
 
 def test_a_signature_stands_last() -> None:
     root = etree.fromstring(FULL)
-    root.append(etree.Element(f"{{{cap._DSIG}}}Signature"))
-    assert cap.check(etree.tostring(root)) == []
+    root.append(etree.Element(f"{{{message.DSIG}}}Signature"))
+    assert structure.check(etree.tostring(root)) == []
     root.insert(root.index(root.find(f"{NS}info")), root[-1])
-    assert cap.check(etree.tostring(root)) != []
+    assert structure.check(etree.tostring(root)) != []
 
 
 def _campaign(xsd: etree.XMLSchema, make: Callable[[int], random.Random], n: int) -> tuple[int, int]:
@@ -295,35 +297,35 @@ _COORDINATE = st.tuples(st.floats(-180, 180), st.floats(-90, 90))
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> cap.CapMessage:
+def messages(draw: st.DrawFn) -> message.CapMessage:
     ring = draw(st.lists(_COORDINATE, min_size=3, max_size=6))
-    area = cap.CapArea(
+    area = message.CapArea(
         area_desc=draw(_WORDS),
         polygons=((*ring, ring[0]),),
         circles=tuple((*one, draw(st.floats(0, 20_000))) for one in draw(st.lists(_COORDINATE, max_size=2))),
         geocodes=tuple(draw(st.lists(st.tuples(_WORDS, _WORDS), max_size=2))),
     )
-    info = cap.CapInfo(
+    info = message.CapInfo(
         language=draw(st.sampled_from(["en-US", "zh-CN", "si", "ar"])),
         category=draw(st.sampled_from([("Met",), ("Geo", "Safety")])),
         event=draw(_WORDS),
-        urgency=draw(st.sampled_from(sorted(cap._ENUMS["urgency"]))),
-        severity=draw(st.sampled_from(sorted(cap._ENUMS["severity"]))),
-        certainty=draw(st.sampled_from(sorted(cap._ENUMS["certainty"]))),
+        urgency=draw(st.sampled_from(sorted(structure._ENUMS["urgency"]))),
+        severity=draw(st.sampled_from(sorted(structure._ENUMS["severity"]))),
+        certainty=draw(st.sampled_from(sorted(structure._ENUMS["certainty"]))),
         response_type=draw(st.sampled_from([(), ("AllClear",), ("Prepare", "Avoid")])),
         expires=draw(st.none() | _TIMES),
         headline=draw(st.none() | _WORDS),
         instruction=draw(st.none() | _WORDS),
         parameter=tuple(draw(st.lists(st.tuples(_WORDS, _WORDS), max_size=3))),
-        resource=draw(st.sampled_from([(), (cap.CapResource(resource_desc="m", mime_type="image/png", size=3),)])),
+        resource=draw(st.sampled_from([(), (message.CapResource(resource_desc="m", mime_type="image/png", size=3),)])),
         area=(area,),
     )
-    return cap.CapMessage(
+    return message.CapMessage(
         identifier=draw(_WORDS),
         sender=draw(_WORDS),
         sent=draw(_TIMES),
-        status=draw(st.sampled_from(sorted(cap._ENUMS["status"]))),
-        msg_type=draw(st.sampled_from(sorted(cap._ENUMS["msgType"]))),
+        status=draw(st.sampled_from(sorted(structure._ENUMS["status"]))),
+        msg_type=draw(st.sampled_from(sorted(structure._ENUMS["msgType"]))),
         scope="Public",
         note=draw(st.none() | _WORDS),
         references=draw(st.sampled_from([(), ("a,b,c",), ("a,b,c", "d,e,f")])),
@@ -333,7 +335,7 @@ def messages(draw: st.DrawFn) -> cap.CapMessage:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(message=messages())
-def test_any_message_comes_back_as_it_went(message: cap.CapMessage, xsd: etree.XMLSchema) -> None:
+def test_any_message_comes_back_as_it_went(message: message.CapMessage, xsd: etree.XMLSchema) -> None:
     document = cap.to_xml(message)
-    assert cap.from_xml(document) == message
+    assert read.from_xml(document) == message
     assert xsd.validate(etree.fromstring(document))

@@ -35,6 +35,7 @@ from alerts.channels.webpush import WebPushChannel, topic
 from alerts.deliver import settle
 from alerts.fake_provider import FakeProvider, Faults
 from alerts.level import Level
+from ingest.cap import structure
 
 SENT = datetime(2025, 11, 28, 6, 30, tzinfo=UTC)
 KEY = "0190f0a0-0000-5000-8000-000000000001"
@@ -369,7 +370,7 @@ def test_a_webhook_is_signed_and_repeats_its_key() -> None:
         assert not verify(secret, now=now, **{**given, "body": body + b" "})
         assert not verify(secret, now=now, **{**given, "timestamp": str(int(now) + 1)})
         assert not verify(secret, now=now, **{**given, "timestamp": "soon"})
-        assert cap.check(json.loads(body)["cap"].encode()) == []
+        assert structure.check(json.loads(body)["cap"].encode()) == []
         assert secret.decode() not in str(partner.got)
 
     go(story)

@@ -21,7 +21,7 @@ def test_cap_check_says_one_json_document_and_exits_1_for_a_bad_file(tmp_path: P
     both = run.invoke(app, ["cap", "check", str(good), str(bad), "--json"])
     assert both.exit_code == 1
     told = json.loads(both.stdout)
-    assert [one["verdict"] for one in told] == ["accept", "reject"]
+    assert [one["verdict"] for one in told] == ["store-only", "reject"]
     assert "Perhaps" in told[1]["reasons"][0]
     assert run.invoke(app, ["cap", "check", str(good)]).exit_code == 0
     missing = run.invoke(app, ["cap", "check", str(tmp_path / "none.cap")])

@@ -199,3 +199,18 @@ def test_wrong_boxes_are_named() -> None:
     for bad in ("", "1,2,3", "1,2,3,4,5", "a,0,1,1", "nan,0,1,1", "inf,0,1,1", "-181,0,1,1", "0,5,1,4"):
         with pytest.raises(InvalidInput, match="bbox"):
             parse_bbox(bad)
+
+
+def test_a_forecast_is_shown_by_its_middle_and_its_ends() -> None:
+    from api.show import forecast_steps
+
+    row = {
+        "made_at": NOW,
+        "model": "m",
+        "horizons_h": [0.5, 6.0],
+        "taus": [0.05, 0.5, 0.95],
+        "quantiles": [1.0, 2.0, 3.0, 0.5, 2.5, 4.5],
+    }
+    told = forecast_steps(row)
+    assert [(one.low, one.middle, one.high) for one in told.steps] == [(1.0, 2.0, 3.0), (0.5, 2.5, 4.5)]
+    assert [one.at for one in told.steps] == [NOW + timedelta(minutes=30), NOW + timedelta(hours=6)]

@@ -1,5 +1,9 @@
 """Footprints that must be refused, each with its reason."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -10,10 +14,12 @@ from geo.hazard import (
     BadFootprint,
     Hazard,
     area_km2,
+    at_points,
     check_not_swapped,
     check_polygon,
     check_zones,
     inside,
+    read_layers,
 )
 
 SQUARE = shapely.box(10, 20, 10.1, 20.1)
@@ -99,3 +105,72 @@ def test_local_metres_agree_with_the_geodesic_in_both_hemispheres_and_over_the_a
 def test_wgs84_passes_through() -> None:
     x = np.array([1.0])
     assert to_wgs84(x, x, 4326) == (x, x)
+
+
+def layer_document(*features: tuple[tuple[float, float, float, float], dict[str, object]]) -> dict[str, object]:
+    def polygon(x0: float, y0: float, x1: float, y1: float) -> dict[str, object]:
+        return {"type": "Polygon", "coordinates": [[[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]]}
+
+    return {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "properties": p, "geometry": polygon(*box)} for box, p in features],
+    }
+
+
+def test_points_get_the_earliest_arrival_and_the_largest_intensity() -> None:
+    layers = read_layers(
+        layer_document(
+            ((0, 0, 1, 1), {"intensity": 1.5, "unit": "m"}),
+            ((0, 0, 2, 1), {"arrival_min": 90, "intensity": 2.5, "unit": "m"}),
+            ((0, 0, 3, 1), {"arrival_min": 30}),
+        ),
+        name="f",
+    )
+    within, arrival, intensity = at_points(layers, np.array([0.5, 1.5, 2.5, 3.5, np.nan]), np.full(5, 0.5))
+    assert within.tolist() == [True, True, True, False, False]
+    assert arrival[:3].tolist() == [0.0, 30.0, 30.0]
+    assert intensity[:2].tolist() == [2.5, 2.5]
+    assert np.isnan(intensity[2:]).all()
+
+
+@pytest.mark.parametrize(
+    ("properties", "told"),
+    [
+        ({"intensity": 2}, r"features\[0\].unit: an intensity of 2 without its unit"),
+        ({"intensity": "high", "unit": "m"}, "'high' is not a number"),
+        ({"arrival_min": -5}, "arrival_min: -5 is not within"),
+        ({"arrival_min": "soon"}, "'soon' is not a number"),
+    ],
+)
+def test_a_layer_that_says_nothing_is_refused(properties: dict[str, object], told: str) -> None:
+    with pytest.raises(BadFootprint, match=told):
+        read_layers(layer_document(((0, 0, 1, 1), properties)), name="f")
+
+
+def test_one_footprint_has_one_unit() -> None:
+    both = layer_document(((0, 0, 1, 1), {"intensity": 1, "unit": "m"}), ((0, 0, 1, 1), {"intensity": 3, "unit": "ft"}))
+    with pytest.raises(BadFootprint, match="intensities in ft and m"):
+        read_layers(both, name="f")
+
+
+def test_the_command_and_swapped_axes(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from tocsin.cli import app
+
+    (tmp_path / "f.geojson").write_text(json.dumps(layer_document(((10, 50, 11, 51), {"arrival_min": 20}))))
+    (tmp_path / "p.csv").write_text("lat,lon,value\n50.5,10.5,100\n52,10.5,7\n,,3\n")
+
+    def run(points: str) -> Any:
+        arguments = ["footprint-at", str(tmp_path / "f.geojson"), "--points", str(tmp_path / points), "--json"]
+        return CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "o.csv")])
+
+    done = run("p.csv")
+    assert done.exit_code == 0, done.exception
+    told = json.loads(done.stdout)
+    assert (told["n_inside"], told["value_inside"], told["value_unknown"]) == (1, 100.0, 3.0)
+    assert [line.split(",")[2] for line in (tmp_path / "o.csv").read_text().splitlines()[1:]] == [
+        "inside", "outside", "unknown_place",
+    ]  # fmt: skip
+    (tmp_path / "s.csv").write_text("lat,lon,value\n10.5,50.5,100\n")
+    assert "swapped" in str(run("s.csv").exception)

@@ -7,10 +7,12 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import integrate, stats
+from typer.testing import CliRunner
 
 from core.errors import InvalidInput
 from geo.shakemap import LOSS_RATIO, MEDIANS_G, damage_ratio, read_shakemap, shaking_at
@@ -129,19 +131,19 @@ def test_a_type_that_a_code_does_not_permit_has_no_curve() -> None:
 
 
 def test_readings_condition_the_map(tmp_path: Path) -> None:
+    from tocsin.cli import app
+
     (tmp_path / "grid.xml").write_bytes(grid())
     (tmp_path / "p.csv").write_text("lat,lon,value\n0.5,0.5,100\n0.5,9,100\n")
     (tmp_path / "s.csv").write_text("lat,lon,pga_g\n0.5,0.5,0.4\n0.1,0.1,\n0,50,0.2\n")
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tocsin", "shake", str(tmp_path / "grid.xml"), "--points", str(tmp_path / "p.csv"),
-             "--out", str(tmp_path / "o.csv"), "--sensors", str(tmp_path / "s.csv"), *arguments],
-            cwd=ROOT, capture_output=True, text=True,
-        )  # fmt: skip
+    def run(*arguments: str) -> Any:
+        given = ["shake", str(tmp_path / "grid.xml"), "--points", str(tmp_path / "p.csv")]
+        more = ["--out", str(tmp_path / "o.csv"), "--sensors", str(tmp_path / "s.csv"), *arguments]
+        return CliRunner().invoke(app, [*given, *more])
 
     done = run("--correlation-km", "10", "--sensor-error", "0.4", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.exception
     told = json.loads(done.stdout)["sensors"]
     assert (told["n"], told["n_silent"], told["n_outside_grid"]) == (3, 1, 1)
     with (tmp_path / "o.csv").open() as file:
@@ -149,6 +151,8 @@ def test_readings_condition_the_map(tmp_path: Path) -> None:
     # 0.2 g by the map, 0.4 g by the sensor, sigma 0.4 both: halfway in the logarithm
     assert float(row["pga_g"]) == pytest.approx(0.2 * 2**0.5, abs=1e-4)
     assert float(row["sigma_ln"]) == pytest.approx(0.4 / 2**0.5, abs=1e-4)
-    assert "needs --correlation-km" in run("--sensor-error", "0.4").stderr
+    assert "needs --correlation-km" in str(run("--sensor-error", "0.4").exception)
     (tmp_path / "s.csv").write_text("lat,lon,pga_pctg\n0.5,0.5,40\n")
-    assert "no column pga_g; pga_pctg is another unit" in run("--correlation-km", "10", "--sensor-error", ".4").stderr
+    assert "no column pga_g; pga_pctg is another unit" in str(
+        run("--correlation-km", "10", "--sensor-error", ".4").exception
+    )

@@ -11,7 +11,7 @@ from geo._traffic import point_queue
 from geo.evacuation import Households, Margins, SafeZones, plan_routes
 from geo.hazard import Hazard
 from geo.network import Road, build
-from geo.traffic import Demand, clearance, departures, equilibrium, planned_ways, simulate
+from geo.traffic import Demand, capacity_per_h, clearance, departures, equilibrium, outward, planned_ways, simulate
 
 D = 0.001
 
@@ -94,3 +94,26 @@ def test_equilibrium_uses_both_of_two_roads_and_is_sooner_than_nearest_and_faste
     assert told["band"]["capacity_80_percent"]["t100_min"] > told["spread"]["t100_min"]
     half = clearance(plan, plan, np.zeros(n, dtype=bool), Demand(shadow_share=0.5))
     assert half["households_driving"] == pytest.approx(n / 2, abs=2)
+
+
+def test_contraflow_is_a_scenario_that_moves_lanes_outwards() -> None:
+    def road(*points: tuple[float, float], capacity: float = 5000.0, osm_id: int = 0) -> Road:
+        return Road(
+            points=[(x * D, 10 + y * D) for x, y in points], speed_kmh=36, capacity_per_h=capacity, osm_id=osm_id
+        )
+
+    network = build([road((0, 0), (2, 0)), road((9, 0), (2, 0), capacity=300, osm_id=7), road((9, 0), (12, 0))])
+    n = 300
+    homes = Households(np.linspace(0.1, 1.9, n) * D, np.full(n, 10.0), np.zeros(n, dtype=bool))
+    zones = SafeZones(np.array([11 * D]), np.array([10.0]))
+    plan = plan_routes(network, Hazard(geometry=shapely.MultiPolygon()), zones, homes, margins=Margins(notice_s=0.0))
+    demand = Demand(vehicles=1.0, mobilisation_min=1)
+    told = clearance(plan, plan, np.zeros(n, dtype=bool), demand, np.array([1], dtype=np.int32))
+    # one road out of 300 an hour takes an hour; with nine tenths of the other direction's lanes 60 / 1.9 min
+    assert told["spread"]["t100_min"] == pytest.approx(60, rel=0.05)
+    assert told["contraflow"]["t100_min"] == pytest.approx(60 / 1.9, rel=0.1)
+    graph = plan.trees[0].graph
+    turned = Demand(contraflow=(3,))  # the road runs from the safe zone to the homes: outwards is against its shape
+    assert capacity_per_h(graph, turned)[graph.edge_of[3]] == pytest.approx(570)
+    assert capacity_per_h(graph, turned)[graph.edge_of[2]] == pytest.approx(30)
+    assert outward(plan.trees[0], planned_ways(plan, np.arange(n)), np.array([1], dtype=np.int32)) == (3,)

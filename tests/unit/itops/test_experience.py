@@ -55,11 +55,11 @@ def test_lanl_systems_fitted_to_2003_hold_in_2004(shared_data: Path, tmp_path: P
     assert json.loads(told.stdout)["expected"] == pytest.approx(predicted["expected"].sum(), rel=1e-6)
 
 
-def test_drives_with_telemetry_fitted_to_mid_2015_hold_after(shared_data: Path) -> None:
+def test_drives_with_telemetry_fitted_to_2014_hold_in_2015(shared_data: Path) -> None:
     rows = pd.read_csv(
         shared_data / "itops" / "backblaze_smart_startstop_to2015.csv.gz", dtype=str, keep_default_na=False
     )
-    before, after = rows[rows["cal_start"] < "2015-07-01"], rows[rows["cal_start"] >= "2015-07-01"]
+    before, after = rows[rows["cal_start"] < "2015-01-01"], rows[rows["cal_start"] >= "2015-01-01"]
     text = before.to_csv(index=False)
     model = experience.fit(text, text, None)
     assert model["values_not_reported"]["smart_187"] > 50_000

@@ -77,6 +77,19 @@ describe("the hydrograph", () => {
     expect(doubtful).toEqual([null, 9, null, null]);
   });
 
+  it("draws the forecast from the reading it was made from, and drops what has come since", () => {
+    const at = (hour: number): string => `2026-06-14T${String(hour).padStart(2, "0")}:00:00Z`;
+    const items = [9, 10, 11].map((hour) => ({ observed_at: at(hour), received_at: "", value: hour, quality: 1 }));
+    const steps = [10, 11, 12, 14].map((hour) => ({ at: at(hour), low: hour - 1, middle: hour, high: hour + 1 }));
+    const [times, good, , low, middle, high] = plotData(items, { made_at: at(10), model: "m", steps });
+    expect(times.map((one) => new Date(one * 1000).getUTCHours())).toEqual([9, 10, 11, 12, 14]);
+    expect(good).toEqual([9, 10, 11, null, null]);
+    expect(low).toEqual([null, 10, null, 11, 13]);
+    expect(middle).toEqual([null, 10, null, 12, 14]);
+    expect(high).toEqual([null, 10, null, 13, 15]);
+    expect(plotData(items)[3]).toEqual([null, null, null]);
+  });
+
   it("has room for every threshold, and orders them", () => {
     const lines = thresholdLines({ red: 5, blue: 2, odd: 1 }, false);
     expect(lines.map((line) => line.level)).toEqual(["blue", "red"]);

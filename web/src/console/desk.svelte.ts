@@ -83,6 +83,8 @@ class Desk {
   settled = $state(false);
   config = $state.raw<Schemas["UiConfig"] | null>(null);
   stream = $state<StreamState>("connecting");
+  /** Which desk is open. */
+  view = $state<"warnings" | "quote">("warnings");
   stationId = $state<string | null>(null);
   warningId = $state<string | null>(null);
   /** Moves once a second; ages read it. */
@@ -126,10 +128,13 @@ class Desk {
   readonly notices = new Resource(() => orNone(take(client.GET("/v1/notices")), []));
   readonly footprints = new Resource(() => take(client.GET("/v1/footprints/latest")));
   readonly cells = new Resource(() => take(client.GET("/v1/exposure/cells", { params: { query: { resolution: 8 } } })));
+  readonly losses = new Resource(() => take(client.GET("/v1/assessments/latest/losses", { params: { query: { limit: 1000 } } })));
   readonly plan = new Resource(() => orNone(take(client.GET("/v1/evacuation-plans/latest")), null));
   readonly routes = new Resource(() =>
     orNone(take(client.GET("/v1/evacuation-plans/latest/routes", { params: { query: { limit: 1000 } } })), NONE),
   );
+  /** The streets under all this: they change with an import of roads only, and are asked for once. */
+  readonly roads = new Resource(() => orNone(take(client.GET("/v1/roads", { params: { query: { language: this.language } } })), null));
   readonly safeZones = new Resource(() => take(client.GET("/v1/safe-zones")));
 
   station = $derived.by((): Station | null => {
@@ -151,12 +156,14 @@ class Desk {
     const selection = readSelection(location.search);
     this.stationId = selection.station;
     this.warningId = selection.warning;
+    this.view = selection.desk === "quote" ? "quote" : "warnings";
     this.#chosen = { station: selection.station !== null, warning: selection.warning !== null };
     this.setLanguage(chooseLanguage([selection.lang, remembered(), ...navigator.languages], LANGUAGES), false);
     addEventListener("popstate", () => {
       const back = readSelection(location.search);
       this.stationId = back.station;
       this.warningId = back.warning;
+      this.view = back.desk === "quote" ? "quote" : "warnings";
       void this.series.load();
       void this.warning.load();
     });
@@ -201,7 +208,7 @@ class Desk {
     clearTimeout(this.#timer);
     this.#due.clear();
     this.me = null;
-    for (const resource of this.#all()) resource.clear();
+    for (const resource of [...this.#all(), this.roads]) resource.clear();
   }
 
   async retry(): Promise<void> {
@@ -212,12 +219,13 @@ class Desk {
   #all(): Resource<unknown>[] {
     return [
       this.overview, this.stations, this.warnings, this.warning, this.series, this.answers, this.cases, this.notices,
-      this.footprints, this.cells, this.plan, this.routes, this.safeZones,
+      this.footprints, this.cells, this.losses, this.plan, this.routes, this.safeZones,
     ] as Resource<unknown>[];
   }
 
   loadAll(): void {
     for (const resource of this.#all()) void resource.load();
+    if (this.roads.data === null) void this.roads.load();
   }
 
   #follow(): void {
@@ -247,7 +255,8 @@ class Desk {
       observations_stored: [this.stations, this.series, this.overview],
       station_state_changed: [this.stations, this.overview],
       footprint_published: [this.footprints, this.overview],
-      assessment_made: [this.overview],
+      assessment_made: [this.overview, this.losses],
+      loss_estimated: [this.losses],
       plan_made: [this.plan, this.routes, this.safeZones],
       warning_changed: [this.warnings, this.warning, this.overview, this.stations],
       answer_given: [this.answers, this.cases, this.overview],
@@ -289,6 +298,11 @@ class Desk {
     await this.notices.load();
   }
 
+  showDesk(view: "warnings" | "quote"): void {
+    this.view = view;
+    this.#address(true);
+  }
+
   selectStation(id: string | null): void {
     this.#chosen.station = true;
     this.#select({ station: id });
@@ -325,6 +339,7 @@ class Desk {
       station: this.#chosen.station ? this.stationId : null,
       warning: this.#chosen.warning ? this.warningId : null,
       lang: readSelection(location.search).lang && this.language,
+      desk: this.view === "quote" ? "quote" : null,
     };
     const url = `${location.pathname}${writeSelection(location.search, selection)}${location.hash}`;
     if (remember) history.pushState(null, "", url);

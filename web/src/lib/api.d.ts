@@ -208,6 +208,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/assessments/latest/losses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Latest Losses
+         * @description Losses of the newest footprint of every open hazard event: distributions, locations, and policies by rank.
+         *
+         *     `limit` holds for locations and for policies of each assessment.
+         */
+        get: operations["latest_losses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/exposure/cells": {
         parameters: {
             query?: never;
@@ -556,6 +578,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/cap/feed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Cap Feed
+         * @description What was released, newest first, as an Atom feed: each CAP message under its own address.
+         */
+        get: operations["cap_feed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/warnings/{warning_id}/{version}/approve": {
         parameters: {
             query?: never;
@@ -854,6 +896,226 @@ export interface paths {
         get: operations["quote"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview
+         * @description Prices a submission and stores nothing: the same figures that issuing it would store.
+         */
+        post: operations["preview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/pdf": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Quote Pdf
+         * @description The quote as a PDF, from what was stored.
+         */
+        get: operations["quote_pdf"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/rerun": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rerun
+         * @description Computes a stored quote again from its inputs; a conflict where a cent differs or another model made it.
+         */
+        post: operations["rerun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/stress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stress
+         * @description The quote under the stress scenarios, and the frequency at which its loss ratio is 100 %.
+         */
+        post: operations["stress"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Quote Actions
+         * @description What was done with a quote.
+         */
+        get: operations["quote_actions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/refer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refer Quote
+         * @description Sends a quote to somebody else to decide.
+         */
+        post: operations["refer_quote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve Quote
+         * @description Approves a referred quote; who referred it may not, and one person is one voice.
+         */
+        post: operations["approve_quote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/decline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decline Quote
+         * @description Declines a quote, for good.
+         */
+        post: operations["decline_quote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/bind": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Bind Quote
+         * @description Brings one of a quote's options into force and opens its work orders.
+         */
+        post: operations["bind_quote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/work-orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Quote Work Orders
+         * @description The preventive work that a quote's alarms asked for.
+         */
+        get: operations["quote_work_orders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quotes/{quote_id}/work-orders/{work_order_id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close Work Order
+         * @description Closes an open work order as done or cancelled, with what shows it.
+         */
+        post: operations["close_work_order"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1186,6 +1448,32 @@ export interface components {
             released: boolean;
         };
         /**
+         * AssessmentLosses
+         * @description The loss of an assessment with its largest locations and policies.
+         */
+        AssessmentLosses: {
+            /**
+             * Assessment Id
+             * Format: uuid
+             */
+            assessment_id: string;
+            /** Portfolio Name */
+            portfolio_name: string;
+            /** Footprint Version */
+            footprint_version: number;
+            hazard_event: components["schemas"]["HazardEventOut"];
+            /** Exposed Tiv */
+            exposed_tiv: string;
+            /** Currency */
+            currency: string;
+            /** @description Null: not computed yet. */
+            loss: components["schemas"]["LossEstimateOut"] | null;
+            /** Locations */
+            locations: components["schemas"]["LocationLoss"][];
+            /** Policies */
+            policies: components["schemas"]["PolicyLoss"][];
+        };
+        /**
          * AssessmentOut
          * @description A footprint laid over a portfolio.
          */
@@ -1509,6 +1797,18 @@ export interface components {
             };
         };
         /**
+         * ChangeOut
+         * @description What changed in a loss since an earlier footprint version.
+         */
+        ChangeOut: {
+            /** Mean */
+            mean: number;
+            /** P50 */
+            p50: number;
+            /** P95 */
+            p95: number;
+        };
+        /**
          * ChannelCheck
          * @description One channel we can reach this person by.
          */
@@ -1560,6 +1860,19 @@ export interface components {
             state: "queued" | "claimed" | "accepted" | "delivered" | "failed" | "uncertain" | "stopped";
             /** N */
             n: number;
+        };
+        /**
+         * DifferenceOut
+         * @description Against the newest earlier footprint version whose loss is known.
+         */
+        DifferenceOut: {
+            /** Version */
+            version: number;
+            /** Exposed Tiv */
+            exposed_tiv: number;
+            gul: components["schemas"]["ChangeOut"] | null;
+            il: components["schemas"]["ChangeOut"] | null;
+            ri: components["schemas"]["ChangeOut"] | null;
         };
         /**
          * FeedOut
@@ -1672,6 +1985,39 @@ export interface components {
             hazard_event: components["schemas"]["HazardEventOut"];
         };
         /**
+         * ForecastOut
+         * @description The newest forecast of a series, calibrated on what came after earlier ones.
+         */
+        ForecastOut: {
+            /**
+             * Made At
+             * Format: date-time
+             * @description observed_at of the newest reading that it knows.
+             */
+            made_at: string;
+            /** Model */
+            model: string;
+            /** Steps */
+            steps: components["schemas"]["ForecastStep"][];
+        };
+        /**
+         * ForecastStep
+         * @description What is forecast for one instant: the middle, and the range that holds nine of ten outcomes.
+         */
+        ForecastStep: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Low */
+            low: number;
+            /** Middle */
+            middle: number;
+            /** High */
+            high: number;
+        };
+        /**
          * Handled
          * @description The answer is taken care of.
          */
@@ -1726,6 +2072,19 @@ export interface components {
             status: "ok";
             /** Version */
             version: string;
+        };
+        /**
+         * LatestLosses
+         * @description Losses of the newest footprint of every open hazard event, portfolio by portfolio.
+         */
+        LatestLosses: {
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Items */
+            items: components["schemas"]["AssessmentLosses"][];
         };
         /** LineString */
         LineString: {
@@ -1786,6 +2145,37 @@ export interface components {
             properties: components["schemas"]["LocationProperties"];
         };
         /**
+         * LocationLoss
+         * @description A location with a mean loss; the largest ones, and a sample of the others.
+         */
+        LocationLoss: {
+            /** Location Id */
+            location_id: number;
+            /** Acc Number */
+            acc_number: string;
+            /** Loc Number */
+            loc_number: string;
+            /** Lon */
+            lon: number | null;
+            /** Lat */
+            lat: number | null;
+            /** Rank */
+            rank: number;
+            /**
+             * Sampled
+             * @description One of a sample that stands for the others, not one of the largest.
+             */
+            sampled: boolean;
+            /** Intensity */
+            intensity: number;
+            /** Ground Up */
+            ground_up: number;
+            /** Gross */
+            gross: number | null;
+            /** Net */
+            net: number | null;
+        };
+        /**
          * LocationProperties
          * @description One insured location.
          */
@@ -1827,6 +2217,82 @@ export interface components {
              * Format: password
              */
             password: string;
+        };
+        /**
+         * LossEstimateOut
+         * @description The loss of an assessment. Null is unknown, never zero.
+         */
+        LossEstimateOut: {
+            /**
+             * Problem
+             * @description Why the loss is unknown; null where it is known.
+             */
+            problem: string | null;
+            /** Currency */
+            currency: string;
+            /**
+             * Computed At
+             * Format: date-time
+             */
+            computed_at: string;
+            ground_up: components["schemas"]["LossOut"] | null;
+            gross: components["schemas"]["LossOut"] | null;
+            net: components["schemas"]["LossOut"] | null;
+            /**
+             * Net Of
+             * @description What net is net of: reinsurance, or nothing where none was given.
+             */
+            net_of: string | null;
+            /**
+             * Sd By Source
+             * @description Standard deviation of gul, il and ri with one source of uncertainty at a time.
+             */
+            sd_by_source: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+            /** Unit */
+            unit: string | null;
+            /** Curves */
+            curves: string[];
+            /**
+             * Unknown
+             * @description Insured value without a loss, by reason.
+             */
+            unknown: {
+                [key: string]: components["schemas"]["UnknownOut"];
+            };
+            /** Reconciliation */
+            reconciliation: {
+                [key: string]: components["schemas"]["ReconciledOut"];
+            };
+            difference: components["schemas"]["DifferenceOut"] | null;
+            /** Assumptions */
+            assumptions: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * LossOut
+         * @description A loss as a distribution over samples.
+         */
+        LossOut: {
+            /** Mean */
+            mean: number;
+            /**
+             * Mean Se
+             * @description Standard error of the mean: of sampling, not of the model.
+             */
+            mean_se: number;
+            /** Sd */
+            sd: number;
+            /** P5 */
+            p5: number;
+            /** P50 */
+            p50: number;
+            /** P95 */
+            p95: number;
         };
         /**
          * Me
@@ -1999,6 +2465,8 @@ export interface components {
              * @description True where `limit` cut off older readings.
              */
             truncated: boolean;
+            /** @description None where none was made within three hours: then what comes is unknown. */
+            forecast: components["schemas"]["ForecastOut"] | null;
         };
         /**
          * ObservationsAccepted
@@ -2294,6 +2762,31 @@ export interface components {
              */
             coordinates: number[];
         };
+        /**
+         * PolicyLoss
+         * @description A policy layer, for claims triage.
+         */
+        PolicyLoss: {
+            /** Rank */
+            rank: number;
+            /** Acc Number */
+            acc_number: string;
+            /** Pol Number */
+            pol_number: string;
+            /** Layer Number */
+            layer_number: string;
+            /** Mean Gross */
+            mean_gross: number;
+            /** Sd Gross */
+            sd_gross: number;
+            /** Mean Net */
+            mean_net: number;
+            /**
+             * Chance
+             * @description Share of samples in which it pays.
+             */
+            chance: number;
+        };
         /** Polygon */
         Polygon: {
             /**
@@ -2371,6 +2864,8 @@ export interface components {
             home: number[] | null;
             /** Warnings */
             warnings: components["schemas"]["PublicWarning"][];
+            /** @description An official order; it goes before the route. */
+            order: components["schemas"]["PublicOrder"] | null;
             route: components["schemas"]["PublicRoute"] | null;
             /**
              * Safe Zones
@@ -2390,6 +2885,29 @@ export interface components {
              * @description The operator has stopped sending: messages may be missing.
              */
             sending_paused: boolean;
+        };
+        /**
+         * PublicOrder
+         * @description What an authority ordered for this household's place; it goes before our advice.
+         */
+        PublicOrder: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "evacuate" | "stay";
+            /** Authority */
+            authority: string;
+            /**
+             * Issued At
+             * Format: date-time
+             */
+            issued_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
         };
         /**
          * PublicRoute
@@ -2422,6 +2940,11 @@ export interface components {
             reason: string;
             /** Geometry */
             geometry: (components["schemas"]["LineString"] | components["schemas"]["MultiLineString"]) | null;
+            /**
+             * Turns
+             * @description In the language of the page where we have it, else in English.
+             */
+            turns: components["schemas"]["PublicTurn"][];
             /**
              * Checked At
              * Format: date-time
@@ -2481,6 +3004,21 @@ export interface components {
             currency: string | null;
             /** Done At */
             done_at: string | null;
+        };
+        /**
+         * PublicTurn
+         * @description One line of directions.
+         */
+        PublicTurn: {
+            /** Kind */
+            kind: string;
+            /** Text */
+            text: string;
+            /**
+             * Distance M
+             * @description Until the next turn.
+             */
+            distance_m: number;
         };
         /**
          * PublicWarning
@@ -2553,6 +3091,56 @@ export interface components {
             expirationTime?: number | null;
         };
         /**
+         * QuoteAct
+         * @description One thing to do with a quote, and why.
+         */
+        QuoteAct: {
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * QuoteActionOut
+         * @description What somebody did with a quote.
+         */
+        QuoteActionOut: {
+            /** Action */
+            action: string;
+            /** Option Name */
+            option_name: string | null;
+            /** Premium */
+            premium: string | null;
+            /** Reason */
+            reason: string;
+            /** Acted By */
+            acted_by: string;
+            /**
+             * Acted At
+             * Format: date-time
+             */
+            acted_at: string;
+        };
+        /**
+         * QuoteActions
+         * @description What was done with a quote, oldest first.
+         */
+        QuoteActions: {
+            /** Items */
+            items: components["schemas"]["QuoteActionOut"][];
+        };
+        /**
+         * QuoteBind
+         * @description Which of the quote's options is bound, and why.
+         */
+        QuoteBind: {
+            /** Reason */
+            reason: string;
+            /**
+             * Option
+             * @description The name of one of the quote's options.
+             */
+            option: string;
+        };
+        /**
          * QuoteOut
          * @description A stored quote with all that it was made from.
          */
@@ -2562,8 +3150,25 @@ export interface components {
              * Format: uuid
              */
             quote_id: string;
-            /** Premium */
+            /**
+             * Insured
+             * @description None for quotes of an earlier model that did not say.
+             */
+            insured: string | null;
+            /**
+             * Decision
+             * @description quote, refer or decline; none for quotes of an earlier model.
+             */
+            decision: string | null;
+            /** Bound */
+            bound: boolean;
+            /**
+             * Premium
+             * @description The technical premium.
+             */
             premium: string;
+            /** Commercial Premium */
+            commercial_premium: string | null;
             /** Currency */
             currency: string;
             /**
@@ -2613,6 +3218,16 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * QuotePreview
+         * @description A price that nobody stored.
+         */
+        QuotePreview: {
+            /** Result */
+            result: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * QuoteRequest
          * @description A submission: the fleet, its incidents, and the terms asked for.
          */
@@ -2636,6 +3251,41 @@ export interface components {
             incidents_csv: string;
         };
         /**
+         * QuoteRerun
+         * @description A stored quote computed again.
+         */
+        QuoteRerun: {
+            /**
+             * Quote Id
+             * Format: uuid
+             */
+            quote_id: string;
+            /**
+             * Same
+             * @description To the cent. Where it is not, the answer is a conflict instead.
+             */
+            same: boolean;
+            /** Premium */
+            premium: string;
+            /** Inputs Sha256 */
+            inputs_sha256: string;
+        };
+        /**
+         * QuoteStress
+         * @description A quote under the stress scenarios.
+         */
+        QuoteStress: {
+            /**
+             * Quote Id
+             * Format: uuid
+             */
+            quote_id: string;
+            /** Result */
+            result: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * QuoteSummary
          * @description A stored quote.
          */
@@ -2645,8 +3295,25 @@ export interface components {
              * Format: uuid
              */
             quote_id: string;
-            /** Premium */
+            /**
+             * Insured
+             * @description None for quotes of an earlier model that did not say.
+             */
+            insured: string | null;
+            /**
+             * Decision
+             * @description quote, refer or decline; none for quotes of an earlier model.
+             */
+            decision: string | null;
+            /** Bound */
+            bound: boolean;
+            /**
+             * Premium
+             * @description The technical premium.
+             */
             premium: string;
+            /** Commercial Premium */
+            commercial_premium: string | null;
             /** Currency */
             currency: string;
             /**
@@ -2731,6 +3398,20 @@ export interface components {
              * @enum {string}
              */
             kind: "delivered" | "displayed";
+        };
+        /**
+         * ReconciledOut
+         * @description TIV of one currency: in = the parts, to the cent.
+         */
+        ReconciledOut: {
+            /** Tiv In */
+            tiv_in: string;
+            /** Parts */
+            parts: {
+                [key: string]: string;
+            };
+            /** Difference */
+            difference: string;
         };
         /**
          * Recorded
@@ -3346,6 +4027,16 @@ export interface components {
             vapid_public_key: string | null;
         };
         /**
+         * UnknownOut
+         * @description Insured value of which no loss can be told.
+         */
+        UnknownOut: {
+            /** N Items */
+            n_items: number;
+            /** Tiv */
+            tiv: number;
+        };
+        /**
          * WarningOut
          * @description A warning with its whole history, newest version first.
          */
@@ -3661,6 +4352,69 @@ export interface components {
              * @constant
              */
             withdrawn: true;
+        };
+        /**
+         * WorkOrderClose
+         * @description How an order ended, and what shows it.
+         */
+        WorkOrderClose: {
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "done" | "cancelled";
+            /** Evidence */
+            evidence: string;
+        };
+        /**
+         * WorkOrderOut
+         * @description Preventive work on one device.
+         */
+        WorkOrderOut: {
+            /**
+             * Work Order Id
+             * Format: uuid
+             */
+            work_order_id: string;
+            /** Asset Id */
+            asset_id: string;
+            /** Signal */
+            signal: string;
+            /** Value */
+            value: number;
+            /** Action */
+            action: string;
+            /** Hazard Before */
+            hazard_before: number;
+            /** Hazard After */
+            hazard_after: number;
+            /** Premium Before */
+            premium_before: string;
+            /** Premium After */
+            premium_after: string;
+            /** Origin */
+            origin: string;
+            /** State */
+            state: string;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /** Closed At */
+            closed_at: string | null;
+            /** Closed By */
+            closed_by: string | null;
+            /** Evidence */
+            evidence: string | null;
+        };
+        /**
+         * WorkOrders
+         * @description Work orders of a quote, oldest first.
+         */
+        WorkOrders: {
+            /** Items */
+            items: components["schemas"]["WorkOrderOut"][];
         };
         /**
          * Zone
@@ -4228,6 +4982,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Assessments"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    latest_losses: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LatestLosses"];
                 };
             };
             /** @description No valid session, key or link. */
@@ -5605,6 +6417,62 @@ export interface operations {
             };
         };
     };
+    cap_feed: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An Atom feed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/atom+xml": unknown;
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     approve: {
         parameters: {
             query?: never;
@@ -6916,6 +7784,1008 @@ export interface operations {
             };
         };
     };
+    preview: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuoteRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotePreview"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quote_pdf: {
+        parameters: {
+            query?: {
+                language?: "en" | "zh";
+            };
+            header?: never;
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The quote as a PDF. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/pdf": unknown;
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rerun: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteRerun"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stress: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteStress"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quote_actions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteActions"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refer_quote: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuoteAct"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteActions"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_quote: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuoteAct"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteActions"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    decline_quote: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuoteAct"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteActions"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    bind_quote: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuoteBind"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteActions"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quote_work_orders: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                quote_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkOrders"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    close_work_order: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Yours to choose; the same key and body give the first answer again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                quote_id: string;
+                work_order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkOrderClose"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkOrders"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     post_observations: {
         parameters: {
             query: {
@@ -7016,7 +8886,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events `observations_stored`, `station_state_changed`, `feed_state_changed`, `footprint_published`, `assessment_made`, `plan_made`, `warning_changed`, `answer_given` and `quote_issued`: `id` is the number to resume after, `data` is {at, ...keys of the rows}. `hello`: connected; load what is shown now, or what happened between loading and connecting is missed. `reset`: events are missing, load everything anew. `bye`: the stream has reached its age, connect again. Lines that begin with a colon are heartbeats. */
+            /** @description Events `observations_stored`, `station_state_changed`, `feed_state_changed`, `footprint_published`, `assessment_made`, `loss_estimated`, `plan_made`, `warning_changed`, `answer_given` and `quote_issued`: `id` is the number to resume after, `data` is {at, ...keys of the rows}. `hello`: connected; load what is shown now, or what happened between loading and connecting is missed. `reset`: events are missing, load everything anew. `bye`: the stream has reached its age, connect again. Lines that begin with a colon are heartbeats. */
             200: {
                 headers: {
                     [name: string]: unknown;

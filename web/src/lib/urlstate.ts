@@ -4,13 +4,15 @@ export interface Selection {
   station: string | null;
   warning: string | null;
   lang: string | null;
+  /** Which desk is open; none: the warnings. */
+  desk?: string | null;
 }
 
-const NAMES = ["station", "warning", "lang"] as const;
+const NAMES = ["station", "warning", "lang", "desk"] as const;
 
 export function readSelection(search: string): Selection {
   const params = new URLSearchParams(search);
-  return { station: params.get("station"), warning: params.get("warning"), lang: params.get("lang") };
+  return { station: params.get("station"), warning: params.get("warning"), lang: params.get("lang"), ...(params.has("desk") ? { desk: params.get("desk") } : {}) };
 }
 
 /** `search` with the selection in it; other parameters stay. */
@@ -18,6 +20,7 @@ export function writeSelection(search: string, selection: Selection): string {
   const params = new URLSearchParams(search);
   for (const name of NAMES) {
     const value = selection[name];
+    if (value === undefined) continue;
     if (value === null) params.delete(name);
     else params.set(name, value);
   }

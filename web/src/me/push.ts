@@ -100,11 +100,12 @@ export function situationFrom(message: PushMessage, before: Now | null): Now | n
         reason: "",
         geometry: line.length > 1 ? { type: "LineString", coordinates: line } : null,
         checked_at: message.sent,
-        footprint: null,
+        turns: [], footprint: null,
       }
     : (before?.route ?? null);
   const situation: Now = {
     name: before?.name ?? null,
+    order: before?.order ?? null,
     language,
     exercise: message.exercise ?? before?.exercise ?? false,
     state: "warning",

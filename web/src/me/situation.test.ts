@@ -7,7 +7,7 @@ const warning = (more: Partial<PublicWarning> = {}): PublicWarning => ({
   sent_at: "2026-06-14T08:00:00Z", expires_at: "2026-06-14T12:00:00Z", sender: "s", delivery_id: null, answered: null, ...more,
 });
 const now = (more: Partial<Now> = {}): Now => ({
-  name: "n", language: "en", exercise: false, state: "no_warning", state_reason: "", checked_at: "2026-06-14T09:00:00Z", home: null, warnings: [], route: null,
+  name: "n", language: "en", exercise: false, state: "no_warning", state_reason: "", checked_at: "2026-06-14T09:00:00Z", home: null, warnings: [], order: null, route: null,
   safe_zones: [], channels: [], steps: [], sending_paused: false, ...more,
 });
 const known = (told: Now | null, more: Partial<Known> = {}): Known => ({

@@ -99,6 +99,13 @@ export function routeFeatures(collection: Schemas["RouteCollection"] | null): Fe
   );
 }
 
+/** Streets and rivers of the network that plans are made on. */
+export function roadFeatures(collection: Schemas["RoadCollection"] | null): Features {
+  return (collection?.features ?? []).flatMap(({ geometry, properties }): Features =>
+    geometry === null ? [] : [{ type: "Feature", geometry: geometry as GeoJSON.Geometry, properties: { kind: properties.kind, name: properties.name } }],
+  );
+}
+
 /** Closed roads as lines, each with a mark at its middle. */
 export function closedFeatures(plan: Schemas["PlanOut"] | null): Features {
   return (plan?.closed_roads.coordinates ?? []).flatMap((line): Features => {
@@ -124,6 +131,27 @@ export function safeZoneFeatures(collection: Schemas["SafeZoneCollection"] | nul
 export function areaFeatures(warning: Schemas["WarningVersion"] | null): Features {
   if (warning === null || warning.level === "none" || warning.area === null) return [];
   return [{ type: "Feature", geometry: warning.area as GeoJSON.Geometry, properties: { level: warning.level } }];
+}
+
+/** Places with a loss as circles whose area grows with it: the largest ones and a sample of the others. */
+export function lossFeatures(losses: Schemas["LatestLosses"] | null): Features {
+  const found: Features = [];
+  for (const item of losses?.items ?? []) {
+    if (!item.loss || item.loss.problem) continue;
+    const values = item.locations.map((place) => place.gross ?? place.ground_up);
+    const top = Math.max(...values, 0);
+    if (top <= 0) continue;
+    item.locations.forEach((place, i) => {
+      if (place.lon === null || place.lat === null) return;
+      const mean = values[i] ?? 0;
+      found.push({
+        type: "Feature",
+        geometry: { type: "Point", coordinates: [place.lon, place.lat] },
+        properties: { mean, size: 2.5 + 8 * Math.sqrt(mean / top), currency: item.loss?.currency ?? "", number: place.loc_number, account: place.acc_number },
+      });
+    });
+  }
+  return found;
 }
 
 export function locationFeatures(collection: Schemas["LocationCollection"] | null): Features {

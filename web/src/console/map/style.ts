@@ -10,12 +10,14 @@ export const RAMP = ["#edf8fb", "#b3cde3", "#8c96c6", "#8856a7", "#810f7c"] as c
 const RAMP_DARK = ["#2a3a4a", "#3f5a86", "#6a68b8", "#9a5fc0", "#d183d8"] as const;
 export const ramp = (dark: boolean): readonly string[] => (dark ? RAMP_DARK : RAMP);
 
-export const SOURCES = ["cells", "locations", "footprint", "zones", "area", "closed", "routes", "safe-zones", "stations"] as const;
+export const SOURCES = ["roads", "cells", "locations", "losses", "footprint", "zones", "area", "closed", "routes", "safe-zones", "stations"] as const;
 export type SourceName = (typeof SOURCES)[number];
 
 /** Which layers each switch of the legend turns on and off. */
 export const GROUPS: Record<string, string[]> = {
+  roads: ["rivers", "roads-small", "roads-main", "roads-label"],
   exposure: ["cells-fill", "locations"],
+  losses: ["losses"],
   footprint: ["footprint-fill", "footprint-hatch", "footprint-line", "zones-line", "zones-label"],
   area: ["area-hatch", "area-line"],
   routes: ["routes-case", "routes", "routes-arrow"],
@@ -35,8 +37,15 @@ export function makeStyle(base: Base, dark: boolean): StyleSpecification {
   const empty: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
   const levelColor = ["match", ["get", "level"], "blue", "#1d4ed8", "yellow", "#5c4700", "orange", "#c2410c", "red", "#b3001b", "#57606a"] as unknown as ExpressionSpecification;
   const named = ["format", ["get", "name"], { "font-scale": 1 }, ["get", "word"], { "font-scale": 0.92, "text-color": ["get", "ink"] }];
+  const main = ["in", ["get", "kind"], ["literal", ["motorway", "trunk", "primary", "secondary", "tertiary"]]] as unknown as ExpressionSpecification;
+  const river = ["==", ["get", "kind"], "river"] as unknown as ExpressionSpecification;
+  const street = dark ? "#4d5866" : "#b4b8bf";
   const layers: LayerSpecification[] = [
     { id: "cells-fill", type: "fill", source: "cells", paint: { "fill-color": exposure, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 12.5, 0.58, 15, 0.2], "fill-outline-color": dark ? "#10151b" : "#ffffff" } },
+    { id: "rivers", type: "line", source: "roads", filter: river, paint: { "line-color": dark ? "#2f6f9f" : "#8fbfe0", "line-width": ["interpolate", ["linear"], ["zoom"], 9, 1, 14, 4] } },
+    { id: "roads-small", type: "line", source: "roads", minzoom: 9.5, filter: ["all", ["!", main], ["!", river]] as unknown as ExpressionSpecification, paint: { "line-color": street, "line-width": ["interpolate", ["linear"], ["zoom"], 9.5, 0.3, 15, 2] } },
+    { id: "roads-main", type: "line", source: "roads", filter: main, paint: { "line-color": street, "line-width": ["interpolate", ["linear"], ["zoom"], 9, 0.8, 15, 3.5] } },
+    { id: "roads-label", type: "symbol", source: "roads", minzoom: 13.5, filter: ["!=", ["get", "name"], ""], layout: { "symbol-placement": "line", "text-field": ["get", "name"], "text-font": font, "text-size": 11 }, paint: { "text-color": ink, "text-halo-color": halo, "text-halo-width": 1.4 } },
     { id: "footprint-fill", type: "fill", source: "footprint", paint: { "fill-color": hazard, "fill-opacity": 0.16 } },
     { id: "footprint-hatch", type: "fill", source: "footprint", paint: { "fill-pattern": "hazard", "fill-opacity": 0.75 } },
     { id: "zones-line", type: "line", source: "zones", paint: { "line-color": hazard, "line-width": 1.2, "line-dasharray": [3, 2] } },
@@ -46,6 +55,8 @@ export function makeStyle(base: Base, dark: boolean): StyleSpecification {
     { id: "locations", type: "circle", source: "locations", minzoom: 12.5, paint: {
       "circle-radius": ["interpolate", ["linear"], ["zoom"], 12.5, 2, 16, 5], "circle-color": dark ? "#d183d8" : "#810f7c",
       "circle-stroke-color": ["case", ["get", "exposed"], ink, halo], "circle-stroke-width": ["case", ["get", "exposed"], 1.6, 0.7] } },
+    { id: "losses", type: "circle", source: "losses", paint: {
+      "circle-radius": ["get", "size"], "circle-color": dark ? "#ffb454" : "#b45309", "circle-opacity": 0.62, "circle-stroke-color": halo, "circle-stroke-width": 0.7 } },
     { id: "closed-case", type: "line", source: "closed", filter: ["==", ["geometry-type"], "LineString"], paint: { "line-color": halo, "line-width": 4.5 } },
     { id: "closed-line", type: "line", source: "closed", filter: ["==", ["geometry-type"], "LineString"], paint: { "line-color": road, "line-width": 2.2, "line-dasharray": [1.2, 1] } },
     { id: "routes-case", type: "line", source: "routes", layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": halo, "line-width": ["interpolate", ["linear"], ["zoom"], 9, 2, 14, 6] } },

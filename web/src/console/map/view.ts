@@ -63,16 +63,16 @@ export class MapView {
       if (id !== undefined) options.onStation(id);
     });
     const popup = new maplibregl.Popup({ closeButton: false, maxWidth: "280px" });
-    for (const layer of ["locations", "safe-zones", "cells-fill"]) {
+    for (const layer of ["losses", "locations", "safe-zones", "cells-fill"]) {
       this.map.on("click", layer, (event) => {
-        const top = this.map.queryRenderedFeatures(event.point, { layers: ["stations", "safe-zones", "locations", "cells-fill"] })[0];
+        const top = this.map.queryRenderedFeatures(event.point, { layers: ["stations", "safe-zones", "losses", "locations", "cells-fill"] })[0];
         const found = event.features?.[0];
         if (found === undefined || top?.layer.id !== layer) return;
         const content = options.popup(layer, found.properties);
         if (content !== null) popup.setLngLat(event.lngLat).setDOMContent(content).addTo(this.map);
       });
     }
-    for (const layer of ["stations", "locations", "safe-zones"]) {
+    for (const layer of ["stations", "losses", "locations", "safe-zones"]) {
       this.map.on("mouseenter", layer, () => {
         this.map.getCanvas().style.cursor = "pointer";
       });

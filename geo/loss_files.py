@@ -1,0 +1,291 @@
+"""From files to losses with uncertainty and back to files: one footprint, or a set of events."""
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import InvalidInput
+from geo import chance, field_files, loss
+from geo.curve_choice import CURVE_SIGMA
+from geo.damage_spread import DamageSpread
+from geo.estimate import Estimate, Places, chain_of, estimate, tiv_reconciliation
+from geo.exposure import cents_text
+from geo.hazard_field import HazardField
+from geo.loss import PERSPECTIVES, Correlation, EventLoss, Mapper, Uncertainty
+from geo.oasis_model import OasisModel
+from geo.terms_files import LossBook
+
+Tick = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to compute; names as of the options of `tocsin loss`."""
+
+    loaded: LossBook
+    footprint: Path | None = None
+    unit: str | None = None
+    depth: Path | None = None
+    depth_unit: str | None = None
+    shake: Path | None = None
+    wind: Path | None = None
+    wind_model: str = "H08"
+    model: Path | None = None
+    rate: float = 1.0
+    samples: int = 100
+    seed: int = 1
+    curve_sigma: float | None = None
+    sigma_ln: float | None = None
+    damage_spread: float = 0.3
+    event_correlation: float | None = None
+    local_correlation: float | None = None
+    neighbourhood_km: float = 2.0
+    by: str | None = None
+
+    def assumed(self, unit: str | None) -> Uncertainty:
+        """The assumptions; defaults of the unit where nothing else was asked for."""
+        found = Uncertainty(
+            n_samples=self.samples, seed=self.seed, neighbourhood_km=self.neighbourhood_km,
+            damage=DamageSpread(spread=self.damage_spread),
+            curve_sigma=self.curve_sigma if self.curve_sigma is not None else CURVE_SIGMA[unit or "damage_ratio"],
+        )  # fmt: skip
+        event, local = self.event_correlation, self.local_correlation
+        if event is not None or local is not None or unit is None:
+            # a model's own tables say nothing of correlation: places draw for themselves unless it is asked for
+            own = found.damage_correlation if unit is not None else Correlation()
+            own = Correlation(own.event if event is None else event, own.local if local is None else local)
+            found = replace(found, damage_correlation=own)
+        return found
+
+
+@dataclass(frozen=True)
+class _Event:
+    id: str
+    rate: float
+    field: HazardField
+
+
+def run(
+    request: Request,
+    *,
+    mapper: Mapper = loss.in_process,
+    progress: Tick | None = None,
+    out: Path,
+    by_out: Path | None = None,
+    policies_out: Path | None = None,
+    locations_out: Path | None = None,
+    elt_out: Path | None = None,
+    ylt_out: Path | None = None,
+) -> dict[str, Any]:
+    """Computes and writes; the sums for people and programs. Raises what reading and computing raise."""
+    if request.model is not None:
+        return _run_model(request, mapper, progress, out, elt_out, ylt_out)
+    events = _events(request)
+    places = Places.of(request.loaded.book)
+    if len(events) > 1:
+        for name, path in (("--by-out", by_out), ("--policies-out", policies_out), ("--locations-out", locations_out)):
+            if path is not None:
+                raise InvalidInput(f"{name}: it tells of one event, and there are {len(events)}")
+        return _run_set(request, events, places, mapper, progress, out, elt_out)
+    event = events[0]
+    assumed = request.assumed(event.field.unit)
+    tick = (lambda done: progress(done, assumed.n_samples)) if progress is not None else None
+    found = estimate(
+        request.loaded, event.field, places, event=_number(event.id), assumed=assumed, by=request.by, mapper=mapper,
+        progress=tick,
+    )  # fmt: skip
+    told = found.as_json()
+    told["reconciliation"] = money_text(tiv_reconciliation(request.loaded.book, found))
+    _write(out, [{"perspective": p, **told["losses"][p]} for p in PERSPECTIVES], "--out")
+    if by_out is not None and request.by is not None:
+        _write(by_out, found.groups(request.by), "--by-out")
+    if policies_out is not None:
+        _write(policies_out, found.policies(), "--policies-out")
+    if locations_out is not None:
+        _write(locations_out, _locations(found), "--locations-out")
+    if elt_out is not None:
+        one = EventLoss(1, event.rate, found.samples.total, found.felt.exposed)
+        _write_elt(elt_out, [one], {1: event.id})
+    return told
+
+
+def money_text(reconciled: Mapping[str, Any]) -> dict[str, Any]:
+    """Hundredths of a reconciliation as decimal text."""
+    return {
+        currency: {
+            "tiv_in": cents_text(one["tiv_in"]),
+            "parts": {name: cents_text(v) for name, v in one["parts"].items()},
+            "difference": cents_text(one["difference"]),
+        }
+        for currency, one in reconciled.items()
+    }
+
+
+def _number(text: str) -> int:
+    """A number for an event's draws: its own where the id is one."""
+    return int(text) if text.isdigit() and len(text) < 18 else int(chance.keys_of([text])[0])
+
+
+def _events(request: Request) -> list[_Event]:
+    if request.depth is not None:
+        if request.depth_unit is None:
+            raise InvalidInput("--depth-unit: say whether the raster is in m or ft")
+        field: HazardField = field_files.depth_raster(request.depth, request.depth_unit, request.sigma_ln)
+        return [_Event("1", request.rate, field)]
+    if request.shake is not None:
+        return [_Event("1", request.rate, field_files.shakemap(request.shake))]
+    if request.wind is not None:
+        return [_Event("1", request.rate, field_files.track(request.wind, request.wind_model))]
+    assert request.footprint is not None
+    path = request.footprint
+    features = field_files.features_of(path)
+    sets: dict[str, list[Mapping[str, Any]]] = {}
+    rates: dict[str, float] = {}
+    for number, feature in enumerate(features):
+        given = feature.get("properties") or {}
+        name = str(given.get("event_id") or "1")
+        sets.setdefault(name, []).append(feature)
+        if given.get("rate") not in (None, ""):
+            try:
+                value = float(given["rate"])
+            except (TypeError, ValueError):
+                raise InvalidInput(f"{path.name}: features[{number}].rate: {given['rate']!r} is not a number") from None
+            if not 0 < value < 1e6:
+                raise InvalidInput(f"{path.name}: features[{number}].rate: {value:g} is no rate of events a year")
+            if rates.setdefault(name, value) != value:
+                raise InvalidInput(f"{path.name}: features[{number}].rate: event {name!r} has two rates")
+    missing = [name for name in sets if name not in rates]
+    if len(sets) > 1 and missing:
+        raise InvalidInput(f"{path.name}: rate: event {missing[0]!r} has none, and there are {len(sets)} events")
+    found = []
+    for name, mine in sets.items():
+        field_ = field_files.polygons(mine, request.unit, request.sigma_ln)
+        if field_ is None:
+            raise InvalidInput(
+                f"{path.name}: event {name!r}: no feature has an intensity: its loss is unknown, not zero"
+            )
+        found.append(_Event(name, rates.get(name, request.rate), field_))
+    return found
+
+
+def _run_set(
+    request: Request, events: Sequence[_Event], places: Places, mapper: Mapper, progress: Tick | None, out: Path,
+    elt_out: Path | None,
+) -> dict[str, Any]:  # fmt: skip
+    if request.by is not None:
+        raise InvalidInput("--by: it tells of one event, and there is a set")
+    done: list[EventLoss] = []
+    names: dict[int, str] = {}
+    unknown: dict[str, tuple[int, float]] = {}
+    for number, event in enumerate(events, start=1):
+        found = estimate(
+            request.loaded, event.field, places, event=_number(event.id), assumed=request.assumed(event.field.unit),
+            mapper=mapper, with_contributions=False,
+        )  # fmt: skip
+        for reason, (n, tiv) in found.unknown.items():
+            before = unknown.get(reason, (0, 0.0))
+            unknown[reason] = (max(before[0], n), max(before[1], tiv))
+        done.append(EventLoss(number, event.rate, found.samples.total, found.felt.exposed))
+        names[number] = event.id
+        if progress is not None:
+            progress(number, len(events))
+    if elt_out is not None:
+        _write_elt(elt_out, done, names)
+    return _told_set(request, done, unknown, out)
+
+
+def _run_model(
+    request: Request, mapper: Mapper, progress: Tick | None, out: Path, elt_out: Path | None, ylt_out: Path | None
+) -> dict[str, Any]:
+    assert request.model is not None
+    book = request.loaded.book
+    model = OasisModel.read(request.model)
+    assumed = request.assumed(None)
+    over = model.events(book, Places.of(book), assumed)
+    chain = chain_of(request.loaded)
+    done: list[EventLoss] = []
+    n_events = len(np.unique(model.event))
+    for number, event in enumerate(over, start=1):
+        rate = over.rate_per_year(event.event)
+        if rate > 0:
+            total = loss.simulate(chain, event, assumed.n_samples, mapper=mapper).total
+            done.append(EventLoss(event.event, rate, total, event.exposed))
+        if progress is not None:
+            progress(number, n_events)
+    if elt_out is not None:
+        _write_elt(elt_out, done, {e.event: str(e.event) for e in done})
+    told = _told_set(request, done, over.unknown, out)
+    told["n_years"] = model.occurrences.n_years * assumed.n_samples
+    if ylt_out is not None:
+        for perspective in PERSPECTIVES:
+            years, sample = loss.every_sample(done, model.occurrences, perspective, assumed.n_samples)
+            assert years.event is not None
+            columns = {"year": years.year + 1, "event_id": years.event, "sample": sample + 1, "loss": years.loss}
+            if years.day is not None:
+                columns["day"] = years.day
+            rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+            _write(_named(ylt_out, perspective), rows, "--ylt-out", tuple(columns))
+    return told
+
+
+def _told_set(
+    request: Request, done: Sequence[EventLoss], unknown: Mapping[str, tuple[int, float]], out: Path
+) -> dict[str, Any]:
+    book = request.loaded.book
+    losses = {}
+    for i, perspective in enumerate(PERSPECTIVES):
+        aal = sum(e.rate_per_year * float(e.total[i].mean()) for e in done)
+        # sampling error of the means alone: how often events happen is taken as given
+        error = sum((e.rate_per_year**2) * float(e.total[i].var(ddof=1)) / e.total.shape[1] for e in done)
+        losses[perspective] = {"aal": aal, "aal_se": float(np.sqrt(error)), "n_events": len(done)}
+    _write(out, [{"perspective": p, **losses[p]} for p in PERSPECTIVES], "--out")
+    return {
+        "currency": book.currency, "losses": losses, "n_samples": request.samples, "seed": request.seed,
+        "unknown": {reason: {"n_items": n, "tiv": tiv} for reason, (n, tiv) in sorted(unknown.items())},
+        "left_out": {
+            reason: {"n": n, **({} if np.isnan(tiv) else {"tiv": tiv})} for reason, (n, tiv) in book.left_out.items()
+        },
+    }  # fmt: skip
+
+
+def _locations(found: Estimate) -> list[dict[str, Any]]:
+    table = found.book.location
+    texts = {name: table.strings(name) for name in ("PortNumber", "AccNumber", "LocNumber")}
+    rows = [
+        {**{name: column[row] for name, column in texts.items()}, "intensity": float(found.intensity[row]),
+         "unit": found.unit, "mean_gul": gul, "mean_il": il, "mean_ri": ri}
+        for row, (gul, il, ri) in found.by_location().items()
+    ]  # fmt: skip
+    return sorted(rows, key=lambda r: -r["mean_il"])
+
+
+def _named(path: Path, perspective: str) -> Path:
+    return path.with_name(f"{path.stem}_{perspective}{path.suffix or '.csv'}")
+
+
+def _write_elt(path: Path, events: Sequence[EventLoss], names: Mapping[int, str]) -> None:
+    for perspective in PERSPECTIVES:
+        table = loss.event_table(events, perspective)
+        rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+        for row in rows:
+            row["event_id"] = names[row["event_id"]]
+        _write(_named(path, perspective), rows, "--elt-out", tuple(table))
+
+
+def _write(path: Path, rows: Iterable[Mapping[str, Any]], option: str, header: Sequence[str] = ()) -> None:
+    rows = iter(rows)
+    first = next(rows, None)
+    names = tuple(first) if first is not None else header
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            if first is not None:
+                writer.writerow(first)
+                writer.writerows(rows)
+    except OSError as error:
+        raise InvalidInput(f"{option}: {path}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""CAP as others send it: read, judged, and told apart from what must alert nobody."""

@@ -1,0 +1,156 @@
+"""Asks feeds, politely: when it is time, with the tags of the last answer, and less often while they fail.
+
+A feed is down after three failures in a row: one log line then, and one when it answers again. While it fails the time
+to the next question doubles, to an hour at most; every wait has jitter, so that feeds do not fall into step.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import httpx
+
+from core.clock import Clock, WallClock
+from core.errors import InvalidInput
+from core.events import FeedStateChanged
+from core.log import get_logger
+from ingest import feeds, repository
+from ingest.feeds import FeedRow
+from ingest.outbound import AddressRefused, BodyTooLarge, Outbound
+from ingest.take import Taken, Taker
+from ingest.weather.items import BadFeed
+from store import outbox
+from store.pool import AsyncConnection, Pool
+
+log = get_logger("feeds")
+
+DOWN_AFTER = 3
+_LONGEST_S = 3600.0
+_JITTER = 0.1
+MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+_AGENT = "Tocsin (early warning; asks with If-None-Match)"
+_AT_ONCE = 4
+_LOOK_EVERY_S = 2.0
+
+
+class NotAnswered(BadFeed):
+    """The feed gave no answer that can be used."""
+
+
+async def ask(outbound: Outbound, feed: FeedRow) -> tuple[bytes | None, str | None, str | None]:
+    """(body, etag, last-modified) of a feed; the body is none where nothing changed. Raises NotAnswered."""
+    headers = {"User-Agent": _AGENT}
+    if feed.etag:
+        headers["If-None-Match"] = feed.etag
+    if feed.last_modified:
+        headers["If-Modified-Since"] = feed.last_modified
+    response = await _get(outbound, feed.url, headers, MAX_BODY_BYTES, plain_http=bool(feed.options.get("plain_http")))
+    if response.status == 304 and (feed.etag or feed.last_modified):
+        return None, feed.etag, feed.last_modified
+    if 300 <= response.status < 400:
+        raise NotAnswered(
+            "It sends elsewhere; redirects are not followed.", location=response.headers.get("location", "")[:120]
+        )
+    if response.status != 200:
+        raise NotAnswered(f"It answers {response.status}.")
+    return response.body, _tag(response.headers.get("etag")), _tag(response.headers.get("last-modified"))
+
+
+def _tag(text: str | None) -> str | None:
+    return text if text and len(text) <= 512 and text.isprintable() else None
+
+
+async def _get(outbound: Outbound, url: str, headers: dict[str, str], limit: int, *, plain_http: bool):  # type: ignore[no-untyped-def]
+    try:
+        return await outbound.get(url, headers, max_bytes=limit, plain_http=plain_http, total_s=20.0)
+    except (AddressRefused, BodyTooLarge) as error:
+        raise NotAnswered(str(error)) from error
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
+        raise NotAnswered(f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def wait_s(interval_s: float, n_failures: int, chance: float) -> float:
+    """Seconds to the next question: the interval, doubled for each failure up to an hour, and a tenth of jitter."""
+    base = min(interval_s * 2.0 ** min(n_failures, 12), max(_LONGEST_S, interval_s))
+    return base * (1.0 + _JITTER * (2.0 * chance - 1.0))
+
+
+async def poll(
+    conn: AsyncConnection,
+    outbound: Outbound,
+    taker: Taker,
+    feed: FeedRow,
+    *,
+    clock: Clock,
+    chance: Callable[[], float] = random.random,
+) -> Taken | None:
+    """Asks one feed and keeps what it brings; none where that failed, which is kept beside the feed."""
+
+    async def fetch(link: str) -> bytes:
+        response = await _get(
+            outbound, link, {"User-Agent": _AGENT}, MAX_MESSAGE_BYTES, plain_http=bool(feed.options.get("plain_http"))
+        )
+        if response.status != 200:
+            raise NotAnswered(f"It answers {response.status}.")
+        return bytes(response.body)
+
+    etag, last_modified = feed.etag, feed.last_modified
+    taken: Taken | None = None
+    try:
+        body, new_etag, new_modified = await ask(outbound, feed)
+        taken = Taken() if body is None else await taker.take(conn, feed, body, now=clock.now(), fetch=fetch)
+        # Tags are kept after the rows: an answer that could not be kept is asked for again.
+        etag, last_modified = new_etag, new_modified
+        detail = str(taken)
+    except (InvalidInput, OSError) as error:
+        detail = str(error)[:500]
+    await _keep(conn, feed, taken is not None, detail, etag, last_modified, clock.now(), chance())
+    return taken
+
+
+async def _keep(
+    conn: AsyncConnection, feed: FeedRow, ok: bool, detail: str, etag: str | None, last_modified: str | None,
+    now: datetime, chance: float,
+) -> None:  # fmt: skip
+    n_failures = 0 if ok else feed.n_failures + 1
+    state = "up" if ok else "down" if n_failures >= DOWN_AFTER else feed.state
+    changed = state != feed.state
+    async with conn.transaction():
+        await repository.execute(
+            conn,
+            "keep_poll",
+            {
+                "feed_id": feed.feed_id, "etag": etag, "last_modified": last_modified, "state": state,
+                "since": now if changed else feed.since, "now": now, "answered_at": now if ok else None,
+                "due_at": now + timedelta(seconds=wait_s(feed.interval_s, n_failures, chance)),
+                "n_failures": n_failures, "detail": detail,
+            },
+        )  # fmt: skip
+        if changed and (state == "down" or feed.state == "down"):
+            event = FeedStateChanged(feed=f"feed:{feed.code}", state=state)
+            await outbox.publish(conn, event, ordering_key=f"feed:{feed.code}", tenant_id=feed.tenant_id)
+    if changed and state == "down":
+        log.error("a feed went", feed=feed.code, why=detail, n_failures=n_failures)
+    elif changed and feed.state == "down":
+        log.info("a feed is back", feed=feed.code, away_since=feed.since.isoformat() if feed.since else None)
+
+
+async def run(pool: Pool, outbound: Outbound, taker: Taker, stop: asyncio.Event, *, clock: Clock | None = None) -> None:
+    """Asks the feeds that are on when their time comes, until `stop` is set."""
+    told_the_time = clock or WallClock()
+    while not stop.is_set():
+        async with pool.connection() as conn:
+            await conn.set_autocommit(True)
+            try:
+                for feed in await feeds.due(conn, told_the_time.now(), limit=_AT_ONCE):
+                    if stop.is_set():
+                        break
+                    await poll(conn, outbound, taker, feed, clock=told_the_time)
+            finally:
+                await conn.set_autocommit(False)
+        try:
+            await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S)
+        except TimeoutError:
+            continue

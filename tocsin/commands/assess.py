@@ -1,0 +1,92 @@
+"""`tocsin assess`: one footprint version against one book of the running system."""
+
+import asyncio
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Mounts this room's commands."""
+    app.command("assess")(assess)
+
+
+def assess(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="Code of the hazard event.", show_default=False)],
+    portfolio: Annotated[str, typer.Option(help="Name of the book.")],
+    tenant: Annotated[str, typer.Option(help="Slug of the tenant.")],
+    footprint_version: Annotated[int | None, typer.Option(help="Version of the footprint; else the newest.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Samples; else 500, or 100 for a large book.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same losses, however the work is divided.")] = 1,
+    cluster: Annotated[
+        str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port; needs the extra `cluster`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lay a footprint over a book: exposed value, and losses ground-up, gross and net with their spread.
+
+    The running system does this by itself for each new footprint version; this does it again, with other samples or on
+    a cluster, and stores it in place of what was there.
+    """
+    from core import log
+    from core.settings import load_settings
+    from geo import assess as assessing
+    from geo import assess_loss, repository, repository_loss
+    from store.clock import read_clock
+    from tocsin.commands.loss import _mapper
+    from tocsin.database import command_connection
+
+    settings = load_settings()
+    log.configure(settings.log_level, as_json=settings.log_json)
+
+    async def run(mapper: Any) -> dict[str, Any]:
+        async with command_connection(
+            settings, settings.mode, create=False, say=lambda text: print(text, file=sys.stderr, flush=True)
+        ) as conn:
+            tenant_id = await repository.tenant_of(conn, tenant)
+            books = await repository.portfolios(conn, tenant_id)
+            book = next((b for b in books if b.name == portfolio), None)
+            if book is None:
+                raise assess_loss.NoSuchBook(portfolio=portfolio)
+            footprint_id, version = await repository_loss.footprint_of_version(
+                conn, event, tenant_id, footprint_version
+            )
+            now = (await read_clock(conn)).now()
+            await assessing.assess_footprint(conn, footprint_id, now=now)
+            assessment_id = await repository_loss.assessment_of(conn, footprint_id, book.portfolio_id)
+            assert assessment_id is not None
+            outcome = await assess_loss.estimate_assessment(
+                conn, assessment_id, now=now, n_samples=samples, seed=seed, mapper=mapper
+            )
+            of = await repository_loss.assessed(conn, assessment_id)
+            return {
+                "assessment_id": str(assessment_id), "event": event, "footprint_version": version,
+                "portfolio": portfolio, "exposed_tiv": of.exposed_tiv, "currency": outcome.currency,
+                "problem": outcome.problem, **outcome.result, "policies": outcome.policies,
+            }  # fmt: skip
+
+    with _mapper(cluster) as mapper:
+        told = asyncio.run(run(mapper))
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    print(
+        f"{event} version {told['footprint_version']} over {portfolio}: {told['exposed_tiv']:,.2f} {told['currency']}"
+    )
+    if told["problem"]:
+        print(f"  loss unknown: {told['problem']}")
+        return
+    for name, word in (("gul", "ground-up"), ("il", "gross"), ("ri", "net")):
+        q = told["losses"][name]
+        if q is None:
+            print(f"  {word}: unknown ({told['terms']})")
+        else:
+            print(f"  {word}: mean {q['mean']:,.0f}, P5 {q['p5']:,.0f}, P50 {q['p50']:,.0f}, P95 {q['p95']:,.0f}")
+    for reason, counted in told["unknown"].items():
+        print(
+            f"  unknown: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {reason}", file=sys.stderr
+        )

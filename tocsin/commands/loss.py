@@ -1,0 +1,192 @@
+"""`tocsin loss`: OED files and a footprint, or a set of events, to losses with their uncertainty."""
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from core.errors import InvalidInput
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Mounts this room's commands."""
+    app.command("loss")(loss)
+
+
+def loss(
+    location: Annotated[Path, typer.Argument(metavar="LOCATION", help="OED location file.", show_default=False)],
+    account: Annotated[Path, typer.Argument(metavar="ACCOUNT", help="OED account file.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="CSV file to write: a line for ground-up (gul), gross (il) and net (ri).")],
+    footprint: Annotated[
+        Path | None, typer.Option(help="GeoJSON polygons with an intensity; with event_id and rate: a set of events.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Unit of the intensity: m, ft, m/s, kt, km/h, mph, g, %g or damage_ratio.")
+    ] = None,
+    depth: Annotated[Path | None, typer.Option(help="Flood depth raster above ground; needs --depth-unit.")] = None,
+    depth_unit: Annotated[str | None, typer.Option(help="Unit of the raster: m or ft.")] = None,
+    shake: Annotated[Path | None, typer.Option(help="ShakeMap grid.xml.")] = None,
+    wind: Annotated[Path | None, typer.Option(help="Track of a tropical cyclone, as for `tocsin wind`.")] = None,
+    wind_model: Annotated[str, typer.Option(help="With --wind: H80, H08 or H10.")] = "H08",
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of an Oasis model's tables (PiWind's layout): a set of events.")
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Events a year of a single footprint, for --elt-out.")] = 1.0,
+    ri_info: Annotated[Path | None, typer.Option(help="OED reinsurance info file; needs --ri-scope.")] = None,
+    ri_scope: Annotated[Path | None, typer.Option(help="OED reinsurance scope file; needs --ri-info.")] = None,
+    peril: Annotated[str | None, typer.Option(help="OED peril code of the event, for example WTC.")] = None,
+    event_date: Annotated[str | None, typer.Option(help="Day of the event, 2026-01-31.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Currency of the result; else that of the files.")] = None,
+    rates: Annotated[Path | None, typer.Option(help="Exchange rates, CSV with cur_from, cur_to, roe.")] = None,
+    samples: Annotated[int, typer.Option(help="Samples of each event.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same losses, however the work is divided.")] = 1,
+    curve_sigma: Annotated[
+        float | None, typer.Option(help="Standard deviation of the curve's log odds for a whole event.")
+    ] = None,
+    sigma_ln: Annotated[
+        float | None, typer.Option(help="Standard deviation of ln(intensity) of polygons or raster.")
+    ] = None,
+    damage_spread: Annotated[float, typer.Option(help="Spread of damage around its mean, 0 to 1.")] = 0.3,
+    event_correlation: Annotated[
+        float | None, typer.Option(help="Share of damage variance that all places of an event have in common.")
+    ] = None,
+    local_correlation: Annotated[
+        float | None, typer.Option(help="Share of damage variance that a neighbourhood has in common.")
+    ] = None,
+    neighbourhood_km: Annotated[float, typer.Option(help="Size of a neighbourhood.")] = 2.0,
+    by: Annotated[str | None, typer.Option(help="OED field to group losses by; needs --by-out.")] = None,
+    by_out: Annotated[Path | None, typer.Option(help="CSV file for the losses grouped --by a field.")] = None,
+    policies_out: Annotated[Path | None, typer.Option(help="CSV file for policies ranked for claims triage.")] = None,
+    locations_out: Annotated[Path | None, typer.Option(help="CSV file for mean losses of locations.")] = None,
+    elt_out: Annotated[
+        Path | None, typer.Option(help="Event loss tables: NAME.csv makes NAME_gul.csv, NAME_il.csv and NAME_ri.csv.")
+    ] = None,
+    ylt_out: Annotated[
+        Path | None, typer.Option(help="Year loss tables of a model with occurrences, named likewise.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port; needs the extra `cluster`.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="Text encoding of the CSV files, for example gb18030.")] = "utf-8-sig",
+    as_json: AsJson = False,
+) -> None:
+    """Losses of a book under a footprint or a set of events: mean, sd, P5, P50, P95, ground-up, gross and net.
+
+    What has no place, no hazard value or no published curve is told with its insured value, and is never zero.
+    """
+    from geo import loss_files, terms_files
+
+    hazards = {"--footprint": footprint, "--depth": depth, "--shake": shake, "--wind": wind, "--model": model}
+    given = [name for name, value in hazards.items() if value is not None]
+    if len(given) != 1:
+        raise InvalidInput(f"give one of {', '.join(hazards)}" + (f", not {' and '.join(given)}" if given else ""))
+    if (by is None) != (by_out is None):
+        raise InvalidInput("--by and --by-out come together")
+    if not rate > 0:
+        raise InvalidInput(f"--rate: {rate:g} is not more than zero")
+    if ylt_out is not None and model is None:
+        raise InvalidInput("--ylt-out: only a --model says which event happens in which year; else: tocsin ep ELT.csv")
+    day = None
+    if event_date is not None:
+        try:
+            day = date.fromisoformat(event_date)
+        except ValueError:
+            raise InvalidInput(f"--event-date: {event_date!r} is not a date as 2026-01-31") from None
+    if peril is not None:
+        from geo.perils import perils_of
+
+        perils_of(peril, field="--peril")
+    from geo.estimate import PLACE_FIELDS
+
+    loaded = terms_files.load(
+        location, account, ri_info=ri_info, ri_scope=ri_scope, peril=peril, event_date=day,
+        currency=currency.upper() if currency else None, rates=terms_files.read_rates(rates) if rates else None,
+        encoding=encoding, keep=(*PLACE_FIELDS, *((by,) if by else ())),
+    )  # fmt: skip
+    request = loss_files.Request(
+        loaded=loaded, footprint=footprint, unit=unit, depth=depth, depth_unit=depth_unit, shake=shake, wind=wind,
+        wind_model=wind_model, model=model, rate=rate, samples=samples, seed=seed, curve_sigma=curve_sigma,
+        sigma_ln=sigma_ln, damage_spread=damage_spread, event_correlation=event_correlation,
+        local_correlation=local_correlation, neighbourhood_km=neighbourhood_km, by=by,
+    )  # fmt: skip
+    with _mapper(cluster) as mapper, _progress("Sampling") as tick:
+        told = loss_files.run(
+            request, mapper=mapper, progress=tick, out=out, by_out=by_out, policies_out=policies_out,
+            locations_out=locations_out, elt_out=elt_out, ylt_out=ylt_out,
+        )  # fmt: skip
+    for reason, counted in told["unknown"].items():
+        print(f"unknown: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {reason}", file=sys.stderr)
+    for reason, counted in told["left_out"].items():
+        value = f", insured value {counted['tiv']:,.2f}" if "tiv" in counted else ""
+        print(f"left out: {counted['n']:,}{value}: {reason}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    print(_lines(told))
+
+
+def _lines(told: dict[str, Any]) -> str:
+    currency = told["currency"]
+    lines = []
+    for name, word in (("gul", "ground-up"), ("il", "gross"), ("ri", "net")):
+        q = told["losses"][name]
+        if "p5" in q:
+            lines.append(
+                f"{word:>10}: mean {q['mean']:,.0f} {currency}, sd {q['sd']:,.0f}, P5 {q['p5']:,.0f}, "
+                f"P50 {q['p50']:,.0f}, P95 {q['p95']:,.0f}"
+            )
+        else:
+            lines.append(f"{word:>10}: average annual loss {q['aal']:,.2f} {currency}")
+    if told.get("sd_by_source"):
+        spread = ", ".join(f"{name} {sd['il']:,.0f}" for name, sd in told["sd_by_source"].items())
+        lines.append(f"sd of gross by one source at a time: {spread}")
+    return "\n".join(lines)
+
+
+class _mapper:
+    """The cluster's mapper, or this process; closes what it opened."""
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+        self.client: Any = None
+
+    def __enter__(self) -> Any:
+        from geo import loss as engine
+
+        if self.address is None:
+            return engine.in_process
+        from geo import cluster
+
+        self.client = cluster.connect(self.address)
+        return cluster.mapper(self.client)
+
+    def __exit__(self, *_: object) -> None:
+        if self.client is not None:
+            self.client.close()
+
+
+class _progress:
+    """A bar on standard error; silent where nobody looks."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def __enter__(self) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self.bar.start()
+        task = self.bar.add_task(self.title, total=None)
+        return lambda done, total: self.bar.update(task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()

@@ -1,0 +1,55 @@
+"""Quotes on this machine: each kept in a file under TOCSIN_HOME, written once, so that it can be computed again."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from core.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from itops.underwrite import Priced
+
+
+class NotOnThisMachine(NotFound):
+    """There is no quote of this id on this machine."""
+
+
+def id_of(inputs_sha256: str, model_version: str) -> UUID:
+    """The id of a quote that no database holds: the same inputs and model are the same quote."""
+    return uuid5(NAMESPACE_URL, f"tocsin:quote:{model_version}:{inputs_sha256}")
+
+
+def keep(folder: Path, priced: "Priced") -> UUID:
+    """Keeps a quote under its id; one that is there already stays as it is."""
+    quote = priced.quote
+    quote_id = id_of(quote.inputs_sha256, quote.model_version)
+    path = folder / f"{quote_id}.json"
+    if path.exists():
+        return quote_id
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "quote_id": str(quote_id),
+        "model_version": quote.model_version,
+        "inputs_sha256": quote.inputs_sha256,
+        "submission": priced.inputs,
+        "result": priced.result(),
+    }
+    half = path.with_suffix(".part")
+    half.write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    os.replace(half, path)
+    path.chmod(0o444)
+    return quote_id
+
+
+def find(folder: Path, quote_id: UUID) -> dict[str, Any] | None:
+    """The quote of this id, if it was made on this machine. Raises InvalidInput where its file cannot be read."""
+    path = folder / f"{quote_id}.json"
+    if not path.exists():
+        return None
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from error
+    return document

@@ -1,0 +1,232 @@
+"""Commands of rules: bring them in from a file, list them, and try them on the last days before they go live."""
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from alerts.rulebook import RuleEntry
+    from store.pool import AsyncConnection
+
+
+class BadRuleCommand(InvalidInput):
+    """The rules cannot be handled as asked."""
+
+
+_File = Annotated[
+    Path, typer.Argument(help="JSON rule file, or a station list (CSV: station_name, alert_m, minor_flood_m, ...).")
+]
+_Tenant = Annotated[str, typer.Option(help="Whose rules: the tenant's slug.")]
+_Radius = Annotated[
+    float | None, typer.Option(help="Station list: the area warned is this far around each station, km.")
+]
+_Within = Annotated[
+    float, typer.Option(help="Station list: warn of levels forecast within these hours; 0: measured only.")
+]
+_CostLoss = Annotated[
+    float | None, typer.Option(help="Station list: chance at which warning pays; without it the model's own trigger.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+async def _entries(
+    conn: "AsyncConnection", file: Path, tenant: str, radius_km: float | None, within_h: float, cost_loss: float | None
+) -> "list[RuleEntry]":
+    from alerts import repository
+    from alerts.rulebook import Site, Sites, read_json, read_stations
+
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRuleCommand(f"{file}: {error}") from error
+    found = await repository.tenant_by_slug(conn, tenant)
+    sites = Sites([Site(**row) for row in await repository.rule_sites(conn, found["tenant_id"])])
+    if file.suffix.lower() == ".csv":
+        more: dict[str, Any] = {"hysteresis": 0.2, "cost_loss": cost_loss}
+        if within_h:
+            more["forecast_within"] = timedelta(hours=within_h)
+        return read_stations(
+            text, tenant_id=found["tenant_id"], sites=sites, name=file.name, radius_km=radius_km, **more
+        )
+    return read_json(text, tenant_id=found["tenant_id"], sites=sites, name=file.name)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands to `tocsin`."""
+    from tocsin.commands.groups import group
+
+    rules = group(app, "rules")
+
+    @rules.command("import")
+    def import_rules(
+        file: _File,
+        tenant: _Tenant,
+        radius_km: _Radius = None,
+        forecast_within_h: _Within = 6.0,
+        cost_loss: _CostLoss = None,
+        as_json: _Json = False,
+    ) -> None:
+        """Brings rules in, each as a new version where it says something new; all of the file, or nothing."""
+        import asyncio
+
+        from alerts import repository
+        from core.settings import load_settings
+        from store.clock import read_clock
+        from tocsin.database import command_connection
+
+        async def work() -> list[dict[str, Any]]:
+            say = lambda text: print(text, file=sys.stderr)  # noqa: E731
+            async with command_connection(load_settings(), None, say=say) as conn, conn.transaction():
+                now = (await read_clock(conn)).now()
+                entries = await _entries(conn, file, tenant, radius_km, forecast_within_h, cost_loss)
+                done = []
+                for entry in entries:
+                    starts = entry.effective_from or now
+                    if starts < now:
+                        raise BadRuleCommand(
+                            f"{file.name}: effective_from of {entry.rule.code!r} is past: {starts.isoformat()}"
+                        )
+                    version = await repository.save_rule(
+                        conn, entry.rule, area=entry.area, area_desc=entry.area_desc, effective_from=starts
+                    )
+                    done.append(
+                        {
+                            "code": entry.rule.code,
+                            "station": entry.site.code,
+                            "version": version,
+                            "effective_from": starts.isoformat(),
+                            "warns_nobody": entry.area is None,
+                        }
+                    )
+                return done
+
+        rows = asyncio.run(work())
+        if as_json:
+            print(json.dumps(rows, ensure_ascii=False))
+            return
+        for row in rows:
+            nobody = "  no area: every draft is held" if row["warns_nobody"] else ""
+            print(f"{row['code']}  version {row['version']}  {row['station']}  from {row['effective_from']}{nobody}")
+
+    @rules.command("list")
+    def list_rules(
+        tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+        all_versions: Annotated[bool, typer.Option("--all", help="Every version, not only those in force.")] = False,
+        as_json: _Json = False,
+    ) -> None:
+        """Rules in force or to come, with where each stands."""
+        import asyncio
+
+        from alerts import repository
+        from core.settings import load_settings
+        from store.clock import read_clock
+        from tocsin.database import command_connection
+
+        async def work() -> list[dict[str, Any]]:
+            say = lambda text: print(text, file=sys.stderr)  # noqa: E731
+            async with command_connection(load_settings(), None, say=say) as conn:
+                now = (await read_clock(conn)).now()
+                return await repository.list_rules(conn, tenant, now, all_versions=all_versions)
+
+        rows = asyncio.run(work())
+        if as_json:
+            print(
+                json.dumps(
+                    rows, ensure_ascii=False, default=lambda v: v.isoformat() if isinstance(v, datetime) else str(v)
+                )
+            )
+            return
+        for row in rows:
+            levels = "  ".join(f"{name} {value:g}" for name, value in row["definition"]["thresholds"].items())
+            stands = f"{row['phase'] or 'ended'}" + (f" ({row['level']})" if row["level"] not in (None, "none") else "")
+            print(f"{row['tenant']}  {row['code']}  v{row['version']}  {row['station']}  {levels}  {stands}")
+
+    @rules.command("dry-run")
+    def dry_run(
+        file: _File,
+        tenant: _Tenant,
+        days: Annotated[float, typer.Option(help="How many of the last days to play.")] = 7.0,
+        until: Annotated[str | None, typer.Option(help="The instant to play up to, ISO 8601 with offset; now.")] = None,
+        radius_km: _Radius = None,
+        forecast_within_h: _Within = 6.0,
+        cost_loss: _CostLoss = None,
+        as_json: _Json = False,
+    ) -> None:
+        """What these rules would have said of the last days, beside those that stand; nothing is kept or sent."""
+        import asyncio
+
+        from alerts.dry_run import DryRun
+        from alerts.dry_run import dry_run as verb
+        from core.settings import load_settings
+        from store.clock import read_clock
+        from tocsin.database import command_connection
+
+        if not 0 < days <= 90:
+            raise BadRuleCommand(f"--days: must be above 0 and at most 90: {days}")
+        instant = None
+        if until is not None:
+            try:
+                instant = datetime.fromisoformat(until)
+            except ValueError:
+                raise BadRuleCommand(f"--until: is not a time: {until!r}") from None
+            if instant.tzinfo is None:
+                raise BadRuleCommand(f"--until: needs its offset from UTC: {until!r}")
+
+        async def work() -> tuple[datetime, list[DryRun]]:
+            say = lambda text: print(text, file=sys.stderr)  # noqa: E731
+            async with command_connection(load_settings(), None, say=say) as conn:
+                now = (instant or (await read_clock(conn)).now()).astimezone(UTC)
+                entries = await _entries(conn, file, tenant, radius_km, forecast_within_h, cost_loss)
+                return now, await verb(conn, entries, now=now, days=days)
+
+        now, runs = asyncio.run(work())
+        if as_json:
+            print(json.dumps({"until": now.isoformat(), "days": days, "rules": [_shown(one) for one in runs]}))
+            return
+        for one in runs:
+            print(f"{one.code}  {one.station}  {one.n_readings} readings  would say: {_line(one.new)}")
+            if one.standing is not None:
+                print(f"    as it stands: {_line(one.standing)}")
+
+
+def _shown(run: Any) -> dict[str, Any]:
+    def story(one: Any) -> dict[str, Any] | None:
+        if one is None:
+            return None
+        return {
+            "n_warnings": one.n_warnings,
+            "by_level": one.by_level,
+            "n_false": one.n_false,
+            "hours_warned": round(one.hours_warned, 2),
+            "first_at": one.first_at.isoformat() if one.first_at else None,
+            "reasons": one.reasons,
+        }
+
+    return {
+        "code": run.code,
+        "station": run.station,
+        "n_readings": run.n_readings,
+        "new": story(run.new),
+        "standing": story(run.standing),
+        "decisions": [
+            {
+                "at": one.at.isoformat(),
+                "reason": one.reason.value,
+                "before": one.before.word,
+                "after": one.after.word,
+                "says": one.message.value if one.message else None,
+            }
+            for one in run.decisions
+        ],
+    }
+
+
+def _line(story: Any) -> str:
+    levels = ", ".join(f"{n} {name}" for name, n in story.by_level.items()) or "nothing"
+    return f"{story.n_warnings} warnings ({levels}), {story.n_false} false, {story.hours_warned:.1f} h"
