@@ -33,6 +33,9 @@ PERSONS_ONLY: Final = frozenset(
         ("pause", "sending"),
         ("resume", "sending"),
         ("handle", "answer"),
+        ("cancel", "warning"),
+        ("handle", "case"),
+        ("see", "notice"),
         ("make", "road-override"),
         ("make", "official-order"),
     }
@@ -56,6 +59,7 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "station"): SIGNED_IN,
     ("read", "footprint"): SIGNED_IN,
     ("read", "safe-zone"): SIGNED_IN,
+    ("read", "feed"): _WATCHES,
     ("read", "overview"): _BOOK,
     ("read", "assessment"): _BOOK,
     ("read", "location"): _BOOK,
@@ -74,6 +78,11 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("resume", "sending"): frozenset({"approver", "operator"}),
     ("read", "answer"): _WATCHES,
     ("handle", "answer"): frozenset({"insurer", "approver", "operator"}),
+    ("cancel", "warning"): frozenset({"approver"}),
+    ("read", "case"): _WATCHES,
+    ("handle", "case"): frozenset({"insurer", "approver", "operator"}),
+    ("read", "notice"): _WATCHES,
+    ("see", "notice"): frozenset({"approver", "operator"}),
     # quotes
     ("read", "quote"): frozenset({"underwriter", "approver", "admin"}),
     ("issue", "quote"): frozenset({"underwriter"}),
@@ -86,6 +95,7 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "own-situation"): frozenset({POLICYHOLDER}),
     ("give", "own-answer"): frozenset({POLICYHOLDER}),
     ("give", "own-receipt"): frozenset({POLICYHOLDER}),
+    ("give", "own-step"): frozenset({POLICYHOLDER}),
     ("give", "own-push-subscription"): frozenset({POLICYHOLDER}),
 }
 
@@ -101,6 +111,7 @@ STREAM_OBJECTS: Final[dict[str, str]] = {
     "warning_changed": "warning",
     "answer_given": "answer",
     "quote_issued": "quote",
+    "operator_noticed": "warning",
 }
 
 

@@ -306,6 +306,10 @@ async def warning(conn: Connection, warning_id: UUID) -> tuple[list[Row], list[R
     return versions, await _all(conn, "warning_decisions", warning_id=warning_id) if versions else []
 
 
+async def feeds(conn: Connection, *, now: datetime) -> list[Row]:
+    return await _all(conn, "feeds", now=now)
+
+
 async def cap_feed(conn: Connection, *, now: datetime, limit: int) -> list[Row]:
     return await _all(conn, "cap_feed", now=now, limit=limit)
 

@@ -27,8 +27,14 @@ KINDS: Mapping[str, tuple[str, float]] = {
     "sensorthings": ("OGC SensorThings observations; option datastreams", 300.0),
     "atcf": ("ATCF track of a tropical cyclone", 900.0),
     "firms": ("NASA FIRMS active fires (CSV)", 900.0),
+    "wis2": ("WIS2 notifications of CAP over MQTT; options hosts (allow-list), topics, username, password", 60.0),
+    "sparkplug": ("Sparkplug B over MQTT; options units, quantities, topics, username, password", 60.0),
+    "sensorthings_mqtt": ("SensorThings over MQTT; options datastreams, topics, username, password", 60.0),
     "news": ("news in RSS, as hints; option words", 900.0),
 }
+
+#: kinds that speak first: see ingest/subscribe.py
+LISTENED = frozenset({"wis2", "sparkplug", "sensorthings_mqtt"})
 
 
 class BadFeedRow(InvalidInput):
@@ -101,8 +107,11 @@ async def add(
     if kind not in KINDS:
         raise BadFeedRow("This kind of feed is not known.", kind=kind, known=sorted(KINDS))
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise BadFeedRow("A feed's address begins with http:// or https://.", code=code, url=url[:120])
+    schemes = ("mqtt", "mqtts") if kind in LISTENED else ("http", "https")
+    if parts.scheme not in schemes or not parts.hostname or parts.username:
+        raise BadFeedRow(
+            f"The address of such a feed begins with {schemes[0]}:// or {schemes[1]}://.", code=code, url=url[:120]
+        )
     rows = await repository.fetch(
         conn,
         "keep_feed",
@@ -137,7 +146,7 @@ async def find(conn: AsyncConnection, code: str | None = None) -> list[FeedRow]:
 
 async def due(conn: AsyncConnection, now: datetime, *, limit: int) -> list[FeedRow]:
     """Feeds that are on and whose time has come, the longest waiting first."""
-    rows = await repository.fetch(conn, "due_feeds", {"now": now, "limit": limit})
+    rows = await repository.fetch(conn, "due_feeds", {"now": now, "limit": limit, "listened": sorted(LISTENED)})
     return [FeedRow(**_named(row)) for row in rows]
 
 

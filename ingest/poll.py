@@ -15,10 +15,10 @@ from core.clock import Clock, WallClock
 from core.errors import InvalidInput
 from core.events import FeedStateChanged
 from core.log import get_logger
-from ingest import feeds, repository
+from ingest import feeds, repository, subscribe
 from ingest.feeds import FeedRow
-from ingest.outbound import AddressRefused, BodyTooLarge, Outbound
-from ingest.take import Taken, Taker
+from ingest.outbound import AddressRefused, BodyTooLarge, Outbound, Response
+from ingest.take import Fetch, Taken, Taker
 from ingest.weather.items import BadFeed
 from store import outbox
 from store.pool import AsyncConnection, Pool
@@ -62,7 +62,7 @@ def _tag(text: str | None) -> str | None:
     return text if text and len(text) <= 512 and text.isprintable() else None
 
 
-async def _get(outbound: Outbound, url: str, headers: dict[str, str], limit: int, *, plain_http: bool):  # type: ignore[no-untyped-def]
+async def _get(outbound: Outbound, url: str, headers: dict[str, str], limit: int, *, plain_http: bool) -> Response:
     try:
         return await outbound.get(url, headers, max_bytes=limit, plain_http=plain_http, total_s=20.0)
     except (AddressRefused, BodyTooLarge) as error:
@@ -88,19 +88,15 @@ async def poll(
 ) -> Taken | None:
     """Asks one feed and keeps what it brings; none where that failed, which is kept beside the feed."""
 
-    async def fetch(link: str) -> bytes:
-        response = await _get(
-            outbound, link, {"User-Agent": _AGENT}, MAX_MESSAGE_BYTES, plain_http=bool(feed.options.get("plain_http"))
-        )
-        if response.status != 200:
-            raise NotAnswered(f"It answers {response.status}.")
-        return bytes(response.body)
-
     etag, last_modified = feed.etag, feed.last_modified
     taken: Taken | None = None
     try:
         body, new_etag, new_modified = await ask(outbound, feed)
-        taken = Taken() if body is None else await taker.take(conn, feed, body, now=clock.now(), fetch=fetch)
+        taken = (
+            Taken()
+            if body is None
+            else await taker.take(conn, feed, body, now=clock.now(), fetch=_fetcher(outbound, feed))
+        )
         # Tags are kept after the rows: an answer that could not be kept is asked for again.
         etag, last_modified = new_etag, new_modified
         detail = str(taken)
@@ -138,19 +134,39 @@ async def _keep(
 
 
 async def run(pool: Pool, outbound: Outbound, taker: Taker, stop: asyncio.Event, *, clock: Clock | None = None) -> None:
-    """Asks the feeds that are on when their time comes, until `stop` is set."""
+    """Asks the feeds that are on when their time comes and hears those that speak first, until `stop` is set."""
     told_the_time = clock or WallClock()
-    while not stop.is_set():
+    async with asyncio.TaskGroup() as tasks:
         async with pool.connection() as conn:
-            await conn.set_autocommit(True)
+            spoken = [one for one in await feeds.find(conn) if one.enabled and one.kind in feeds.LISTENED]
+        for feed in spoken:
+            ear = subscribe.Ear(feed, taker, _fetcher(outbound, feed))
+            tasks.create_task(subscribe.listen(pool, ear, stop, clock=told_the_time))
+        while not stop.is_set():
+            async with pool.connection() as conn:
+                await conn.set_autocommit(True)
+                try:
+                    for feed in await feeds.due(conn, told_the_time.now(), limit=_AT_ONCE):
+                        if stop.is_set():
+                            break
+                        await poll(conn, outbound, taker, feed, clock=told_the_time)
+                finally:
+                    await conn.set_autocommit(False)
             try:
-                for feed in await feeds.due(conn, told_the_time.now(), limit=_AT_ONCE):
-                    if stop.is_set():
-                        break
-                    await poll(conn, outbound, taker, feed, clock=told_the_time)
-            finally:
-                await conn.set_autocommit(False)
-        try:
-            await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S)
-        except TimeoutError:
-            continue
+                await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S)
+            except TimeoutError:
+                continue
+
+
+def _fetcher(outbound: Outbound, feed: FeedRow) -> Fetch:
+    """Fetches what a feed leads to."""
+
+    async def fetch(link: str) -> bytes:
+        response = await _get(
+            outbound, link, {"User-Agent": _AGENT}, MAX_MESSAGE_BYTES, plain_http=bool(feed.options.get("plain_http"))
+        )
+        if response.status != 200:
+            raise NotAnswered(f"It answers {response.status}.")
+        return response.body
+
+    return fetch

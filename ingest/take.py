@@ -96,13 +96,13 @@ class Taker:
         elif kind == "qweather":
             await self._officials(conn, feed, qweather.parse(body, _district(feed.options)), now, taken)
         elif kind in _READERS:
-            await self._readings(conn, feed, _READERS[kind](body), now, taken)
+            await self.readings(conn, feed, _READERS[kind](body), now, taken)
         elif kind == "sensorthings":
             known = {
                 str(key): sensorthings.Datastream(**value)
                 for key, value in (feed.options.get("datastreams") or {}).items()
             }
-            await self._readings(conn, feed, sensorthings.parse(body, known), now, taken)
+            await self.readings(conn, feed, sensorthings.parse(body, known), now, taken)
         elif kind == "usgs_quake":
             window = timedelta(hours=float(feed.options.get("window_h", 24)))
             await self._quakes(conn, feed, usgs_quake.parse(body), now, window, taken)
@@ -130,9 +130,10 @@ class Taker:
         return taken
 
     # ------------------------------------------------------------------ readings
-    async def _readings(
+    async def readings(
         self, conn: AsyncConnection, feed: FeedRow, found: Iterable[Measured], now: datetime, taken: Taken
     ) -> None:
+        """Keeps readings through `accept`; stations that are met first are registered."""
         readings = list(found)
         tenant = str(feed.options.get("tenant") or PUBLIC)
         tenant_id = await repository.tenant_id(conn, tenant)
@@ -204,6 +205,13 @@ class Taker:
                 taken.amiss.append(f"{one.link}: {error}"[:200])
                 continue
             await self._keep(conn, feed, judge.judge(document, now), document, one.link, None, now, taken)
+
+    async def document(
+        self, conn: AsyncConnection, feed: FeedRow, raw: bytes, link: str, now: datetime, taken: Taken
+    ) -> None:
+        """Judges and keeps one CAP document."""
+        judge = await self._feed(conn, now)
+        await self._keep(conn, feed, judge.judge(raw, now), raw, link, None, now, taken)
 
     async def _officials(
         self, conn: AsyncConnection, feed: FeedRow, found: Sequence[Official], now: datetime, taken: Taken
@@ -309,6 +317,12 @@ class Taker:
         # One event whatever it is called now: its id is that of the first name it was known by.
         event_id = met[0][1] if met else derived_id("hazard_event", feed.feed_id, seen.code)
         code = met[0][4] if met else f"{feed.code}:{seen.code}"
+        facts: dict[str, Any] = dict(seen.facts)
+        if seen.zones:
+            facts["zones"] = [
+                {"intensity": z.intensity, "unit": z.unit, "geometry": json.loads(shapely.to_geojson(z.geometry))}
+                for z in seen.zones
+            ]
         async with conn.transaction():
             await repository.execute(
                 conn,
@@ -322,7 +336,7 @@ class Taker:
                     conn,
                     "keep_alias",
                     {"alias": alias, "feed_id": feed.feed_id, "hazard_event_id": event_id, "tenant_id": feed.tenant_id,
-                     "updated_at": seen.updated_at, "deleted": seen.deleted, "facts": json.dumps({**seen.facts})},
+                     "updated_at": seen.updated_at, "deleted": seen.deleted, "facts": json.dumps(facts)},
                 )  # fmt: skip
             taken.n_events += 1
             area = [zone.geometry for zone in seen.zones if zone.intensity >= inside]
@@ -330,17 +344,12 @@ class Taker:
             if geometry is None:
                 return
             footprint_id = new_id()
-            zones = [
-                {"arrival_min": 0.0, "intensity": zone.intensity, "unit": zone.unit,
-                 "geometry": json.loads(shapely.to_geojson(zone.geometry))}
-                for zone in seen.zones
-            ]  # fmt: skip
             await repository.execute(
                 conn,
                 "add_footprint",
                 {"footprint_id": footprint_id, "hazard_event_id": event_id, "tenant_id": feed.tenant_id,
                  "valid_at": seen.updated_at, "made_how": f"feed {feed.code} ({feed.kind})", "geometry": geometry,
-                 "zones": json.dumps(zones)},
+                 "zones": "[]"},  # nothing is still to come: intensities stand in the facts
             )  # fmt: skip
             await outbox.publish(
                 conn,

@@ -299,3 +299,10 @@ LEFT JOIN LATERAL (
     FROM assessment_policy AS y WHERE y.assessment_id = n.assessment_id AND y.rank <= %(limit)s
 ) AS q ON true
 ORDER BY l.mean_il DESC NULLS LAST, n.exposed_tiv DESC, n.assessment_id;
+
+-- name: feeds
+-- Feeds of others that are on, and how old what they brought is.
+SELECT code, kind, name, state, since, answered_at, n_failures, detail,
+       extract(epoch FROM %(now)s - answered_at)::float8 AS age_s,
+       (answered_at IS NULL OR answered_at < %(now)s - make_interval(secs => 3 * interval_s)) AS stale
+FROM feed WHERE enabled ORDER BY code COLLATE "C";

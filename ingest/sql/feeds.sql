@@ -20,7 +20,7 @@ FROM feed WHERE (%(code)s::text IS NULL OR code = %(code)s) ORDER BY code COLLAT
 -- name: due_feeds
 SELECT feed_id, tenant_id, code, kind, name, url, options, enabled, interval_s, etag, last_modified, state, since, tried_at,
        answered_at, n_failures, detail, 0
-FROM feed WHERE enabled AND (due_at IS NULL OR due_at <= %(now)s) ORDER BY due_at NULLS FIRST LIMIT %(limit)s;
+FROM feed WHERE enabled AND kind <> ALL (%(listened)s) AND (due_at IS NULL OR due_at <= %(now)s) ORDER BY due_at NULLS FIRST LIMIT %(limit)s;
 
 -- name: keep_poll
 UPDATE feed SET etag = %(etag)s, last_modified = %(last_modified)s, state = %(state)s, since = %(since)s,
@@ -80,3 +80,9 @@ SELECT %(footprint_id)s, %(hazard_event_id)s, %(tenant_id)s,
 INSERT INTO signal (feed_id, tenant_id, link, title, source, said_at, seen_at, weight)
 VALUES (%(feed_id)s, %(tenant_id)s, %(link)s, %(title)s, %(source)s, %(said_at)s, %(seen_at)s, %(weight)s)
 ON CONFLICT (feed_id, link) DO NOTHING;
+
+-- name: set_aside
+-- A message of a feed that cannot be read: the same one again is counted.
+INSERT INTO quarantine (quarantine_id, fingerprint, topic, payload, reason, detail, first_seen_at, last_seen_at)
+VALUES (%(quarantine_id)s, %(fingerprint)s, %(topic)s, %(payload)s, 'feed', %(detail)s, %(now)s, %(now)s)
+ON CONFLICT (fingerprint) DO UPDATE SET last_seen_at = excluded.last_seen_at, n_seen = quarantine.n_seen + 1;

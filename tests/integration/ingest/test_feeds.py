@@ -1,7 +1,9 @@
 """Feeds end to end: a server on the loopback address plays them, and the database holds what they brought."""
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -14,11 +16,13 @@ import psycopg
 import pytest
 
 from core.clock import Clock
-from ingest import feeds, poll
+from geo import repository as geo_repository
+from ingest import feeds, poll, subscribe
 from ingest.accept import Acceptor
 from ingest.feeds import FeedRow
 from ingest.outbound import AddressRefused, BodyTooLarge, Outbound
 from ingest.take import Taken, Taker
+from ingest.weather import sparkplug, wis2
 from ingest.weather.capfeed import feed_list
 from store.pool import AsyncConnection, connect_worker_async
 
@@ -286,6 +290,9 @@ def test_a_shakemap_a_track_and_fires_become_footprint_versions(desk: Desk, stag
     assert perils == [("earthquake", 1), ("fire", 1)]  # the last fix of Ida has no radii any more
     assert desk.rows("SELECT count(*) FROM outbox WHERE kind = 'footprint_published' AND consumer = 'assess'") == [(2,)]
     assert desk.rows("SELECT name FROM hazard_event WHERE peril = 'wind'") == [("IDA",)]
+    # what reads footprints can read these
+    for (footprint_id,) in desk.rows("SELECT footprint_id FROM footprint"):
+        assert desk.run(lambda conn, one=footprint_id: geo_repository.footprint(conn, one)).hazard.zones == ()
 
 
 def test_news_is_kept_as_a_hint_with_its_source(desk: Desk, stage: Stage) -> None:
@@ -303,6 +310,69 @@ def test_the_list_of_national_feeds_is_imported_and_none_is_on(desk: Desk, share
     assert desk.run(lambda conn: feeds.import_list(conn, listed)) == (0, 169)
     assert desk.rows("SELECT count(*) FROM feed WHERE enabled") == [(0,)]
     assert desk.run(lambda conn: feeds.due(conn, NOW, limit=9)) == []
+
+
+# ---------------------------------------------------------------- those that speak first
+
+
+def test_sparkplug_readings_are_stored_and_a_hole_asks_for_a_rebirth(desk: Desk, shared_data: Path) -> None:
+    folder = shared_data / "warning/sparkplug"
+    desk.add("spb", "sparkplug", "mqtts://broker.example")
+    ear = subscribe.Ear(desk.feed("spb"), desk.taker, _never)
+    desk.clock.at = datetime(2025, 11, 27, 13, tzinfo=UTC)
+    asked = []
+    for kind, name in (
+        ("NBIRTH", "00_NBIRTH"),
+        ("NDATA", "01_NDATA_seq1"),
+        ("NDATA", "02_NDATA_seq2"),
+        ("NDATA", "04_NDATA_seq4"),
+    ):
+        body = (folder / f"{name}.bin").read_bytes()
+        _, topic = desk.run(lambda conn, k=kind, b=body: ear.hear(conn, f"spBv1.0/kelani/{k}/n1", b, desk.clock.at))
+        asked.append(topic)
+    assert asked == [None, None, None, "spBv1.0/kelani/NCMD/n1"]
+    counts = desk.rows(
+        "SELECT d.quantity, count(*) FROM observation_current JOIN datastream d USING (datastream_id) GROUP BY 1 ORDER BY 1"
+    )
+    assert dict(counts) == {"battery": 1, "level": 4}
+    told = sparkplug.decode(subscribe.rebirth(desk.clock.at))
+    assert [(m.name, m.value) for m in told.metrics] == [("Node Control/Rebirth", True)]
+
+
+def test_a_wis2_notification_brings_its_message_once_by_hash_and_host(desk: Desk) -> None:
+    document = message("a1")
+    desk.add("wis2", "wis2", "mqtts://broker.example", hosts=["cache.example"])
+    fetched: list[str] = []
+
+    async def fetch(link: str) -> bytes:
+        fetched.append(link)
+        return document if link.endswith("a1") else b"<other/>"
+
+    ear = subscribe.Ear(desk.feed("wis2"), desk.taker, fetch)
+
+    def note(n: int, href: str) -> bytes:
+        digest = base64.b64encode(hashlib.sha512(document).digest()).decode()
+        return json.dumps({
+            "id": f"31e9d66a-cd83-4174-9429-b932f1abe1{n:02d}", "conformsTo": ["http://wis.wmo.int/spec/wnm/1/conf/core"], "type": "Feature",
+            "geometry": None, "links": [{"rel": "canonical", "href": href}],
+            "properties": {"data_id": "a", "pubtime": "2026-03-01T11:00:00Z", "datetime": None, "integrity": {"method": "sha512", "value": digest}},
+        }).encode()  # fmt: skip
+
+    def hear(body: bytes) -> int:
+        return desk.run(lambda conn: ear.hear(conn, "cache/a/wis2/x", body, NOW))[0].n_bulletins  # type: ignore[no-any-return]
+
+    assert hear(note(1, "https://cache.example/a1")) == 1
+    assert hear(note(1, "https://cache.example/a1")) == 0  # the same notification
+    with pytest.raises(wis2.WrongHash):
+        hear(note(2, "https://cache.example/a2"))
+    with pytest.raises(wis2.NotAllowed):
+        hear(note(3, "https://evil.example/a1"))
+    assert fetched == ["https://cache.example/a1", "https://cache.example/a2"]
+    assert desk.rows("SELECT identifier, would_notify FROM bulletin") == [("a1", True)]
+
+
+async def _never(link: str) -> bytes:
+    raise AssertionError(link)
 
 
 # ---------------------------------------------------------------- the one client

@@ -1,0 +1,205 @@
+"""Feeds that speak first: WIS2 notifications, Sparkplug B and SensorThings over MQTT, from brokers of others.
+
+Messages wait in a bounded queue; what does not fit is dropped and counted, and the hole that this leaves makes a
+Sparkplug node give birth again. A WIS2 notification counts once, its data by their hash, from hosts of an allow-list.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from core.clock import Clock
+from core.errors import InvalidInput
+from core.ids import new_id
+from core.log import get_logger
+from core.units import QUANTITIES
+from ingest import repository
+from ingest.feeds import FeedRow
+from ingest.take import Fetch, Taken, Taker
+from ingest.weather import sensorthings, sparkplug, wis2
+from ingest.weather.items import Measured
+from store.pool import AsyncConnection, Pool
+
+log = get_logger("feeds")
+
+#: kind -> topics where the feed's option `topics` names none
+TOPICS: Mapping[str, tuple[str, ...]] = {
+    "wis2": wis2.TOPICS,
+    "sparkplug": ("spBv1.0/#",),
+    "sensorthings_mqtt": ("v1.1/Datastreams/+/Observations", "v1.1/Observations"),
+}
+_QUEUE = 10_000
+_REMEMBERED = 50_000
+_MAX_BYTES = 64 * 1024
+
+
+class Ear:
+    """Understands the messages of one feed, in order."""
+
+    def __init__(self, feed: FeedRow, taker: Taker, fetch: Fetch) -> None:
+        self.feed = feed
+        self._taker, self._fetch = taker, fetch
+        self._nodes = sparkplug.Nodes()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    async def hear(self, conn: AsyncConnection, topic: str, body: bytes, now: datetime) -> tuple[Taken, str | None]:
+        """What a message brought, and the topic on which a rebirth has to be asked for; raises BadFeed."""
+        taken = Taken()
+        if self.feed.kind == "sparkplug":
+            return taken, await self._sparkplug(conn, topic, body, now, taken)
+        if self.feed.kind == "sensorthings_mqtt":
+            known = {
+                str(key): sensorthings.Datastream(**value)
+                for key, value in (self.feed.options.get("datastreams") or {}).items()
+            }
+            await self._taker.readings(conn, self.feed, sensorthings.parse(body, known, topic=topic), now, taken)
+            return taken, None
+        await self._wis2(conn, body, now, taken)
+        return taken, None
+
+    async def _sparkplug(
+        self, conn: AsyncConnection, topic: str, body: bytes, now: datetime, taken: Taken
+    ) -> str | None:
+        told = sparkplug.Topic.parse(topic)
+        heard = self._nodes.hear(told, sparkplug.decode(body))
+        units: Mapping[str, str] = self.feed.options.get("units") or {}
+        names: Mapping[str, str] = self.feed.options.get("quantities") or {}
+        readings = []
+        for metric in heard.metrics:
+            quantity = names.get(metric.name or "", metric.name or "")
+            if quantity not in QUANTITIES or metric.at is None or isinstance(metric.value, bool | str):
+                continue
+            readings.append(
+                Measured(
+                    code=told.device or told.node, quantity=quantity, observed_at=metric.at,
+                    unit=units.get(quantity, QUANTITIES[quantity].unit), value=metric.value,
+                    note="historical" if metric.historical else "",
+                )
+            )  # fmt: skip
+        await self._taker.readings(conn, self.feed, readings, now, taken)
+        if heard.rebirth is None:
+            return None
+        log.warning("a Sparkplug node is asked for a rebirth", node=told.node, why=heard.rebirth)
+        return f"spBv1.0/{told.group}/NCMD/{told.node}"
+
+    async def _wis2(self, conn: AsyncConnection, body: bytes, now: datetime, taken: Taken) -> None:
+        note = wis2.parse(body)
+        if note.id in self._seen:
+            return
+        self._seen[note.id] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        if note.rel == "deletion":
+            return  # data that were taken stay; a CAP message is withdrawn by a Cancel
+        hosts = [str(one).lower() for one in self.feed.options.get("hosts") or ()]
+        data = note.content
+        if data is None:
+            data = await self._fetch(wis2.allowed(note.href, hosts))
+        await self._taker.document(conn, self.feed, wis2.checked(note, data), note.href, now, taken)
+
+
+def rebirth(now: datetime) -> bytes:
+    """The command that asks a node for its birth: `Node Control/Rebirth` = true (Sparkplug 3.0, 6.4.13)."""
+    name = b"Node Control/Rebirth"
+    metric = bytes([0x0A, len(name)]) + name + bytes([0x20, 11, 0x70, 1])
+    ms, stamp = int(now.timestamp() * 1000), bytearray([0x08])
+    while ms >= 0x80:
+        stamp.append(ms & 0x7F | 0x80)
+        ms >>= 7
+    stamp.append(ms)
+    return bytes(stamp) + bytes([0x12, len(metric)]) + metric
+
+
+async def listen(pool: Pool, ear: Ear, stop: asyncio.Event, *, clock: Clock) -> None:
+    """Hears one feed's broker until `stop` is set; one log line when it goes and one when it is back."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
+    dropped = 0
+
+    def put(topic: str, body: bytes) -> None:
+        nonlocal dropped
+        try:
+            queue.put_nowait((topic, body))
+        except asyncio.QueueFull:
+            dropped += 1
+
+    client = _client(ear.feed, lambda topic, body: loop.call_soon_threadsafe(put, topic, body))
+    try:
+        while not stop.is_set():
+            try:
+                topic, body = await asyncio.wait_for(queue.get(), 1.0)
+            except TimeoutError:
+                continue
+            if dropped:
+                log.error("messages of a feed were dropped", feed=ear.feed.code, n=dropped)
+                dropped = 0
+            now = clock.now()
+            async with pool.connection() as conn:
+                await conn.set_autocommit(True)
+                try:
+                    _, asked = await ear.hear(conn, topic, body, now)
+                    if asked is not None:
+                        client.publish(asked, rebirth(now), qos=0)
+                except (InvalidInput, OSError) as error:
+                    await _set_aside(conn, topic, body, str(error), now)
+                finally:
+                    await conn.set_autocommit(False)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+async def _set_aside(conn: AsyncConnection, topic: str, body: bytes, why: str, now: datetime) -> None:
+    kept = body[:_MAX_BYTES]
+    with contextlib.suppress(repository.AlreadyStored):
+        await repository.execute(
+            conn,
+            "set_aside",
+            {
+                "quarantine_id": new_id(),
+                "fingerprint": hashlib.sha256(b"\0".join((topic.encode(), b"feed", kept))).digest(),
+                "topic": topic[:500], "payload": kept, "detail": why[:500], "now": now,
+            },
+        )  # fmt: skip
+
+
+def _client(feed: FeedRow, put: Callable[[str, bytes], Any]) -> paho.Client:
+    parts = urlsplit(feed.url)
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"tocsin-{feed.code}"[:60], clean_session=False)
+    if feed.options.get("username"):
+        client.username_pw_set(str(feed.options["username"]), feed.options.get("password"))
+    if parts.scheme == "mqtts":
+        client.tls_set(tls_version=ssl.PROTOCOL_TLS_CLIENT)
+    topics = [(str(one), 1) for one in feed.options.get("topics") or TOPICS[feed.kind]]
+    state = {"away": False}
+
+    def connected(_client: paho.Client, _data: object, _flags: Any, reason: Any, _properties: object) -> None:
+        if reason.is_failure:
+            return
+        client.subscribe(topics)
+        if state["away"]:
+            log.info("a feed is back", feed=feed.code)
+        state["away"] = False
+
+    def gone(*_: Any) -> None:
+        if not state["away"]:
+            log.error("a feed went", feed=feed.code)
+        state["away"] = True
+
+    client.on_connect, client.on_disconnect = connected, gone
+    client.on_message = lambda _c, _d, message: (
+        put(message.topic, bytes(message.payload)) if len(message.payload) <= _MAX_BYTES else None
+    )
+    client.reconnect_delay_set(min_delay=1, max_delay=60)
+    client.connect_async(parts.hostname or "", parts.port or (8883 if parts.scheme == "mqtts" else 1883), keepalive=30)
+    client.loop_start()
+    return client
