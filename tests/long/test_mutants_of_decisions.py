@@ -95,8 +95,8 @@ MUTANTS = (
     Mutant(
         "naive time",
         "alerts/message.py",
-        "local = at.astimezone(ZoneInfo(timezone))",
-        "local = at.replace(tzinfo=ZoneInfo(timezone))",
+        '"""Wall time at the place, with the zone: never a time without one."""\n    local = at.astimezone(ZoneInfo(timezone))',
+        '"""Naive."""\n    local = at.replace(tzinfo=ZoneInfo(timezone))',
         ("tests/unit/alerts/test_message.py",),
     ),
     Mutant(
