@@ -169,7 +169,7 @@ def _check(rule: LevelRule) -> None:
             refuse(name, "must be longer than nothing", getattr(rule, name))
     if rule.silence_intervals < 1:
         refuse("silence_intervals", "must be at least 1", rule.silence_intervals)
-    if not (isinstance(rule.independent, int) and 1 <= rule.independent <= 5):
+    if rule.independent not in range(1, 6):
         refuse("independent", "must be 1 to 5", rule.independent)
     if rule.forecast_within is not None:
         if not timedelta(minutes=30) <= rule.forecast_within <= timedelta(hours=12):

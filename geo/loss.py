@@ -266,16 +266,15 @@ class Samples:
     policy_hit: IntArray  #: (n_policies,) samples in which it pays
 
     def plus(self, other: "Samples") -> "Samples":
-        """These and those that follow them."""
-        return Samples(
-            np.concatenate([self.sample, other.sample]),
-            np.concatenate([self.total, other.total], axis=1),
-            np.concatenate([self.group, other.group], axis=2),
-            self.item_gul + other.item_gul,
-            self.row_il + other.row_il,
-            self.row_ri + other.row_ri,
-            self.policy_sq + other.policy_sq,
-            self.policy_hit + other.policy_hit,
+        """These and those that follow them. Sums are added in place: these are not to be used afterwards."""
+        for name in ("item_gul", "row_il", "row_ri", "policy_sq", "policy_hit"):
+            mine = getattr(self, name)
+            np.add(mine, getattr(other, name), out=mine)
+        return replace(
+            self,
+            sample=np.concatenate([self.sample, other.sample]),
+            total=np.concatenate([self.total, other.total], axis=1),
+            group=np.concatenate([self.group, other.group], axis=2),
         )
 
 
@@ -329,6 +328,7 @@ def simulate(
     whole: Samples | None = None
     for part in mapper(chain, ground_up, chunks, sources):
         whole = part if whole is None else whole.plus(part)
+        del part  # a chunk of a large book is large
         if progress is not None:
             progress(len(whole.sample))
     assert whole is not None

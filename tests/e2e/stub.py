@@ -282,6 +282,10 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
         )
         return hz.FootprintCollection(as_of=world.now().isoformat(), features=[] if world.empty else [feature])
 
+    @app.get("/v1/assessments/latest/losses")
+    async def losses() -> ex.LatestLosses:
+        return ex.LatestLosses(as_of=world.now(), items=[])
+
     @app.get("/v1/exposure/cells")
     async def cells() -> ex.CellCollection:
         features = []

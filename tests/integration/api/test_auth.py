@@ -352,6 +352,7 @@ OPEN_TO = {
     "/v1/footprints/latest": set(ROLES),
     "/v1/safe-zones": set(ROLES),
     "/v1/assessments/latest": {"insurer", "approver", "operator", "admin", "underwriter"},
+    "/v1/assessments/latest/losses": {"insurer", "approver", "operator", "admin", "underwriter"},
     "/v1/exposure/cells": {"insurer", "approver", "operator", "admin", "underwriter"},
     "/v1/locations": {"insurer", "approver", "operator", "admin", "underwriter"},
     "/v1/evacuation-plans/latest": {"insurer", "approver", "operator", "admin"},

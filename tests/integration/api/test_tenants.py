@@ -68,7 +68,7 @@ ALL = BOOK | {"partner"}
 PRICED = {"underwriter", "approver", "admin"}
 ALLOWED: dict[str, set[str]] = {
     "sign_out": ALL, "me": ALL | {"key"}, "stations": ALL, "observations": ALL, "latest_footprints": ALL,
-    "overview": BOOK, "latest_assessments": BOOK, "cells": BOOK, "locations": BOOK, "latest_plan": WATCH,
+    "overview": BOOK, "latest_assessments": BOOK, "latest_losses": BOOK, "cells": BOOK, "locations": BOOK, "latest_plan": WATCH,
     "latest_routes": WATCH, "safe_zones": ALL, "warnings": WATCH, "warning": WATCH, "cap": WATCH,
     "approve": {"approver"}, "reject": {"approver"}, "sending": WATCH, "pause": {"approver", "operator"},
     "resume": {"approver", "operator"}, "answers": WATCH, "handled": {"insurer", "approver", "operator"},
