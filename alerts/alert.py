@@ -21,6 +21,9 @@ class Text:
     headline: str
     description: str
     instruction: str
+    sms: str = ""  #: of a text message, as short as it can be; none: the headline stands in
+    say: str = ""  #: of a call
+    timezone: str = ""  #: that its times are told in; none: UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -92,7 +95,8 @@ def content_sha256(alert: Alert, recipients: Iterable[Recipient]) -> bytes:
         "area": shapely.normalize(alert.area).wkb_hex if alert.area is not None else None,
         "area_desc": dict(alert.area_desc),
         "texts": {
-            language: [text.headline, text.description, text.instruction] for language, text in alert.texts.items()
+            language: [text.headline, text.description, text.instruction, text.sms, text.say, text.timezone]
+            for language, text in alert.texts.items()
         },
         "people": sorted(
             [str(one.policyholder_id), one.channel, str(one.contact_point_id), one.language] for one in recipients

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 from uuid import UUID
 
-from alerts import repository
+from alerts import answer_repository, delivery_repository, repository
 from core.errors import Conflict, InvalidInput, NotFound
 from core.events import AnswerGiven
 from core.ids import new_id
@@ -61,10 +61,10 @@ async def give_answer(
         raise BadAnswer("The detail of an answer must be JSON.", field="detail") from error
     if size > MAX_DETAIL_BYTES:
         raise BadAnswer("The detail of an answer is too long.", n_bytes=size, limit=MAX_DETAIL_BYTES)
-    if warning_id is not None and not await repository.is_recipient(conn, warning_id, policyholder_id):
+    if warning_id is not None and not await delivery_repository.is_recipient(conn, warning_id, policyholder_id):
         raise NotFound("There is no such warning for this person.", warning_id=str(warning_id))
     answer_id = new_id()
-    added = await repository.add_answer(
+    added = await delivery_repository.add_answer(
         conn,
         answer_id=answer_id,
         tenant_id=tenant_id,
@@ -77,8 +77,10 @@ async def give_answer(
     )
     if not added:
         return await _given_before(conn, tenant_id, policyholder_id, warning_id, kind, detail, idempotency_key)
+    if kind == "help":
+        await answer_repository.open_case(conn, answer_id, tenant_id)
     if warning_id is not None:
-        await repository.mark_answered(conn, tenant_id, policyholder_id, warning_id, now)
+        await delivery_repository.mark_answered(conn, tenant_id, policyholder_id, warning_id, now)
     await outbox.publish(
         conn, AnswerGiven(answer_id=answer_id), ordering_key=f"answer:{policyholder_id}", tenant_id=tenant_id
     )
@@ -94,7 +96,7 @@ async def _given_before(
     detail: Mapping[str, Any],
     idempotency_key: str,
 ) -> Answer:
-    row = await repository.find_answer(conn, tenant_id, idempotency_key)
+    row = await delivery_repository.find_answer(conn, tenant_id, idempotency_key)
     if row is None or (row["policyholder_id"], row["warning_id"], row["kind"], row["detail"]) != (
         policyholder_id,
         warning_id,
@@ -109,11 +111,12 @@ async def mark_handled(
     conn: AsyncConnection, *, answer_id: UUID, principal_id: UUID, now: datetime
 ) -> tuple[datetime, UUID]:
     """(when, by whom) the answer was taken care of; the first to do so stays named. Raises NotFound."""
-    fresh = await repository.handle_answer(conn, answer_id, principal_id, now)
-    row = await repository.read_answer(conn, answer_id)
+    fresh = await delivery_repository.handle_answer(conn, answer_id, principal_id, now)
+    row = await delivery_repository.read_answer(conn, answer_id)
     if row is None:
         raise NotFound("There is no such answer.", answer_id=str(answer_id))
     if fresh:
+        await answer_repository.close_case(conn, answer_id, now)
         # the stream shows the desk that somebody has it
         tenant_id = (await repository.read_principal(conn, principal_id) or {}).get("tenant_id")
         await outbox.publish(

@@ -26,6 +26,11 @@ UNUSUAL_FLOOR = 50
 
 _WGS84 = Geod(ellps="WGS84")
 
+#: Mass warnings that one tenant may send in an hour without people; a storm of them is more likely a fault.
+MASS_PER_HOUR = 2
+#: From this audience on a warning counts as one of them.
+MASS_PEOPLE = 100
+
 #: Held for one of these, a draft cannot be released by anybody: it must be drawn again.
 UNRELEASABLE = frozenset(
     {Reason.HELD_AREA_MISSING, Reason.HELD_AREA_EMPTY, Reason.HELD_AREA_INVALID, Reason.HELD_AREA_TOO_LARGE}
@@ -94,11 +99,13 @@ def release(
     held: Reason | None,
     usual: float | None,
     auto_release_people: int,
+    n_mass_lately: int = 0,
 ) -> Release:
     """How a drafted version may go out.
 
     Level 0 (all-clear) counts as below every ceiling. `usual` is the audience that is normal for this rule, None when
-    nobody knows yet.
+    nobody knows yet. `n_mass_lately` counts the tenant's other warnings to MASS_PEOPLE or more that went out by
+    themselves within the hour; an all-clear is never held for it.
     """
     if held is not None:
         return Release(approvals_needed=2, reason=held, held=held)
@@ -106,6 +113,8 @@ def release(
         return Release(approvals_needed=2, reason=Reason.DRAFT_AUDIENCE_UNUSUAL, held=Reason.DRAFT_AUDIENCE_UNUSUAL)
     if n_people > auto_release_people:
         return Release(approvals_needed=2, reason=Reason.DRAFT_AUDIENCE_TOO_LARGE)
+    if level > Level.NONE and n_people >= MASS_PEOPLE and n_mass_lately >= MASS_PER_HOUR:
+        return Release(approvals_needed=2, reason=Reason.DRAFT_TENANT_CAP, held=Reason.DRAFT_TENANT_CAP)
     if level > rule.automatic_ceiling:
         return Release(approvals_needed=2, reason=Reason.DRAFT_ABOVE_CEILING)
     if not rule.automatic:

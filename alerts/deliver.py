@@ -16,40 +16,36 @@ import random
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from os import getpid
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 import shapely
 
-from alerts import cap, links, payload, repository
-from alerts.alert import UNREACHABLE, Recipient
-from alerts.channels import Channel, Outcome, Outgoing, Result
-from alerts.channels.email import EmailChannel
-from alerts.channels.fake import FakeChannel
-from alerts.channels.outbound import Outbound
-from alerts.channels.webhook import WebhookChannel
-from alerts.channels.webpush import WebPushChannel
+from alerts import cap, delivery_repository, fence, links, notices, payload, repository, steps
+from alerts.channels import Arrived, Channel, Outcome, Outgoing, Result
+from alerts.channels.configured import Channels, channels_from
+from alerts.delivery_repository import DueDelivery, Settled
+from alerts.dispatch import FAKE, delivery_id, plan, provider_of
 from alerts.level import Level
 from alerts.payload import SafeZone, WayOut
-from alerts.repository import DueDelivery, Settled, StoredWarning
+from alerts.repository import StoredWarning
+from alerts.siren import ANSWER_WITHIN_S
+from alerts.steps import Flood
 from core.clock import Clock, ScenarioClock
 from core.errors import InvalidInput
 from core.events import WarningReleased
-from core.ids import derived_id
 from core.log import get_logger
 from core.settings import Settings
 from store import outbox
 from store.clock import read_clock
 from store.pool import AsyncConnection, Pool
 
-log = get_logger("deliver")
+__all__ = ["Channels", "Sender", "channels_from", "delivery_id", "plan", "provider_of", "run", "settle"]
 
-FAKE = "fake"
-#: Which provider carries a channel, outside exercises.
-PROVIDERS = {"web_push": "webpush", "email": "smtp", "webhook": "webhook", "fake": FAKE, "sms": "sms", "voice": "voice"}
+log = get_logger("deliver")
 
 LEASE_S = 30.0
 BATCH = 24
@@ -60,92 +56,13 @@ _POLL_S = 0.25
 _MARK_TOGETHER_S = 0.02
 _LINK_DAYS = 14
 _NEVER_AGAIN_S = 100 * 365 * 86_400.0
+_TEND_S = 2.0
+#: Footprints and safe zones are read again after this.
+_FRESH_S = 10.0
 
 
 class WrongInstallation(InvalidInput):
     """This process and this database are not for the same purpose: one is for exercises, the other is live."""
-
-
-def delivery_id(warning_id: UUID, version: int, policyholder_id: UUID, channel: str) -> UUID:
-    """The key of one message to one person on one channel: the same on every attempt, machine and run."""
-    return derived_id("delivery", warning_id, version, policyholder_id, channel)
-
-
-def provider_of(channel: str, *, exercise: bool) -> str:
-    """Who carries this channel; in an exercise nobody but the fake provider."""
-    return FAKE if exercise else PROVIDERS.get(channel, channel)
-
-
-async def plan(conn: AsyncConnection, event: WarningReleased, *, clock: Clock) -> int:
-    """Makes the deliveries of a released version, in the transaction that `conn` is in; gives how many are new.
-
-    Deliveries of earlier versions that have not begun are stopped: whoever was to get them gets this one.
-    """
-    warning = await repository.read_warning(conn, event.warning_id, event.version)
-    if warning.released_at is None:
-        return 0
-    await repository.stop_older_deliveries(conn, event.warning_id, event.version)
-    if warning.state != "released":
-        return 0  # a newer version is out already, and is planned by its own event
-    people = await repository.recipients(conn, event.warning_id, event.version)
-    rows = [(_id(warning, one), one, provider_of(one.channel, exercise=warning.alert.exercise)) for one in people]
-    return await repository.plan_deliveries(
-        conn, warning.alert, [row for row in rows if row[1].channel != UNREACHABLE], now=clock.now()
-    )
-
-
-def _id(warning: StoredWarning, one: Recipient) -> UUID:
-    return delivery_id(warning.alert.warning_id, warning.alert.version, one.policyholder_id, one.channel)
-
-
-# ---------------------------------------------------------------- channels
-
-
-@dataclass(slots=True)
-class Channels:
-    """The providers of this process, by name."""
-
-    by_provider: dict[str, Channel] = field(default_factory=dict)
-    closing: list[Any] = field(default_factory=list)
-
-    async def close(self) -> None:
-        for one in self.closing:
-            await one.close()
-
-
-def channels_from(settings: Settings) -> Channels:
-    """The channels that the settings turn on; for exercises the fake provider alone, whatever else is set."""
-    made = Channels()
-    deliver = settings.deliver
-    if deliver.fake_url:
-        fake = FakeChannel(deliver.fake_url)
-        made.by_provider[FAKE] = fake
-        made.closing.append(fake)
-    if settings.mode == "exercise":
-        return made
-    outbound = Outbound()
-    made.closing.append(outbound)
-    if deliver.webpush_vapid_private_key is not None:
-        made.by_provider["webpush"] = WebPushChannel(
-            outbound,
-            private_key=deliver.webpush_vapid_private_key.get_secret_value(),
-            subject=deliver.webpush_subject,
-            hosts=deliver.webpush_hosts,
-        )
-    if deliver.smtp_host is not None:
-        made.by_provider["smtp"] = EmailChannel(
-            host=deliver.smtp_host,
-            port=deliver.smtp_port,
-            sender=deliver.smtp_from,
-            username=deliver.smtp_username,
-            password=deliver.smtp_password.get_secret_value() if deliver.smtp_password else None,
-            starttls=deliver.smtp_starttls,
-        )
-    if deliver.webhook_secret is not None:
-        made.by_provider["webhook"] = WebhookChannel(
-            outbound, secret=deliver.webhook_secret.get_secret_value().encode()
-        )
-    return made
 
 
 # ---------------------------------------------------------------- sending
@@ -163,6 +80,7 @@ class Sender:
     lease_s: float = LEASE_S
     rung: asyncio.Event = field(default_factory=asyncio.Event)
     _warnings: dict[tuple[UUID, int], tuple[StoredWarning, bytes]] = field(default_factory=dict)
+    _floods: dict[UUID, tuple[float, list[Flood]]] = field(default_factory=dict)
     _zones: dict[UUID, tuple[float, list[SafeZone]]] = field(default_factory=dict)
 
     async def loop(self, stop: asyncio.Event, number: int) -> None:
@@ -186,20 +104,22 @@ class Sender:
         """Claims one batch and sends it; gives how many were claimed."""
         async with self.pool.connection() as conn:
             clock = await read_clock(conn)
-            claimed = await repository.claim_deliveries(
+            claimed = await delivery_repository.claim_deliveries(
                 conn, worker=worker, limit=BATCH, lease_s=self.lease_s, now=clock.now()
             )
             if not claimed:
                 return 0
             ready = [(one, await self._outgoing(conn, one, clock)) for one in claimed if self._may_send(one)]
-            await self._with_routes(conn, ready)
+            await self._with_routes(conn, ready, clock.now())
             # Reading took a moment; a stop that was committed meanwhile holds.
-            wanted = await repository.still_wanted(conn, [one.delivery_id for one in claimed], worker, clock.now())
-            await repository.give_back(
+            wanted = await delivery_repository.still_wanted(
+                conn, [one.delivery_id for one in claimed], worker, clock.now()
+            )
+            await delivery_repository.give_back(
                 conn, [one.delivery_id for one in claimed if one.delivery_id not in wanted], worker
             )
             refused = [self._refusal(one) for one in claimed if one.delivery_id in wanted and not self._may_send(one)]
-            await repository.settle_deliveries(conn, refused, worker=worker, now=clock.now())
+            await delivery_repository.settle_deliveries(conn, refused, worker=worker, now=clock.now())
         await self._send_all([(one, out) for one, out in ready if one.delivery_id in wanted], worker)
         return len(claimed)
 
@@ -258,9 +178,11 @@ class Sender:
     async def _mark(self, sent: list[tuple[DueDelivery, Outcome, Settled]], worker: str) -> None:
         async with self.pool.connection() as conn, conn.transaction():
             now = (await read_clock(conn)).now()
-            kept = await repository.settle_deliveries(conn, [one for _, _, one in sent], worker=worker, now=now)
+            kept = await delivery_repository.settle_deliveries(
+                conn, [one for _, _, one in sent], worker=worker, now=now
+            )
             gone = [one.contact_point_id for one, outcome, _ in sent if outcome.result is Result.GONE]
-            await repository.withdraw_contact_points(conn, gone, now)
+            await delivery_repository.withdraw_contact_points(conn, gone, now)
         for one, _, settled in sent:
             if one.delivery_id not in kept:
                 log.warning("lease lost while sending", key=str(one.delivery_id), state=settled.state)
@@ -319,24 +241,39 @@ class Sender:
             self._warnings[warning_id, version] = kept
         return kept
 
-    async def _with_routes(self, conn: AsyncConnection, ready: list[tuple[DueDelivery, Outgoing]]) -> None:
+    async def _with_routes(
+        self, conn: AsyncConnection, ready: list[tuple[DueDelivery, Outgoing]], now: datetime
+    ) -> None:
         """Puts each household's way out and nearest safe zones into its message, one query a tenant."""
         by_tenant: dict[UUID, list[UUID]] = {}
         for one, _ in ready:
             by_tenant.setdefault(one.tenant_id, []).append(one.policyholder_id)
         for tenant_id, people in by_tenant.items():
-            routes = await repository.routes_of(conn, tenant_id, people)
-            homes = await repository.homes_of(conn, tenant_id, people)
+            routes = await delivery_repository.routes_of(conn, tenant_id, people)
+            homes = await delivery_repository.homes_of(conn, tenant_id, people)
             zones = await self._safe_zones(conn, tenant_id)
+            floods = await self._known_floods(conn, tenant_id, now)
+            dwellings = await steps.homes_of(conn, tenant_id, people, now, floods)
             for index, (one, message) in enumerate(ready):
                 if one.tenant_id == tenant_id:
                     route, home = routes.get(one.policyholder_id), homes.get(one.policyholder_id)
-                    ready[index] = (one, _with_way_out(message, route, payload.nearest(zones, home)))
+                    message = _with_way_out(message, route, payload.nearest(zones, home))
+                    dwelling = dwellings.get(one.policyholder_id)
+                    if dwelling is not None and not message.payload["all_clear"] and not message.payload["cancelled"]:
+                        told = {**message.payload, "steps": steps.told_steps(dwelling, message.language)}
+                        message = replace(message, payload=told)
+                    ready[index] = (one, message)
+
+    async def _known_floods(self, conn: AsyncConnection, tenant_id: UUID, now: datetime) -> list[Flood]:
+        kept = self._floods.get(tenant_id)
+        if kept is None or kept[0] < time.monotonic() - _FRESH_S:
+            kept = self._floods[tenant_id] = (time.monotonic(), await steps.read_floods(conn, tenant_id, now))
+        return kept[1]
 
     async def _safe_zones(self, conn: AsyncConnection, tenant_id: UUID) -> list[SafeZone]:
         kept = self._zones.get(tenant_id)
-        if kept is None or kept[0] < time.monotonic() - 30:
-            rows = await repository.safe_zones(conn, tenant_id)
+        if kept is None or kept[0] < time.monotonic() - _FRESH_S:
+            rows = await delivery_repository.safe_zones(conn, tenant_id)
             found = [SafeZone(names=row["names"], lon=row["lon"], lat=row["lat"]) for row in rows]
             kept = self._zones[tenant_id] = (time.monotonic(), found)
         return kept[1]
@@ -349,8 +286,7 @@ def _with_way_out(message: Outgoing, route: Mapping[str, Any] | None, zones: lis
         line = shapely.from_wkb(bytes(route["geometry"])) if route["geometry"] is not None else None
         told["route"] = payload.route(WayOut(status=route["status"], leave_by=route["leave_by"], line=line))
     told["safe_zones"] = payload.shown_zones(zones, message.language)
-    fields = {name: getattr(message, name) for name in Outgoing.__slots__}
-    return Outgoing(**{**fields, "payload": told, "line": line})
+    return replace(message, payload=told, line=line)
 
 
 def _ttl_s(expires_at: datetime, clock: Clock) -> int:
@@ -390,9 +326,10 @@ async def check_purpose(conn: AsyncConnection, settings: Settings) -> None:
 async def run(
     pool: Pool, settings: Settings, stop: asyncio.Event, *, channels: Channels | None = None, lease_s: float = LEASE_S
 ) -> None:
-    """Plans and sends until `stop`. The pool needs `settings.deliver.workers` + 1 connections."""
-    async with pool.connection() as conn:
+    """Plans and sends until `stop`. The pool needs `settings.deliver.workers` + 2 connections."""
+    async with pool.connection() as conn, conn.transaction():
         await check_purpose(conn, settings)
+        await fence.check(conn, settings.home, now=(await read_clock(conn)).now(), starting=True)
     made = channels or channels_from(settings)
     sender = Sender(
         pool=pool,
@@ -405,14 +342,68 @@ async def run(
     async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
         event = outbox.decode(work)
         assert isinstance(event, WarningReleased)
-        n_planned = await plan(conn, event, clock=await read_clock(conn))
+        clock = await read_clock(conn)
+        n_planned = await plan(conn, event, clock=clock, escalate_s=settings.deliver.escalate_s)
         log.info("planned", warning_id=str(event.warning_id), version=event.version, deliveries=n_planned)
         sender.rung.set()
 
+    heard = [one.arrived for one in made.by_provider.values() if isinstance(one, Hears)]
     try:
         await asyncio.gather(
             outbox.run(pool, "deliver", handle, stop),
             *(sender.loop(stop, number) for number in range(settings.deliver.workers)),
+            *(_keep_arrivals(pool, queue, stop) for queue in heard),
+            _tend(pool, settings, stop),
         )
     finally:
         await made.close()
+
+
+@runtime_checkable
+class Hears(Protocol):
+    """A channel that learns afterwards what became of a message."""
+
+    arrived: asyncio.Queue[Arrived]
+
+
+async def _keep_arrivals(pool: Pool, queue: asyncio.Queue[Arrived], stop: asyncio.Event) -> None:
+    """Writes the answers of the far end: obeyed is `delivered`, anything else is for the operator."""
+    while not stop.is_set():
+        try:
+            one = await asyncio.wait_for(queue.get(), _POLL_S)
+        except TimeoutError:
+            continue
+        try:
+            async with pool.connection() as conn, conn.transaction():
+                now = (await read_clock(conn)).now()
+                if one.obeyed:
+                    await delivery_repository.keep_delivered(conn, UUID(one.key), now)
+                else:
+                    await notices.tell(conn, None, "siren_refused", one.key, now=now, detail={"reason": one.reason})
+        except repository.DATABASE_AWAY:
+            queue.put_nowait(one)
+            await asyncio.sleep(_POLL_S)
+
+
+async def _tend(pool: Pool, settings: Settings, stop: asyncio.Event) -> None:
+    """What time alone makes due: rungs that nobody needs any more, sirens that did not answer, the fence's mark."""
+    while not stop.is_set():
+        try:
+            async with pool.connection() as conn, conn.transaction():
+                now = (await read_clock(conn)).now()
+                await delivery_repository.stop_needless(conn)
+                await fence.check(conn, settings.home, now=now)
+                for row in await delivery_repository.silent_sirens(conn, now):
+                    log.error("a siren did not answer", key=str(row["delivery_id"]), device=row["device"])
+                    await notices.tell(
+                        conn,
+                        row["tenant_id"],
+                        "siren_silent",
+                        str(row["delivery_id"]),
+                        now=now,
+                        detail={"device": row["device"], "within_s": ANSWER_WITHIN_S},
+                    )
+        except repository.DATABASE_AWAY:
+            pass  # the sending loops say so
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _TEND_S)

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     DRAFT_NOT_AUTOMATIC = "draft_not_automatic"
     DRAFT_AUDIENCE_TOO_LARGE = "draft_audience_too_large"
     DRAFT_AUDIENCE_UNUSUAL = "draft_audience_unusual"
+    DRAFT_TENANT_CAP = "draft_tenant_cap"
     DRAFT_SINGLE_CAUSE = "draft_single_cause"
     DRAFT_LAPSED = "draft_lapsed"
     HELD_AREA_MISSING = "held_area_missing"

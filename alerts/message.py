@@ -1,9 +1,12 @@
-"""The words of a warning, from catalogues under `alerts/texts/`.
+"""The words of a warning, from catalogues under `alerts/texts/`, in ICU message form (alerts/icu.py).
 
-Each text says who speaks, what happens where and when, what to do, and until when (the five parts that Mileti and
-Sorensen 1990, "Communication of Emergency Public Warnings", found people need before they act), with the local time
-and its zone. An exercise says so first, in every part. A language without a catalogue falls back to the tenant's, and
-the caller learns of it.
+Each text says who speaks, what happens where and when, what to do, and until when (the parts that Mileti and Sorensen
+1990, "Communication of Emergency Public Warnings", found people need before they act), with the local time and its
+zone. An exercise says so first, in every part. Long channels get headline, description and instruction; text messages
+and calls have words of their own for each level.
+
+A catalogue without a named reviewer is never sent: whoever wants that language is told in the tenant's, and the caller
+learns of it. A tenant may name a reviewer of its own (tenant setting `language_reviewers`).
 """
 
 import json
@@ -16,6 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from alerts.alert import Text
+from alerts.icu import format_message
 from alerts.level import Level
 from alerts.lifecycle import Message
 from core.errors import InvalidInput
@@ -48,28 +52,41 @@ class Facts:
 
 
 @cache
-def languages() -> tuple[str, ...]:
-    """Languages that have a catalogue."""
+def catalogues() -> tuple[str, ...]:
+    """Languages that have a catalogue, reviewed or not."""
     names = [entry.name for entry in (resources.files("alerts") / "texts").iterdir()]
     return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
 
 
 @cache
+def languages() -> tuple[str, ...]:
+    """Languages whose catalogue has a named reviewer: what may be sent anywhere."""
+    return tuple(one for one in catalogues() if catalogue(one)["reviewer"])
+
+
+@cache
 def catalogue(language: str) -> Mapping[str, Any]:
     """The texts of one language; raises NoCatalogue."""
-    if language not in languages():
-        raise NoCatalogue(language=language, known=languages())
+    if language not in catalogues():
+        raise NoCatalogue(language=language, known=catalogues())
     file = resources.files("alerts") / "texts" / f"{language}.json"
     found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
-def language_with_texts(wanted: str, default: str) -> tuple[str, bool]:
+def sendable(reviewers: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Languages that may be sent: reviewed here, or by somebody the tenant names (language -> name)."""
+    named = {one for one, name in (reviewers or {}).items() if name.strip()}
+    return tuple(one for one in catalogues() if one in languages() or one in named)
+
+
+def language_with_texts(wanted: str, default: str, reviewers: Mapping[str, str] | None = None) -> tuple[str, bool]:
     """The language that is spoken to somebody who wants `wanted`, and whether it is theirs."""
+    known = sendable(reviewers)
     for one in (wanted, wanted.split("-")[0]):
-        if one in languages():
+        if one in known:
             return one, True
-    return (default if default in languages() else "en"), False
+    return (default if default in known else "en"), False
 
 
 def local_time(at: datetime, timezone: str, language: str) -> str:
@@ -77,15 +94,29 @@ def local_time(at: datetime, timezone: str, language: str) -> str:
     local = at.astimezone(ZoneInfo(timezone))
     offset = local.strftime("%z")
     words = catalogue(language)
-    told: str = words["time"].format(
-        year=local.year,
-        month=words["months"][local.month - 1],
-        day=local.day,
-        hour=local.hour,
-        minute=local.minute,
-        zone="UTC" if offset == "+0000" else f"UTC{offset[:3]}:{offset[3:]}",
+    return format_message(
+        words["time"],
+        {
+            "year": str(local.year),
+            "month": words["months"][local.month - 1],
+            "day": str(local.day),
+            "hour": f"{local.hour:02d}",
+            "minute": f"{local.minute:02d}",
+            "zone": "UTC" if offset == "+0000" else f"UTC{offset[:3]}:{offset[3:]}",
+        },
+        language,
     )
-    return told
+
+
+def short_time(at: datetime, timezone: str, *, zone: bool = True) -> str:
+    """Hour and minute at the place and, unless it stands beside it already, the zone in its shortest form."""
+    local = at.astimezone(ZoneInfo(timezone))
+    if not zone:
+        return f"{local:%H:%M}"
+    offset = local.strftime("%z")
+    hours, minutes = offset[0] + str(int(offset[1:3])), offset[3:]
+    shown = "UTC" if offset == "+0000" else f"UTC{hours}" + ("" if minutes == "00" else f":{minutes}")
+    return f"{local:%H:%M} {shown}"
 
 
 def name_in(names: Mapping[str, str], language: str, default: str) -> str:
@@ -104,14 +135,14 @@ def render(facts: Facts, language: str, default: str = "en") -> Text:
     """The text in one language; raises NoCatalogue, and InvalidInput when place, area or source has no name."""
     words = catalogue(language)
     event = words["event"].get(facts.event, facts.event)
-    names = {}
+    named = {}
     for part in ("place", "area", "source"):
-        names[part] = name_in(getattr(facts, part), language, default)
-        if not names[part]:
+        named[part] = name_in(getattr(facts, part), language, default)
+        if not named[part]:
             raise InvalidInput("A warning must name its place, its area and who speaks.", missing=part)
     unit = quantity(facts.quantity).unit
     known = {
-        **names,
+        **named,
         "event": event,
         "event_lower": event.lower(),
         "level": words["level"].get(facts.level.word, ""),
@@ -121,32 +152,79 @@ def render(facts: Facts, language: str, default: str = "en") -> Text:
         "at": local_time(facts.reading_at or facts.issued_at, facts.timezone, language),
         "issued": local_time(facts.issued_at, facts.timezone, language),
         "expires": local_time(facts.expires_at, facts.timezone, language),
+        "clock": short_time(facts.issued_at, facts.timezone, zone=False),
+        "until": short_time(facts.expires_at, facts.timezone),
     }
+
+    def said(text: str) -> str:
+        return format_message(text, known, language)
+
     ended = facts.message in (Message.ALL_CLEAR, Message.CANCEL)
     kind = facts.message.value
-    said = "renew_silent" if facts.message is Message.RENEW and facts.silent else kind
-    headline = words["headline"][kind if ended else "warning"].format(**known)
-    description = words["description"][said].format(**known)
+    about = "renew_silent" if facts.message is Message.RENEW and facts.silent else kind
+    space = words["between"]
+    headline = said(words["headline"][kind if ended else "warning"])
+    description = said(words["description"][about])
     if not ended:
-        space = "" if language == "zh" else " "
-        description = f"{description}{space}{words['until'].format(**known)}"
-    instruction = words["instruction"][kind if ended else facts.level.word]
+        description = f"{description}{space}{said(words['until'])}"
+    which = kind if ended else facts.level.word
+    instruction = words["instruction"][which]
+    sms = said(words["sms"][which])
+    say = space.join([f"{headline}{words['stop']}", instruction] + ([] if ended else [said(words["until"])]))
     if facts.exercise:
-        mark = words["exercise"]
-        space = "" if language == "zh" else ": "
-        headline, description, instruction = (f"{mark}{space}{part}" for part in (headline, description, instruction))
-    return Text(headline=headline, description=description, instruction=instruction)
+        mark = f"{words['exercise']}{words['after_mark']}"
+        headline, description, instruction, sms, say = (
+            f"{mark}{part}" for part in (headline, description, instruction, sms, say)
+        )
+    return Text(
+        headline=headline,
+        description=description,
+        instruction=instruction,
+        sms=sms,
+        say=f"{say}{space}{words['keys']}",
+        timezone=facts.timezone,
+    )
 
 
-def render_all(facts: Facts, default: str = "en") -> dict[str, Text]:
-    """The text in every language that has a catalogue."""
-    return {one: render(facts, one, default) for one in languages()}
+def render_all(facts: Facts, default: str = "en", reviewers: Mapping[str, str] | None = None) -> dict[str, Text]:
+    """The text in every language that may be sent."""
+    return {one: render(facts, one, default) for one in sendable(reviewers)}
 
 
-def missing_languages(wanted: Iterable[str], default: str) -> dict[str, int]:
+def missing_languages(
+    wanted: Iterable[str], default: str, reviewers: Mapping[str, str] | None = None
+) -> dict[str, int]:
     """How many people are told in another language than theirs, by their language."""
     missing: dict[str, int] = {}
     for one in wanted:
-        if not language_with_texts(one, default)[1]:
+        if not language_with_texts(one, default, reviewers)[1]:
             missing[one] = missing.get(one, 0) + 1
     return missing
+
+
+# ---------------------------------------------------------------- what is added for one household
+
+
+def leave_by_text(text: Text, payload: Mapping[str, Any], language: str) -> str | None:
+    """When this household must leave, in words; None where no route has such a time."""
+    at = (payload.get("route") or {}).get("leave_by")
+    if at is None or payload.get("all_clear") or payload.get("cancelled"):
+        return None
+    time = short_time(datetime.fromisoformat(at), text.timezone or "UTC", zone=not text.sms)
+    return format_message(catalogue(language)["leave_by"], {"time": time}, language)
+
+
+def text_message(text: Text, payload: Mapping[str, Any], language: str) -> list[str]:
+    """Texts for a text message, the fullest first; the last has the least."""
+    base = text.sms or text.headline
+    leave = leave_by_text(text, payload, language) if language in catalogues() else None
+    if leave is None:
+        return [base]
+    return [f"{base}{catalogue(language)['between']}{leave}", base]
+
+
+def spoken_text(text: Text, payload: Mapping[str, Any], language: str) -> str:
+    """What a call says."""
+    base = text.say or f"{text.headline}. {text.instruction}"
+    leave = leave_by_text(text, payload, language) if language in catalogues() else None
+    return base if leave is None else f"{leave}{catalogue(language)['between']}{base}"

@@ -98,6 +98,7 @@ def build(
         "description": text.description,
         "sent": alert.sent_at.isoformat(),
         "expires": alert.expires_at.isoformat(),
+        "steps": [],
         "route": route(way_out) if way_out is not None else None,
         "safe_zones": shown_zones(safe_zones, language),
         "url": url,
@@ -134,7 +135,7 @@ def _line(line: BaseGeometry | None, tolerance: float) -> str | None:
 
 def to_push(payload: Mapping[str, Any], line: BaseGeometry | None, limit: int) -> bytes:
     """The payload as UTF-8 JSON of at most `limit` bytes: the route is drawn coarser, then left out, then the
-    description; level, headline, instruction, leave-by, safe zones and link always stay.
+    description, then steps against loss; level, headline, instruction, leave-by, safe zones and link always stay.
     """
     told = dict(payload)
     route = dict(told["route"]) if told.get("route") else None
@@ -152,7 +153,7 @@ def to_push(payload: Mapping[str, Any], line: BaseGeometry | None, limit: int) -
         body = _json(told)
         if len(body) <= limit:
             return body
-    told["safe_zones"] = told["safe_zones"][:1]
+    told["safe_zones"], told["steps"] = told["safe_zones"][:1], []
     body = _json(told)
     if len(body) > limit:
         raise ValueError(f"the message has {len(body)} bytes; {limit} is the most")

@@ -141,8 +141,11 @@ async def _release(conn: AsyncConnection, warning: StoredWarning, now: datetime)
     alert = warning.alert
     await repository.mark_released(conn, alert.warning_id, alert.version, now)
     await repository.supersede(conn, alert.warning_id, alert.version, released=True)
-    if alert.msg_type == "Cancel" and alert.rule_id is not None:
-        await _close_rule(conn, alert.rule_id, alert.warning_id, now)
+    if alert.msg_type == "Cancel":
+        # what was stopped for it is replaced now; the two people that this took are the two that resuming needs
+        await repository.end_pause(conn, scope_name("warning", warning_id=alert.warning_id))
+        if alert.rule_id is not None:
+            await _close_rule(conn, alert.rule_id, alert.warning_id, now)
     await _record(conn, warning, Reason.RELEASED_BY_PEOPLE, now)
     await outbox.publish(
         conn,
@@ -177,8 +180,8 @@ async def reject(
 async def draft_cancel(conn: AsyncConnection, *, principal_id: UUID, warning_id: UUID, why: str, now: datetime) -> int:
     """Drafts a Cancel, for a warning that was issued in error; another person's approval sends it. Gives its version.
 
-    It goes to exactly the people who were told. Stop sending first (`pause`): that works at once. Raises NotFound,
-    NotAnApprover, Conflict when nothing is out.
+    Sending of the warning stops with it, at once; the Cancel itself is not held by that. It goes to exactly the people
+    who were told, on the channels that carried it. Raises NotFound, NotAnApprover, Conflict when nothing is out.
     """
     if not why.strip():
         raise InvalidInput("Say why the warning was an error.", missing="why")
@@ -189,6 +192,10 @@ async def draft_cancel(conn: AsyncConnection, *, principal_id: UUID, warning_id:
     person = await _person(conn, principal_id, chain[0].alert.tenant_id)
     if not out or out[-1].alert.all_clear or out[-1].alert.msg_type == "Cancel":
         raise Conflict("Nothing of this warning is out that could be taken back.", warning_id=str(warning_id))
+    stop = scope_name("warning", warning_id=warning_id)
+    tenant_id = chain[0].alert.tenant_id
+    await repository.add_pause(conn, stop, tenant_id, principal_id, now)
+    await _audit_sending(conn, tenant_id, person, "sending.pause", stop, now)
     last = out[-1].alert
     told: dict[tuple[UUID, str], Any] = {}
     for one in out:
@@ -221,7 +228,9 @@ async def _cancel_alert(
 ) -> Alert:
     stored = await repository.read_warning(conn, last.warning_id, last.version)
     tenant = stored.tenant_settings or {}
-    default = language_with_texts(str(tenant.get("language") or "en"), "en")[0]
+    named = tenant.get("language_reviewers")
+    reviewers = {one: str(name) for one, name in named.items() if name} if isinstance(named, dict) else {}
+    default = language_with_texts(str(tenant.get("language") or "en"), "en", reviewers)[0]
     facts = Facts(
         message=Message.CANCEL,
         level=last.level,
@@ -250,7 +259,7 @@ async def _cancel_alert(
         sent_at=now,
         onset_at=None,
         expires_at=max(last.expires_at, now + (last.expires_at - last.sent_at)),
-        texts=render_all(facts, default),
+        texts=render_all(facts, default, reviewers),
         references=tuple(reference(one.alert.sender, one.alert.identifier, one.alert.sent_at) for one in out),
     )
 

@@ -8,9 +8,9 @@ the same warnings.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,9 +18,9 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from alerts import repository
+from alerts import notices, repository
 from alerts.alert import UNREACHABLE, Alert, Recipient, content_sha256, reference
-from alerts.audience import Release, hold_reason, inside, priorities, release
+from alerts.audience import MASS_PEOPLE, Release, hold_reason, inside, priorities, release
 from alerts.level import LEVELS, Level
 from alerts.lifecycle import Decision, LifecycleState, Message, Phase, Reason, advance
 from alerts.message import Facts, language_with_texts, missing_languages, render_all
@@ -212,6 +212,10 @@ class _Watch:
         if usual is None:
             usual = await repository.usual_people(conn, rule.rule_id, warning_id)
         n_people = len({one.policyholder_id for one in people})
+        n_mass = 0
+        if n_people >= MASS_PEOPLE:
+            hour = decision.at - timedelta(hours=1)
+            n_mass = await repository.mass_lately(conn, rule.tenant_id, hour, warning_id, MASS_PEOPLE)
         verdict = release(
             rule,
             level=decision.after,
@@ -219,6 +223,7 @@ class _Watch:
             held=held,
             usual=usual,
             auto_release_people=self.auto_release_people,
+            n_mass_lately=n_mass,
         )
         if not verdict.approvals_needed and decision.message in (Message.FIRST, Message.RAISE):
             verdict = await self._quorum(live, decision, verdict)
@@ -244,6 +249,15 @@ class _Watch:
             live, self._release_decision(live, decision, verdict, people, n_unreachable), warning_id, alert.version
         )
         await self._tell_changed(rule.tenant_id, warning_id, alert.version)
+        if verdict.held is not None:
+            await notices.tell(
+                conn,
+                rule.tenant_id,
+                "draft_held",
+                f"{warning_id} {verdict.held.value}",
+                now=decision.at,
+                detail={"held": verdict.held.value, "n_people": n_people, "rule": rule.code},
+            )
         if not released:
             return None
         await outbox.publish(
@@ -279,7 +293,7 @@ class _Watch:
         n_unreachable: int,
     ) -> Decision:
         languages = {one.policyholder_id: one.language for one in people}
-        missing = missing_languages(languages.values(), _default_language(live))
+        missing = missing_languages(languages.values(), _default_language(live), _reviewers(live))
         detail: dict[str, Any] = {
             "n_people": len(languages),
             "n_unreachable": n_unreachable,
@@ -376,7 +390,7 @@ class _Watch:
             expires_at=expires_at,
             area=area,
             area_desc=dict(facts.area),
-            texts=render_all(facts, default),
+            texts=render_all(facts, default, _reviewers(live)),
             references=tuple(reference(one.alert.sender, one.alert.identifier, one.alert.sent_at) for one in out),
             event=rule.peril,
             hazard_event_id=rule.hazard_event_id,
@@ -388,7 +402,13 @@ def _storable(area: BaseGeometry | None) -> bool:
 
 
 def _default_language(live: LiveRule) -> str:
-    return language_with_texts(str(live.tenant_settings.get("language") or "en"), "en")[0]
+    return language_with_texts(str(live.tenant_settings.get("language") or "en"), "en", _reviewers(live))[0]
+
+
+def _reviewers(live: LiveRule) -> Mapping[str, str]:
+    """Who answers for a language at this tenant, beyond the catalogues that are reviewed for all."""
+    named = live.tenant_settings.get("language_reviewers")
+    return {one: str(name) for one, name in named.items() if name} if isinstance(named, dict) else {}
 
 
 async def run(pool: Pool, stop: asyncio.Event, *, auto_release_people: int = 500, tick_s: float = TICK_S) -> None:

@@ -22,6 +22,7 @@ from api.deps import Installation, Services
 from api.edge import Edge
 from api.routes import (
     answers,
+    cases,
     evacuation,
     exposure,
     feeds,
@@ -57,6 +58,7 @@ _NOUNS = (
     wayout,
     warnings,
     answers,
+    cases,
     quotes,
     observations,
     stream,

@@ -33,6 +33,9 @@ PERSONS_ONLY: Final = frozenset(
         ("pause", "sending"),
         ("resume", "sending"),
         ("handle", "answer"),
+        ("cancel", "warning"),
+        ("handle", "case"),
+        ("see", "notice"),
         ("make", "road-override"),
         ("make", "official-order"),
     }
@@ -75,6 +78,11 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("resume", "sending"): frozenset({"approver", "operator"}),
     ("read", "answer"): _WATCHES,
     ("handle", "answer"): frozenset({"insurer", "approver", "operator"}),
+    ("cancel", "warning"): frozenset({"approver"}),
+    ("read", "case"): _WATCHES,
+    ("handle", "case"): frozenset({"insurer", "approver", "operator"}),
+    ("read", "notice"): _WATCHES,
+    ("see", "notice"): frozenset({"approver", "operator"}),
     # quotes
     ("read", "quote"): frozenset({"underwriter", "approver", "admin"}),
     ("issue", "quote"): frozenset({"underwriter"}),
@@ -87,6 +95,7 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "own-situation"): frozenset({POLICYHOLDER}),
     ("give", "own-answer"): frozenset({POLICYHOLDER}),
     ("give", "own-receipt"): frozenset({POLICYHOLDER}),
+    ("give", "own-step"): frozenset({POLICYHOLDER}),
     ("give", "own-push-subscription"): frozenset({POLICYHOLDER}),
 }
 
@@ -102,6 +111,7 @@ STREAM_OBJECTS: Final[dict[str, str]] = {
     "warning_changed": "warning",
     "answer_given": "answer",
     "quote_issued": "quote",
+    "operator_noticed": "warning",
 }
 
 

@@ -111,6 +111,14 @@ class QuoteIssued:
     quote_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorNoticed:
+    """Something that the operator on duty must see."""
+
+    kind: ClassVar[str] = "operator_noticed"
+    notice_id: UUID
+
+
 Event = (
     ObservationsStored
     | FootprintPublished
@@ -124,6 +132,7 @@ Event = (
     | WarningReleased
     | AnswerGiven
     | QuoteIssued
+    | OperatorNoticed
 )
 
 #: Who gets a row for each kind of event. `stream` is the browsers' stream; see store.outbox.
@@ -140,4 +149,5 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "warning_released": ("deliver", "broadcast"),
     "answer_given": ("stream",),
     "quote_issued": ("stream",),
+    "operator_noticed": ("stream",),
 }

@@ -76,6 +76,21 @@ class DeliverSettings(BaseModel):
         ]
     )
     fake_url: str | None = None  #: the fake provider, for exercises and tests
+    webpush_processes: int = Field(default=1, ge=1, le=32)  #: that encrypt, about 300 pushes a second each
+    sms_url: str | None = None  #: a vendor's gateway: see alerts/channels/phone.py
+    sms_token: SecretStr | None = None
+    sms_from: str = "Tocsin"
+    sms_honours_keys: bool = False
+    sms_links: Literal["gsm7", "always", "never"] = "gsm7"
+    voice_url: str | None = None
+    voice_token: SecretStr | None = None
+    voice_honours_keys: bool = False
+    siren_key: SecretStr | None = (
+        None  #: Ed25519, 32 bytes in base64url; sirens hang on the broker of TOCSIN_MQTT__HOST
+    )
+    escalate_s: float = Field(
+        default=30.0, gt=0, le=3600
+    )  #: push, text message, call: how long each waits for an answer
     auto_release_people: int = Field(default=500, ge=0)  #: above this audience two people must release
     workers: int = Field(default=4, ge=1, le=64)
 

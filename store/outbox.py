@@ -59,6 +59,10 @@ class UnknownEvent(InvalidInput):
     """There is no event of this kind."""
 
 
+#: How many of the oldest rows a claim looks at before it looks at every ordering key.
+_WINDOW = 500
+
+
 class BadEvent(InvalidInput):
     """An event's payload does not fit its kind."""
 
@@ -131,10 +135,16 @@ async def claim(conn: AsyncConnection, consumer: str, *, worker: str, limit: int
         await cursor.execute(_SQL["bury"], {"consumer": consumer, "max_attempts": MAX_ATTEMPTS})
         for dead in await cursor.fetchall():
             log.error("dead letter", consumer=consumer, outbox_id=dead["outbox_id"], kind=dead["kind"])
-        await cursor.execute(
-            _SQL["claim"], {"consumer": consumer, "worker": worker, "limit": limit, "lease_s": float(lease_s)}
-        )
-        return sorted((Work(**row) for row in await cursor.fetchall()), key=lambda work: work.outbox_id)
+        values = {"consumer": consumer, "worker": worker, "limit": limit, "lease_s": float(lease_s), "window": _WINDOW}
+        await cursor.execute(_SQL["claim"], values)
+        found = await cursor.fetchall()
+        if not found:
+            await cursor.execute(_SQL["more_than"], values)
+            more = await cursor.fetchone()
+            if more is not None and more["exists"]:
+                await cursor.execute(_SQL["claim_by_key"], values)
+                found = await cursor.fetchall()
+        return sorted((Work(**row) for row in found), key=lambda work: work.outbox_id)
 
 
 async def hold(conn: AsyncConnection, work: Work) -> None:

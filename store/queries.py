@@ -4,11 +4,15 @@ Placeholders are psycopg's (`%(name)s`); a literal percent sign in a statement t
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache
 from importlib import resources
+from typing import Any
+
+from psycopg.rows import dict_row
 
 from core.errors import InvalidInput
+from store.pool import AsyncConnection
 
 _HEADER = re.compile(r"^--\s*name:\s*(?P<name>\S.*?)\s*$", re.MULTILINE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -81,3 +85,31 @@ def parse(text: str, *, file: str) -> dict[str, str]:
 
 def _without_comments(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--")).strip()
+
+
+Row = dict[str, Any]
+
+
+def runners(
+    statements: Queries,
+) -> tuple[
+    Callable[[AsyncConnection, str, Mapping[str, Any]], Awaitable[list[Row]]],
+    Callable[[AsyncConnection, str, Mapping[str, Any]], Awaitable[Row | None]],
+    Callable[[AsyncConnection, str, Mapping[str, Any]], Awaitable[int]],
+]:
+    """Three ways to run a named statement: all its rows, its first row, and how many rows it changed."""
+
+    async def all_rows(conn: AsyncConnection, name: str, values: Mapping[str, Any]) -> list[Row]:
+        async with conn.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(statements[name], values)
+            return await cursor.fetchall()
+
+    async def first_row(conn: AsyncConnection, name: str, values: Mapping[str, Any]) -> Row | None:
+        async with conn.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(statements[name], values)
+            return await cursor.fetchone()
+
+    async def run(conn: AsyncConnection, name: str, values: Mapping[str, Any]) -> int:
+        return (await conn.execute(statements[name], values)).rowcount
+
+    return all_rows, first_row, run

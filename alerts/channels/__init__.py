@@ -52,6 +52,15 @@ class Outgoing:
     url: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """What the far end itself said about a message, after it was accepted."""
+
+    key: str  #: idempotency key: the delivery's id
+    obeyed: bool
+    reason: str
+
+
 class Channel(Protocol):
     """One kind of provider."""
 

@@ -8,6 +8,7 @@ from email.utils import format_datetime
 import aiosmtplib
 
 from alerts.channels import Outcome, Outgoing, Result
+from alerts.message import leave_by_text
 
 _ADDRESS = re.compile(r"[^\s@,;:<>\"()\[\]\\]{1,64}@[A-Za-z0-9.-]{1,253}")
 _TIMEOUT_S = 20.0
@@ -81,10 +82,13 @@ def compose(message: Outgoing, *, to: str, sender: str, idempotency_key: str) ->
     mail["Auto-Submitted"] = "auto-generated"
     mail["Content-Language"] = message.language
     mail["X-Priority"] = "1"
-    leave_by = (message.payload.get("route") or {}).get("leave_by")
+    leave_by = leave_by_text(message.text, message.payload, message.language)
     lines = [message.text.instruction, "", message.text.description, ""]
     if leave_by:
-        lines += [f"{leave_by}", ""]
+        lines += [leave_by, ""]
+    told = [str(one["text"]) for one in message.payload.get("steps") or []]
+    if told:
+        lines += [*(f"- {one}" for one in told), ""]
     lines.append(message.url)
     mail.set_content("\n".join(lines))
     return mail

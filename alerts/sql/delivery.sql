@@ -1,13 +1,85 @@
 -- name: plan_deliveries
 -- One row for each person and channel of a version; planning it twice plans it once.
 INSERT INTO delivery (delivery_id, tenant_id, warning_id, version, policyholder_id, contact_point_id, channel, provider, exercise,
-    priority, available_at, queued_at)
+    priority, rung, unless, state, last_error, available_at, queued_at)
 SELECT n.delivery_id, %(tenant_id)s, %(warning_id)s, %(version)s, n.policyholder_id, n.contact_point_id, n.channel, n.provider,
-       %(exercise)s, n.priority, clock_timestamp(), %(now)s
+       %(exercise)s, n.priority, n.rung, n.unless, CASE WHEN n.held IS NULL THEN 'queued' ELSE 'stopped' END, n.held,
+       clock_timestamp() + make_interval(secs => n.wait_s), %(now)s
 FROM unnest(%(delivery_ids)s::uuid[], %(policyholder_ids)s::uuid[], %(contact_point_ids)s::uuid[], %(channels)s::text[],
-            %(providers)s::text[], %(priorities)s::integer[])
-     AS n (delivery_id, policyholder_id, contact_point_id, channel, provider, priority)
+            %(providers)s::text[], %(priorities)s::integer[], %(rungs)s::smallint[], %(waits_s)s::double precision[],
+            %(unless)s::text[], %(held)s::text[])
+     AS n (delivery_id, policyholder_id, contact_point_id, channel, provider, priority, rung, wait_s, unless, held)
 ON CONFLICT DO NOTHING;
+
+-- name: told_on
+-- Whom an earlier version reached or may have reached, and how: what is taken back is taken back there.
+SELECT DISTINCT policyholder_id, channel FROM delivery
+WHERE warning_id = %(warning_id)s AND version < %(version)s AND state IN ('claimed', 'accepted', 'delivered', 'uncertain');
+
+-- name: pushes_lately
+SELECT d.policyholder_id, count(*) AS n, array_agg(DISTINCT w.level) AS levels
+FROM delivery AS d JOIN warning AS w ON w.warning_id = d.warning_id AND w.version = d.version
+WHERE d.policyholder_id = ANY(%(people)s) AND d.channel = 'web_push' AND d.queued_at > %(since)s
+  AND d.state IN ('claimed', 'accepted', 'delivered', 'uncertain')
+  AND (d.warning_id, d.version) <> (%(warning_id)s::uuid, %(version)s::integer)
+GROUP BY d.policyholder_id;
+
+-- name: stop_needless
+-- Escalation ends where its reason does: the person answered, or below red a channel before took the message.
+UPDATE delivery AS d SET state = 'stopped', last_error = d.unless || ' before it was due'
+WHERE d.state = 'queued' AND d.unless IS NOT NULL AND (
+    (d.unless = 'answered' AND EXISTS (
+        SELECT FROM answer AS a WHERE a.warning_id = d.warning_id AND a.policyholder_id = d.policyholder_id))
+    OR (d.unless = 'accepted' AND EXISTS (
+        SELECT FROM delivery AS o
+        WHERE o.warning_id = d.warning_id AND o.version = d.version AND o.policyholder_id = d.policyholder_id
+          AND o.channel IN ('web_push', 'sms', 'voice') AND o.rung < d.rung AND o.state IN ('accepted', 'delivered'))));
+
+-- name: keep_delivered
+WITH known AS (
+    UPDATE delivery SET state = 'delivered'
+    WHERE delivery_id = %(delivery_id)s AND state IN ('accepted', 'uncertain')
+)
+INSERT INTO receipt (delivery_id, tenant_id, kind, at)
+SELECT delivery_id, tenant_id, 'delivered', %(at)s FROM delivery WHERE delivery_id = %(delivery_id)s
+ON CONFLICT DO NOTHING
+RETURNING delivery_id;
+
+-- name: silent_sirens
+SELECT d.delivery_id, d.tenant_id, c.address ->> 'device' AS device
+FROM delivery AS d JOIN contact_point AS c ON c.contact_point_id = d.contact_point_id
+WHERE d.channel = 'siren' AND d.state = 'accepted' AND d.accepted_at < %(now)s - make_interval(secs => %(within_s)s)
+  AND NOT EXISTS (
+      SELECT FROM operator_notice AS n
+      WHERE n.tenant_id = d.tenant_id AND n.kind = 'siren_silent' AND n.subject = d.delivery_id::text);
+
+-- name: add_notice
+INSERT INTO operator_notice (notice_id, tenant_id, kind, subject, detail, at)
+VALUES (%(notice_id)s, %(tenant_id)s, %(kind)s, %(subject)s, %(detail)s, %(at)s)
+ON CONFLICT (tenant_id, kind, subject) DO NOTHING;
+
+-- name: read_identity
+-- Cluster, timeline and database; and the log's position in bytes, which only rises.
+SELECT (SELECT system_identifier FROM pg_control_system())::text || ':' || (SELECT timeline_id FROM pg_control_checkpoint())::text
+       || ':' || (SELECT oid FROM pg_database WHERE datname = current_database())::text AS identity,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') AS lsn;
+
+-- name: read_fence
+SELECT identity, epoch FROM sender_fence FOR UPDATE;
+
+-- name: write_fence
+INSERT INTO sender_fence (identity, epoch, at) SELECT %(identity)s, fencing_epoch, %(at)s FROM installation
+ON CONFLICT (only_row) DO UPDATE SET identity = excluded.identity, epoch = excluded.epoch, at = excluded.at;
+
+-- name: anything_sent
+SELECT EXISTS (SELECT FROM delivery WHERE attempts > 0);
+
+-- name: raise_epoch
+UPDATE installation SET fencing_epoch = fencing_epoch + 1 RETURNING fencing_epoch;
+
+-- name: hold_everything
+INSERT INTO sending_pause (scope, tenant_id, paused_by, paused_at) VALUES ('all', NULL, %(by)s, %(at)s)
+ON CONFLICT (scope) DO UPDATE SET resume_asked_by = NULL;
 
 -- name: stop_older_deliveries
 -- What a newer version replaces is not sent any more; what is being sent ends by itself.
@@ -15,7 +87,8 @@ UPDATE delivery SET state = 'stopped', last_error = 'replaced by a newer version
 WHERE warning_id = %(warning_id)s AND version < %(version)s AND state IN ('queued', 'uncertain');
 
 -- name: claim_deliveries
--- Leases what is due: the worst first. Stopped sending, expired and replaced versions and withdrawn consent stay out.
+-- Leases what is due: the worst first. Stopped sending, expired and replaced versions, withdrawn consent and rungs whose
+-- reason is gone stay out. A warning's own stop does not hold its Cancel back: that is what puts it right.
 -- A claimed row whose lease ran out was in flight when its sender died.
 WITH due AS (
     SELECT d.delivery_id, d.state = 'claimed' AS was_in_flight
@@ -25,9 +98,17 @@ WITH due AS (
     WHERE d.state IN ('queued', 'claimed', 'uncertain') AND d.available_at <= clock_timestamp()
       AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
       AND w.state = 'released' AND w.expires_at > %(now)s AND c.withdrawn_at IS NULL
+      AND (d.unless IS NULL
+           OR (d.unless = 'answered' AND NOT EXISTS (
+               SELECT FROM answer AS a WHERE a.warning_id = d.warning_id AND a.policyholder_id = d.policyholder_id))
+           OR (d.unless = 'accepted' AND NOT EXISTS (
+               SELECT FROM delivery AS o
+               WHERE o.warning_id = d.warning_id AND o.version = d.version AND o.policyholder_id = d.policyholder_id
+                 AND o.channel IN ('web_push', 'sms', 'voice') AND o.rung < d.rung AND o.state IN ('accepted', 'delivered'))))
       AND NOT EXISTS (
           SELECT FROM sending_pause AS p
-          WHERE p.scope IN ('all', 'tenant:' || d.tenant_id, 'warning:' || d.warning_id))
+          WHERE p.scope IN ('all', 'tenant:' || d.tenant_id)
+             OR (p.scope = 'warning:' || d.warning_id AND w.msg_type <> 'Cancel'))
     ORDER BY d.priority, d.queued_at, d.delivery_id
     LIMIT %(limit)s
     FOR UPDATE OF d SKIP LOCKED
@@ -48,7 +129,8 @@ WHERE d.delivery_id = ANY(%(delivery_ids)s) AND d.claimed_by = %(worker)s AND d.
   AND w.state = 'released' AND w.expires_at > %(now)s
   AND NOT EXISTS (
       SELECT FROM sending_pause AS p
-      WHERE p.scope IN ('all', 'tenant:' || d.tenant_id, 'warning:' || d.warning_id));
+      WHERE p.scope IN ('all', 'tenant:' || d.tenant_id)
+         OR (p.scope = 'warning:' || d.warning_id AND w.msg_type <> 'Cancel'));
 
 -- name: give_back_deliveries
 UPDATE delivery SET state = 'queued', lease_until = NULL, claimed_by = NULL, attempts = attempts - 1
@@ -58,13 +140,24 @@ WHERE delivery_id = ANY(%(delivery_ids)s) AND claimed_by = %(worker)s AND state 
 -- The outcomes of some sends, where this worker still holds them, with the receipts of those that were accepted.
 WITH settled AS (
     UPDATE delivery AS d
-    SET state = n.state, provider_ref = coalesce(n.provider_ref, d.provider_ref), last_error = n.error, lease_until = NULL,
+    SET state = CASE WHEN n.state = 'accepted' AND EXISTS (
+            -- the phone was faster than the provider's answer
+            SELECT FROM receipt AS r WHERE r.delivery_id = d.delivery_id AND r.kind IN ('delivered', 'displayed'))
+        THEN 'delivered' ELSE n.state END,
+        provider_ref = coalesce(n.provider_ref, d.provider_ref), last_error = n.error, lease_until = NULL,
         claimed_by = NULL, available_at = clock_timestamp() + make_interval(secs => n.retry_after_s),
         accepted_at = CASE WHEN n.state = 'accepted' THEN %(now)s ELSE d.accepted_at END
     FROM unnest(%(delivery_ids)s::uuid[], %(states)s::text[], %(provider_refs)s::text[], %(errors)s::text[],
                 %(retry_after_s)s::double precision[]) AS n (delivery_id, state, provider_ref, error, retry_after_s)
     WHERE d.delivery_id = n.delivery_id AND d.claimed_by = %(worker)s AND d.state = 'claimed'
-    RETURNING d.delivery_id, d.tenant_id, d.state
+    RETURNING d.delivery_id, d.tenant_id, n.state, d.warning_id, d.version, d.policyholder_id, d.channel, d.rung, n.retry_after_s
+), next_rung AS (
+    -- A channel that failed, or that nobody can be sure of, hands on to the next at once.
+    UPDATE delivery AS u SET available_at = clock_timestamp()
+    FROM settled AS s
+    WHERE (s.state = 'failed' OR (s.state = 'uncertain' AND s.retry_after_s > 86400)) AND s.channel IN ('web_push', 'sms', 'voice')
+      AND u.warning_id = s.warning_id AND u.version = s.version AND u.policyholder_id = s.policyholder_id
+      AND u.rung = s.rung + 1 AND u.state = 'queued' AND u.available_at > clock_timestamp()
 ), receipts AS (
     INSERT INTO receipt (delivery_id, tenant_id, kind, at)
     SELECT delivery_id, tenant_id, 'accepted', %(now)s FROM settled WHERE state = 'accepted'
@@ -75,9 +168,6 @@ SELECT delivery_id FROM settled;
 -- name: add_receipt
 INSERT INTO receipt (delivery_id, tenant_id, kind, at) VALUES (%(delivery_id)s, %(tenant_id)s, %(kind)s, %(at)s)
 ON CONFLICT DO NOTHING;
-
--- name: receipt_delivered
-UPDATE delivery SET state = 'delivered' WHERE delivery_id = %(delivery_id)s AND state IN ('accepted', 'uncertain');
 
 -- name: withdraw_contact_points
 -- These addresses are gone for good, say their providers.

@@ -192,6 +192,11 @@ WHERE rule_id = %(rule_id)s AND released_at IS NOT NULL AND NOT all_clear
   AND warning_id IS DISTINCT FROM %(warning_id)s
 HAVING count(DISTINCT warning_id) >= 3;
 
+-- name: mass_lately
+SELECT count(DISTINCT warning_id) AS n FROM warning
+WHERE tenant_id = %(tenant_id)s AND released_at > %(since)s AND n_people >= %(n_people)s AND approvals_needed = 0
+  AND NOT all_clear AND warning_id <> %(warning_id)s;
+
 -- name: footprints_near
 -- The newest footprint of each event that goes on, public or the tenant's.
 SELECT DISTINCT ON (f.hazard_event_id) f.geometry, f.zones

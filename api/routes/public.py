@@ -1,11 +1,14 @@
 """What a policyholder's phone reads and sends. The signed link of the message says who it is; nobody signs in."""
 
+from datetime import datetime
 from typing import Annotated
 
 import shapely
 from fastapi import Header, Query
 
+from alerts import answer_repository
 from alerts.answer import give_answer
+from alerts.steps import home_of, mark_done, steps_for
 from api import repository
 from api.deps import Context, needs
 from api.languages import LANGUAGES
@@ -19,11 +22,14 @@ from api.schemas.public import (
     PublicOrder,
     PublicRoute,
     PublicSafeZone,
+    PublicStep,
     PublicTurn,
     PublicWarning,
     PushSubscriptionIn,
     ReceiptIn,
     Recorded,
+    StepDone,
+    StepDoneIn,
 )
 from api.schemas.responses import problems
 from api.show import Watch, area_json, covers, hint, in_language, line_json, phone_state
@@ -73,6 +79,7 @@ async def public_now(
         if person["household_id"] is not None:
             route = await repository.person_route(conn, person["household_id"], now=now)
         home = None if person["lon"] is None else (person["lon"], person["lat"])
+        steps = await _steps(conn, ctx, warnings, now)
         if home is not None:
             zones = await repository.nearest_safe_zones(conn, lon=home[0], lat=home[1])
     place = None if home is None else shapely.Point(home)
@@ -109,6 +116,7 @@ async def public_now(
         order=None if order is None else PublicOrder(**{k: order[k] for k in PublicOrder.model_fields}),
         route=None if route is None else _route(ctx, route, chosen or person["language"], order),
         safe_zones=[PublicSafeZone(**zone) for zone in zones or []],
+        steps=steps,
         channels=[
             ChannelCheck(
                 channel=row["channel"],
@@ -119,6 +127,62 @@ async def public_now(
         ],
         sending_paused=paused,
     )
+
+
+async def _steps(
+    conn: repository.Connection, ctx: Context, warnings: list[repository.Row], now: datetime
+) -> list[PublicStep]:
+    """Steps against loss while a flood warning stands: what is worth doing, and what was done."""
+    standing = [row for row in warnings if row["mine"] and not row["all_clear"]]
+    if not standing:
+        return []
+    done = {}
+    for row in standing:
+        for one in await answer_repository.steps_done(conn, ctx.policyholder_id, row["warning_id"]):
+            done[one["step"]] = one
+    home = await home_of(conn, ctx.tenant_id, ctx.policyholder_id, now)
+    found = await steps_for(conn, ctx.tenant_id, ctx.policyholder_id, now)
+    shown = [
+        PublicStep(
+            step=one.step,
+            minutes=one.minutes,
+            avoided_loss=one.avoided_loss,
+            currency=home.currency or None,
+            done_at=done[one.step]["done_at"] if one.step in done else None,
+        )
+        for one in found
+    ]
+    # what was done stays to be seen when its time is over
+    known = {one.step for one in found}
+    return shown + [
+        PublicStep(
+            step=name,
+            minutes=0,
+            avoided_loss=float(row["avoided_loss"]) if row["avoided_loss"] is not None else None,
+            currency=row["currency"],
+            done_at=row["done_at"],
+        )
+        for name, row in done.items()
+        if name not in known
+    ]
+
+
+@router.post("/public/steps", status_code=201, responses=_ACT)
+async def public_step(
+    body: StepDoneIn, ctx: Annotated[Context, needs("give", "own-step")], t: Token = None
+) -> StepDone:
+    """Keeps that a step against loss is done, with what it is estimated to save; once."""
+    async with ctx.transaction() as conn:
+        done = await mark_done(
+            conn,
+            tenant_id=ctx.tenant_id,
+            policyholder_id=ctx.policyholder_id,
+            warning_id=body.warning_id,
+            step=body.step,
+            now=await repository.now(conn),
+        )
+    saved = None if done.avoided_loss is None else float(done.avoided_loss)
+    return StepDone(step=done.step, done_at=done.done_at, avoided_loss=saved, currency=done.currency)
 
 
 def _warning(row: repository.Row, language: str) -> PublicWarning:

@@ -20,6 +20,7 @@ from api.schemas.responses import ACT, READ, READ_ONE, problems
 from api.schemas.warning import (
     Approve,
     Approved,
+    CancelDrafted,
     DecisionOut,
     Pause,
     Reject,
@@ -164,6 +165,23 @@ async def reject(
             now=await repository.now(conn),
         )
         return Rejected(warning_id=warning_id, version=version, state="rejected")
+
+    return await ctx.once(act)
+
+
+@router.post("/warnings/{warning_id}/cancel", responses=ACT, response_model=CancelDrafted)
+async def cancel(warning_id: UUID, body: Reject, ctx: Annotated[Context, needs("cancel", "warning")]) -> Response:
+    """Takes back a warning that was an error: stops its sending at once, and drafts a Cancel for another to approve."""
+
+    async def act(conn: repository.Connection) -> CancelDrafted:
+        version = await release.draft_cancel(
+            conn,
+            principal_id=ctx.principal_id,
+            warning_id=warning_id,
+            why=body.reason,
+            now=await repository.now(conn),
+        )
+        return CancelDrafted(warning_id=warning_id, version=version)
 
     return await ctx.once(act)
 

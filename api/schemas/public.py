@@ -74,6 +74,32 @@ class PublicRoute(Out):
     footprint: Area | None = Field(description="Where the hazard is, in the version the route was checked against.")
 
 
+class PublicStep(Out):
+    """Something that still saves loss, if there is time."""
+
+    step: str = Field(description="move_car, move_contents, move_stock, fit_barriers or cut_power.")
+    minutes: int
+    avoided_loss: float | None = Field(description="Estimate; none: not known, or it protects people.")
+    currency: str | None
+    done_at: datetime | None
+
+
+class StepDoneIn(In):
+    """A step is done."""
+
+    warning_id: UUID
+    step: str = Field(min_length=1, max_length=40)
+
+
+class StepDone(Out):
+    """It was kept, once."""
+
+    step: str
+    done_at: datetime
+    avoided_loss: float | None = Field(description="What it is estimated to have saved, given the steps before it.")
+    currency: str | None
+
+
 class ChannelCheck(Out):
     """One channel we can reach this person by."""
 
@@ -105,6 +131,7 @@ class PublicNow(Out):
     order: PublicOrder | None = Field(description="An official order; it goes before the route.")
     route: PublicRoute | None
     safe_zones: list[PublicSafeZone] = Field(description="The three nearest, nearest first.")
+    steps: list[PublicStep] = Field(default=[], description="What still saves loss, in the order to do it.")
     channels: list[ChannelCheck]
     sending_paused: bool = Field(description="The operator has stopped sending: messages may be missing.")
 

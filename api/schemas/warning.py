@@ -18,6 +18,9 @@ class WarningText(Out):
     headline: str
     description: str
     instruction: str
+    sms: str = Field(default="", description="What a text message says; empty: the headline stands in.")
+    say: str = Field(default="", description="What a call says.")
+    timezone: str = Field(default="", description="That its times are told in.")
 
 
 class WarningSummary(Out):
@@ -170,3 +173,11 @@ class SendingState(Out):
     paused_at: datetime | None
     resume_asked_by: UUID | None = Field(description="The first of the two people that resuming needs.")
     needs_second_person: bool
+
+
+class CancelDrafted(Out):
+    """Sending is stopped, and a Cancel waits for another person's approval."""
+
+    warning_id: UUID
+    version: int
+    state: Literal["draft"] = "draft"

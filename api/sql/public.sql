@@ -76,6 +76,11 @@ SELECT EXISTS (SELECT FROM sending_pause WHERE scope = 'all' OR scope LIKE 'tena
 SELECT delivery_id FROM delivery WHERE delivery_id = %(delivery_id)s AND policyholder_id = %(policyholder_id)s;
 
 -- name: insert_receipt
+-- The phone itself says so: only now is a message delivered.
+WITH known AS (
+    UPDATE delivery SET state = 'delivered'
+    WHERE delivery_id = %(delivery_id)s AND state IN ('accepted', 'uncertain')
+)
 INSERT INTO receipt (delivery_id, tenant_id, kind, at) VALUES (%(delivery_id)s, %(tenant_id)s, %(kind)s, %(at)s)
 ON CONFLICT (delivery_id, kind) DO NOTHING;
 

@@ -73,6 +73,22 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
             if warned
             else None,
             safe_zones=zones,
+            steps=[
+                pu.PublicStep(
+                    step=name,
+                    minutes=minutes,
+                    avoided_loss=saved,
+                    currency="EUR",
+                    done_at=world.steps_done.get(name),
+                )
+                for name, minutes, saved in (
+                    ("cut_power", 5, None),
+                    ("move_car", 10, 6220.0),
+                    ("move_contents", 45, 8100.0),
+                )
+            ]
+            if warned
+            else [],
             channels=[pu.ChannelCheck(channel="fake", address_hint="…4711", last_accepted_at=at(185))],
             sending_paused=False,
         )
@@ -102,6 +118,11 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
             )
             world.emit("answer_given", {"answer_id": str(known)})
         return pu.AnswerRecorded(answer_id=known, kind=body.kind, received_at=world.now())
+
+    @app.post("/v1/public/steps", status_code=201)
+    async def step(body: pu.StepDoneIn) -> pu.StepDone:
+        at_ = world.steps_done.setdefault(body.step, world.now())
+        return pu.StepDone(step=body.step, done_at=at_, avoided_loss=6220.0, currency="EUR")
 
     @app.post("/v1/public/receipts", status_code=201)
     async def receipt(body: pu.ReceiptIn) -> pu.Recorded:

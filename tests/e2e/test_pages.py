@@ -341,6 +341,30 @@ def test_phone_opens_offline_keeps_the_answer_and_sends_it_once(phone_context: B
     assert [answer["kind"] for answer in stub.world.answers] == ["safe"]
 
 
+def test_steps_against_loss_are_shown_in_order_and_done_is_kept_without_a_network(
+    phone_context: BrowserContext, stub: Server
+) -> None:
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    driver.wait_for_service_worker(page)
+    card = page.locator("[data-steps]")
+    expect(card).to_contain_text("People first")
+    assert card.locator("li").evaluate_all("all => all.map(one => one.dataset.step)") == [
+        "cut_power",
+        "move_car",
+        "move_contents",
+    ]
+    expect(card.locator("[data-step=move_car]")).to_contain_text("€6,200")
+    phone_context.set_offline(True)
+    card.locator("[data-step=move_car] button").click()
+    expect(card.locator("[data-step=move_car]")).to_contain_text("Kept on this phone")
+    page.reload()
+    expect(page.locator("[data-step=move_car]")).to_contain_text("Kept on this phone")
+    phone_context.set_offline(False)
+    expect(page.locator("[data-step=move_car][data-done=true]")).to_contain_text("Done at", timeout=40_000)
+    assert list(stub.world.steps_done) == ["move_car"]
+
+
 def test_phone_is_never_calm_when_it_cannot_know(phone_context: BrowserContext, stub: Server) -> None:
     stub.world.phone_state = "no_warning"
     page = phone_context.new_page()

@@ -103,6 +103,7 @@ class World:
     answered_keys: dict[str, UUID] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
     subscriptions: list[dict[str, Any]] = field(default_factory=list)
+    steps_done: dict[str, datetime] = field(default_factory=dict)
     phone_state: str = "warning"
     phone_reason: str = ""
     events: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)

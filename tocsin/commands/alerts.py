@@ -131,6 +131,43 @@ def register(app: typer.Typer) -> None:
                 f"{needed}  {headline}  [{row['reason']}]"
             )
 
+    @warnings_group.command("damage")
+    def damage(
+        warning: Annotated[str | None, typer.Option(help="Id of one warning; default: all.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    ) -> None:
+        """What people's damage answers say against the damage curve: before and after, by depth inside the home."""
+        import asyncio
+        from dataclasses import asdict
+        from uuid import UUID
+
+        from alerts import damage_answers
+        from core.settings import load_settings
+        from tocsin.database import command_connection
+
+        try:
+            asked = UUID(warning) if warning is not None else None
+        except ValueError:
+            raise InvalidInput(f"--warning: {warning!r} is not an id") from None
+
+        async def read() -> damage_answers.Learned:
+            async with command_connection(load_settings(), None, say=lambda text: print(text, file=sys.stderr)) as conn:
+                return await damage_answers.learn(conn, asked)
+
+        learned = asyncio.run(read())
+        if as_json:
+            print(json.dumps(asdict(learned)))
+            return
+        print(
+            f"{learned.n_answers} answers, {learned.n_with_share} with depth and share, {learned.n_with_photo} photos"
+        )
+        for one in learned.bins:
+            print(
+                f"{one.depth_from_m:5.2f} to {one.depth_to_m:4.2f} m  {one.n_samples:4} samples  "
+                f"before {one.before:.3f} [{one.before_90[0]:.3f}, {one.before_90[1]:.3f}]  "
+                f"after {one.after:.3f} [{one.after_90[0]:.3f}, {one.after_90[1]:.3f}]"
+            )
+
 
 def _plain(value: object) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -15,6 +15,8 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from alerts import repository
+from alerts.alert import Text
+from alerts.channels import Outgoing
 from alerts.level import Level, level
 from alerts.lifecycle import Decision
 from alerts.rule import LevelRule, level_rule
@@ -201,6 +203,33 @@ def valley(postgres_url: str) -> Any:
     made = make_valley(postgres_url)
     yield made
     made.conn.close()
+
+
+@pytest.fixture
+def outgoing() -> Any:
+    """Makes one message as channels get it."""
+
+    def make(**more: Any) -> Outgoing:
+        text = Text(headline="Leave now", description="d", instruction="Go.", sms="s", timezone="UTC")
+        told = {"route": None, "all_clear": False, "cancelled": False, "version": 1, "headline": "Leave now"}
+        base: dict[str, Any] = {
+            "channel": "web_push",
+            "address": {},
+            "exercise": True,
+            "warning_id": UUID(int=5),
+            "level": Level.RED,
+            "language": "en",
+            "text": text,
+            "sent_at": T0,
+            "ttl_s": 600,
+            "payload": told,
+            "line": None,
+            "cap_xml": b"",
+            "url": "http://here/me#t=x",
+        }
+        return Outgoing(**(base | more))
+
+    return make
 
 
 def held_clock(minute: float) -> ScenarioClock:

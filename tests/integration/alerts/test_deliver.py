@@ -167,9 +167,9 @@ def test_a_stop_holds_at_once_and_resuming_sends(valley: Any) -> None:
 
 
 def test_a_stop_between_claim_and_send_holds(valley: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alerts import repository
+    from alerts import delivery_repository
 
-    claim = repository.claim_deliveries
+    claim = delivery_repository.claim_deliveries
 
     async def claim_then_stop(*args: Any, **more: Any) -> Any:
         found = await claim(*args, **more)
@@ -178,7 +178,7 @@ def test_a_stop_between_claim_and_send_holds(valley: Any, monkeypatch: pytest.Mo
         )
         return found
 
-    monkeypatch.setattr(repository, "claim_deliveries", claim_then_stop)
+    monkeypatch.setattr(delivery_repository, "claim_deliveries", claim_then_stop)
 
     async def story() -> None:
         await released(valley)

@@ -101,6 +101,29 @@ def test_one_of_a_key_at_a_time_and_in_order(postgres_url: str, worker: SyncConn
     on_worker(postgres_url, check)
 
 
+def test_thousands_behind_one_key_hide_no_other_and_cost_nothing(postgres_url: str, worker: SyncConnection) -> None:
+    """More rows of one key than a claim looks at, the first of them leased: the other key is found all the same."""
+    worker.execute(
+        "INSERT INTO outbox (consumer, kind, ordering_key, payload) SELECT 'deliver', 'warning_released', 'long', '{}'"
+        " FROM generate_series(1, %s)",
+        [outbox._WINDOW + 200],
+    )
+    publish(worker, "short", 2)
+
+    async def check(conn: AsyncConnection) -> None:
+        first = await claim(conn)
+        assert [work.ordering_key for work in first] == ["long"]
+        second = await claim(conn, "v")
+        assert [work.ordering_key for work in second] == ["short"]
+        assert await claim(conn, "u") == []  # both keys are leased
+        await outbox.complete(conn, [work.outbox_id for work in first + second])
+        again = await claim(conn)
+        assert [work.ordering_key for work in again] == ["long"]
+        assert again[0].outbox_id == first[0].outbox_id + 1
+
+    on_worker(postgres_url, check)
+
+
 def test_an_older_row_that_commits_late_waits_for_its_key(postgres_url: str, worker: SyncConnection) -> None:
     """Ids are taken before commit, so the younger row can be at work when the older one appears."""
     with psycopg.connect(postgres_url) as slow:

@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from alerts.channels.answers import outcome_of_status, retry_after_s
 from alerts.channels.email import EmailChannel, compose, one_line
 from alerts.channels.fake import FakeChannel
 from alerts.channels.outbound import AddressRefused, Outbound, host_allowed, is_public
+from alerts.channels.phone import SmsChannel, VoiceChannel
 from alerts.channels.webhook import WebhookChannel, verify
 from alerts.channels.webpush import WebPushChannel, topic
 from alerts.deliver import settle
@@ -511,3 +513,91 @@ def test_what_becomes_of_an_attempt(result: Result, keyed: bool, level: Level, a
         and (keyed or level is Level.RED or result is Result.RETRY)
     )
     assert (wait_s < 120) == (tried_again or result is Result.ACCEPTED)
+
+
+# ---------------------------------------------------------------- text messages and calls
+
+
+def test_a_text_message_says_its_parts_and_repeats_its_key() -> None:
+    text = Text(
+        headline="h", description="d", instruction="i", sms="甲保险12:00：洪水红色预警。立即撤离。", timezone="UTC"
+    )
+
+    async def story() -> None:
+        partner = Partner()
+        outbound = Outbound(allow_private=True)
+        async with serving(partner) as url:
+            channel = SmsChannel(outbound, url=f"{url}/send", token="secret", sender="Tocsin", honours_keys=True)
+            message = outgoing(channel="sms", language="zh", text=text, address={"phone": "+86 138-0013-8000"})
+            assert (await channel.send(message, KEY)).result is Result.ACCEPTED
+            partner.status = 410
+            assert (await channel.send(message, KEY)).result is Result.REFUSED  # the gateway's address, not the phone's
+            partner.status = 503
+            assert (await channel.send(message, KEY)).result is Result.RETRY
+            voice = VoiceChannel(outbound, url=f"{url}/call", token="secret", honours_keys=False)
+            partner.status = 202
+            assert (await voice.send(message, KEY)).result is Result.ACCEPTED
+            for bad in ("", "110", "+0123456789", "+86; DROP", "tel:+8613800138000"):
+                outcome = await channel.send(outgoing(channel="sms", address={"phone": bad}), KEY)
+                assert outcome.result is Result.REFUSED
+        await outbound.close()
+        told = json.loads(partner.got[0][2])
+        assert told["to"] == "+8613800138000"
+        assert told["text"].startswith("甲保险12:00：洪水红色预警。立即撤离。")
+        assert (told["alphabet"], told["parts"], told["reference"]) == ("ucs2", 1, KEY)
+        assert "http" not in told["text"]
+        assert partner.got[0][1]["idempotency-key"] == KEY
+        assert partner.got[0][1]["authorization"] == "Bearer secret"
+        call = json.loads(partner.got[3][2])
+        assert call["keys"] == {"1": "safe", "2": "help"}
+        assert call["language"] == "zh"
+        assert len(partner.got) == 4  # bad numbers were not handed to anybody
+
+    go(story)
+
+
+def test_a_text_message_in_gsm7_carries_the_link() -> None:
+    async def story() -> None:
+        partner = Partner()
+        outbound = Outbound(allow_private=True)
+        async with serving(partner) as url:
+            channel = SmsChannel(outbound, url=url, token="", sender="T", honours_keys=False)
+            text = Text(
+                headline="h", description="d", instruction="i", sms="Flood RED, Kelani. LEAVE NOW.", timezone="UTC"
+            )
+            await channel.send(outgoing(channel="sms", text=text, address={"phone": "+14155550100"}), KEY)
+        await outbound.close()
+        told = json.loads(partner.got[0][2])
+        assert told["text"].endswith("http://here/now#t=x")
+        assert "Leave by 06:30" in told["text"]
+
+    go(story)
+
+
+# ---------------------------------------------------------------- the processes that encrypt
+
+
+def test_encryption_goes_on_in_a_new_process_when_one_dies() -> None:
+    import os
+    import signal
+
+    from alerts.channels.webpush import Encrypter
+
+    browser = Browser()
+
+    async def story() -> None:
+        encrypter = Encrypter(1)
+        sub = {"endpoint": "https://push.example.org/x", "keys": browser.keys}
+        first = await encrypter.encrypt(sub, b'"one"')
+        assert browser.read(first) == "one"
+        assert encrypter._pool is not None
+        (pid,) = encrypter._pool._processes
+        assert pid != os.getpid()  # not on the sending path
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.5)  # until the pool has noticed
+        with pytest.raises(BrokenProcessPool):
+            await encrypter.encrypt(sub, b"two")
+        assert browser.read(await encrypter.encrypt(sub, b'"three"')) == "three"
+        await encrypter.close()
+
+    go(story)

@@ -18,6 +18,7 @@ from alerts.level import Level
 from alerts.lifecycle import Message, Reason
 from alerts.message import Facts, render
 from alerts.rule import level_rule
+from alerts.sms import fit
 from core.errors import InvalidInput
 from core.settings import Settings
 
@@ -83,8 +84,8 @@ def test_the_catalogues_say_the_same_things() -> None:
     def shape(told: object) -> object:
         return {key: shape(value) for key, value in told.items()} if isinstance(told, dict) else None
 
-    shapes = [shape(message.catalogue(one)) for one in message.languages()]
-    assert len(shapes) >= 2
+    shapes = [shape(message.catalogue(one)) for one in message.catalogues()]
+    assert len(shapes) >= 7
     assert all(one == shapes[0] for one in shapes)
 
 
@@ -94,7 +95,57 @@ def test_a_missing_language_is_counted_and_falls_back() -> None:
     assert message.language_with_texts("ta", "zh") == ("zh", False)
     assert message.language_with_texts("ta", "xx") == ("en", False)
     with pytest.raises(message.NoCatalogue):
-        render(facts(), "ta")
+        render(facts(), "xx")
+
+
+def test_a_language_without_a_named_reviewer_is_never_sent() -> None:
+    assert set(message.catalogues()) >= {"en", "zh", "fr", "es", "si", "ta", "ar"}
+    assert message.languages() == ("en", "zh")
+    assert set(message.render_all(facts())) == {"en", "zh"}
+    # a tenant names who answers for it; a blank name is none
+    named = {"ta": "N. Reviewer", "si": " "}
+    assert set(message.render_all(facts(), "en", named)) == {"en", "ta", "zh"}
+    assert message.language_with_texts("ta-LK", "en", named) == ("ta", True)
+    assert message.missing_languages(["ta", "si"], "en", named) == {"si": 1}
+
+
+@pytest.mark.parametrize("language", ["fr", "es", "si", "ta", "ar"])
+@pytest.mark.parametrize("kind", list(Message))
+@pytest.mark.parametrize("one", [Level.BLUE, Level.YELLOW, Level.ORANGE, Level.RED])
+def test_unreviewed_texts_are_whole_all_the_same(language: str, kind: Message, one: Level) -> None:
+    text = render(facts(message=kind, level=one, exercise=True), language)
+    mark = message.catalogue(language)["exercise"]
+    for part in (text.headline, text.description, text.instruction, text.sms, text.say):
+        assert "{" not in part
+        assert part.startswith(mark)
+    assert "Kelani Mutual" in text.description
+    assert "Kelani Mutual" in text.sms
+    assert "UTC+05:30" in text.description
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("one", [Level.BLUE, Level.YELLOW, Level.ORANGE, Level.RED])
+def test_a_text_message_has_every_part_in_one_part(language: str, one: Level) -> None:
+    """Who, what, where, when, what to do, until when, and this household's leave-by."""
+    text = render(facts(level=one, exercise=True), language)
+    told = {"route": {"leave_by": (SENT + timedelta(minutes=40)).isoformat()}}
+    sms = fit(message.text_message(text, told, language))
+    for part in (facts().source[language], facts().area[language], "12:00", "18:00 UTC+5:30"):
+        assert part in sms.text
+    assert message.catalogue(language)["event"]["flood"] in sms.text
+    assert sms.text.startswith({"en": "EXERCISE", "zh": "【演练】"}[language])
+    if language == "zh":
+        assert (sms.alphabet, sms.n_parts) == ("ucs2", 1)
+    else:
+        assert sms.alphabet == "gsm7"
+        assert sms.n_parts <= 2
+    if one is Level.RED and language == "zh":
+        assert "12:40前出发" in sms.text
+    spoken = message.spoken_text(text, told, language)
+    assert "12:40" in spoken
+    assert message.catalogue(language)["keys"] in spoken
+    ended = message.text_message(text, told | {"all_clear": True}, language)
+    assert ended == [text.sms]
 
 
 def test_a_text_without_place_area_or_source_is_refused() -> None:

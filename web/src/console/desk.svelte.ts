@@ -124,6 +124,8 @@ class Desk {
     return orNone(take(client.GET("/v1/stations/{station_id}/observations", { params })), null);
   });
   readonly answers = new Resource(() => take(client.GET("/v1/answers")));
+  readonly cases = new Resource(() => orNone(take(client.GET("/v1/cases")), { as_of: "", items: [] }));
+  readonly notices = new Resource(() => orNone(take(client.GET("/v1/notices")), []));
   readonly footprints = new Resource(() => take(client.GET("/v1/footprints/latest")));
   readonly cells = new Resource(() => take(client.GET("/v1/exposure/cells", { params: { query: { resolution: 8 } } })));
   readonly losses = new Resource(() => take(client.GET("/v1/assessments/latest/losses", { params: { query: { limit: 1000 } } })));
@@ -216,7 +218,7 @@ class Desk {
 
   #all(): Resource<unknown>[] {
     return [
-      this.overview, this.stations, this.warnings, this.warning, this.series, this.answers,
+      this.overview, this.stations, this.warnings, this.warning, this.series, this.answers, this.cases, this.notices,
       this.footprints, this.cells, this.losses, this.plan, this.routes, this.safeZones,
     ] as Resource<unknown>[];
   }
@@ -257,7 +259,8 @@ class Desk {
       loss_estimated: [this.losses],
       plan_made: [this.plan, this.routes, this.safeZones],
       warning_changed: [this.warnings, this.warning, this.overview, this.stations],
-      answer_given: [this.answers, this.overview],
+      answer_given: [this.answers, this.cases, this.overview],
+      operator_noticed: [this.notices],
     } as Record<string, Resource<unknown>[]>;
     const urgent = kind === "warning_changed" || kind === "answer_given";
     for (const resource of touched[kind] ?? (kind === "reset" ? this.#all() : [])) this.#due.add(resource);
@@ -286,6 +289,13 @@ class Desk {
     if (this.#chosen.warning || open?.state === "draft") return;
     const found = mostUrgentWarning(items);
     if (found !== null) this.#select({ warning: found.warning_id });
+  }
+
+  async see(noticeId: string): Promise<void> {
+    await take(client.POST("/v1/notices/{notice_id}/seen", { params: { path: { notice_id: noticeId } } })).catch((error: unknown) => {
+      if (!(error instanceof ProblemError)) throw error;
+    });
+    await this.notices.load();
   }
 
   showDesk(view: "warnings" | "quote"): void {

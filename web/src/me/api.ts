@@ -55,6 +55,17 @@ export async function sendAnswer(token: string | null, item: Waiting<AnswerBody>
   }
 }
 
+/** Says that a step against loss is done; null: it will never be taken, so that it need not be sent again. */
+export async function sendStep(token: string, warningId: string, step: string): Promise<Schemas["StepDone"] | "later" | null> {
+  try {
+    const answer = await ask(token, "/v1/public/steps", { warning_id: warningId, step });
+    if (answer.ok) return (await answer.json()) as Schemas["StepDone"];
+    return mayRetry(answer.status) ? "later" : null;
+  } catch {
+    return "later";
+  }
+}
+
 /** Says that a message was shown. Its loss changes nothing for the person, so it is not queued. */
 export async function sendReceipt(token: string, deliveryId: string, kind: "delivered" | "displayed"): Promise<void> {
   await ask(token, "/v1/public/receipts", { delivery_id: deliveryId, kind }).catch(() => undefined);

@@ -4,7 +4,7 @@ import { keep, kept, outboxStore } from "../lib/device";
 import { chooseLanguage, makeTranslate, type Translate } from "../lib/i18n";
 import { newKey, Outbox, type Settled } from "../lib/outbox";
 import { isStale, ServerTime } from "../lib/servertime";
-import { type AnswerBody, type AnswerKind, fetchNow, type Kept, LinkRefused, type Recorded, sendAnswer, sendReceipt, sendSubscription, vapidKey } from "./api";
+import { type AnswerBody, type AnswerKind, fetchNow, type Kept, LinkRefused, type Recorded, sendAnswer, sendReceipt, sendStep, sendSubscription, vapidKey } from "./api";
 import ar from "./catalogue/ar.json";
 import en from "./catalogue/en.json";
 import es from "./catalogue/es.json";
@@ -34,6 +34,7 @@ class Phone {
   push = $state<"unknown" | "off" | "asking" | "on" | "unavailable">("unknown");
   /** The device's clock; moves once a second. */
   tick = $state(Date.now());
+  stepsWaiting = $state.raw<string[]>([]);
   readonly time = new ServerTime();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
@@ -83,6 +84,8 @@ class Phone {
     const [last, sent, language] = await Promise.all([kept<Kept>("now"), kept<Partial<Record<AnswerKind, Sent>>>("sent"), kept<string>("language")]);
     this.kept = last;
     this.sent = sent ?? {};
+    this.#steps = (await kept<{ warning: string; step: string }[]>("steps")) ?? [];
+    this.stepsWaiting = this.#steps.map((one) => one.step);
     if (last !== null) {
       // Until the server is heard, its clock is taken to have run at the wall's speed since then.
       this.time.tell(last.now.checked_at, performance.now() - (Date.now() - last.at));
@@ -171,7 +174,33 @@ class Phone {
     await (registration as { sync?: { register(tag: string): Promise<void> } } | undefined)?.sync?.register("answers").catch(() => undefined);
   }
 
+  /** Steps that are done and not yet told. Sent again until they arrive: the server keeps each once. */
+  #steps: { warning: string; step: string }[] = [];
+
+  async stepDone(warning: string, step: string): Promise<void> {
+    this.#steps = [...this.#steps.filter((one) => one.step !== step), { warning, step }];
+    this.stepsWaiting = this.#steps.map((one) => one.step);
+    await keep("steps", this.#steps);
+    await this.#tellSteps();
+  }
+
+  async #tellSteps(): Promise<void> {
+    for (const one of [...this.#steps]) {
+      if (this.token === null) return;
+      const told = await sendStep(this.token, one.warning, one.step);
+      if (told === "later") return;
+      this.#steps = this.#steps.filter((other) => other !== one);
+      if (told !== null && this.kept !== null) {
+        const steps = (this.kept.now.steps ?? []).map((each) => (each.step === told.step ? { ...each, done_at: told.done_at, avoided_loss: told.avoided_loss } : each));
+        this.kept = { ...this.kept, now: { ...this.kept.now, steps } };
+      }
+      this.stepsWaiting = this.#steps.map((each) => each.step);
+      await keep("steps", this.#steps);
+    }
+  }
+
   async flush(): Promise<void> {
+    await this.#tellSteps();
     const settled = await this.#outbox.flush().catch(() => []);
     await this.#settle(settled);
   }

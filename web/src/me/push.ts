@@ -22,6 +22,7 @@ export interface PushMessage {
   expires?: string;
   route?: { status: NonNullable<Now["route"]>["status"]; leave_by: string | null; polyline: string | null } | null;
   safe_zones?: { name: string; lon: number; lat: number }[];
+  steps?: { step: string; minutes: number; text: string }[];
   url?: string;
 }
 
@@ -114,6 +115,7 @@ export function situationFrom(message: PushMessage, before: Now | null): Now | n
     warnings: [warning, ...others],
     route,
     safe_zones: zones.length > 0 ? zones : (before?.safe_zones ?? []),
+    steps: message.steps?.map((one) => ({ step: one.step, minutes: one.minutes, avoided_loss: null, currency: null, done_at: before?.steps?.find((old) => old.step === one.step)?.done_at ?? null })) ?? before?.steps ?? [],
     channels: before?.channels ?? [],
     sending_paused: before?.sending_paused ?? false,
   };

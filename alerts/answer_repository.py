@@ -1,0 +1,119 @@
+"""The rows behind what people do and need: steps against loss, calls for help, notices, damage."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from store import queries
+from store.pool import AsyncConnection
+from store.queries import Row
+
+_SQL = queries.load("alerts")
+_rows, _row, _do = queries.runners(_SQL)
+
+
+async def home_facts(conn: AsyncConnection, tenant_id: UUID, policyholder_ids: Sequence[UUID]) -> list[Row]:
+    """What is known of these people's homes."""
+    return await _rows(conn, "home_facts", {"tenant_id": tenant_id, "policyholder_ids": list(policyholder_ids)})
+
+
+async def flood_zones(conn: AsyncConnection, tenant_id: UUID, now: datetime) -> list[Row]:
+    """Newest footprint of each flood that goes on."""
+    return await _rows(conn, "flood_zones", {"tenant_id": tenant_id, "now": now})
+
+
+async def steps_done(conn: AsyncConnection, policyholder_id: UUID, warning_id: UUID) -> list[Row]:
+    """Steps this person says are done, in order."""
+    return await _rows(conn, "steps_done", {"policyholder_id": policyholder_id, "warning_id": warning_id})
+
+
+async def add_step_done(
+    conn: AsyncConnection,
+    *,
+    tenant_id: UUID,
+    policyholder_id: UUID,
+    warning_id: UUID,
+    step: str,
+    at: datetime,
+    avoided_loss: Decimal | None,
+    currency: str | None,
+    estimate: Mapping[str, Any],
+) -> bool:
+    """Keeps a step as done; False when it was."""
+    values = {
+        "tenant_id": tenant_id,
+        "policyholder_id": policyholder_id,
+        "warning_id": warning_id,
+        "step": step,
+        "at": at,
+        "avoided_loss": avoided_loss,
+        "currency": currency,
+        "estimate": Jsonb(dict(estimate)),
+    }
+    return await _do(conn, "add_step_done", values) == 1
+
+
+async def avoided_by_warning(conn: AsyncConnection, warning_id: UUID | None) -> list[Row]:
+    """What done steps are estimated to have saved."""
+    return await _rows(conn, "avoided_by_warning", {"warning_id": warning_id})
+
+
+async def open_case(conn: AsyncConnection, answer_id: UUID, tenant_id: UUID) -> None:
+    """A call for help becomes work."""
+    await _do(conn, "open_case", {"answer_id": answer_id, "tenant_id": tenant_id})
+
+
+async def help_cases(conn: AsyncConnection, answer_id: UUID | None = None) -> list[Row]:
+    """Calls for help, the newest 500."""
+    return await _rows(conn, "help_cases", {"answer_id": answer_id})
+
+
+async def lock_case(conn: AsyncConnection, answer_id: UUID) -> Row | None:
+    """A case, locked until the transaction ends."""
+    return await _row(conn, "lock_case", {"answer_id": answer_id})
+
+
+async def move_case(
+    conn: AsyncConnection,
+    *,
+    answer_id: UUID,
+    state: str,
+    assigned_to: UUID | None,
+    handed_to: str | None,
+    note: str,
+    at: datetime,
+) -> None:
+    """Puts a case into a state; what is already known of it stays."""
+    values = {
+        "answer_id": answer_id,
+        "state": state,
+        "assigned_to": assigned_to,
+        "handed_to": handed_to,
+        "note": note,
+        "at": at,
+    }
+    await _do(conn, "move_case", values)
+
+
+async def close_case(conn: AsyncConnection, answer_id: UUID, at: datetime) -> None:
+    """Its call for help is handled."""
+    await _do(conn, "close_case", {"answer_id": answer_id, "at": at})
+
+
+async def notices(conn: AsyncConnection) -> list[Row]:
+    """What the operator must see, unseen first."""
+    return await _rows(conn, "notices", {})
+
+
+async def see_notice(conn: AsyncConnection, notice_id: UUID, principal_id: UUID, at: datetime) -> bool:
+    """Somebody has seen it; False when somebody had."""
+    return await _do(conn, "see_notice", {"notice_id": notice_id, "principal_id": principal_id, "at": at}) == 1
+
+
+async def damage_answers(conn: AsyncConnection, warning_id: UUID | None) -> list[Row]:
+    """What people said of water inside their homes."""
+    return await _rows(conn, "damage_answers", {"warning_id": warning_id})
