@@ -3,7 +3,7 @@
 from store.migrate import run_sql
 
 revision = "0009"
-down_revision = "0006"
+down_revision = "0007"
 
 
 def upgrade() -> None:
