@@ -157,6 +157,21 @@ def test_each_process_has_the_logins_it_needs_and_no_other(compose: dict[str, An
         assert has == set(LOGINS.get(name, {})), name
 
 
+def test_who_speaks_with_the_broker_reaches_it(compose: dict[str, Any]) -> None:
+    """ingest hears devices, deliver commands sirens, jobs broadcasts warnings; nobody else has the login."""
+    speaks = {
+        name
+        for name, service in compose["services"].items()
+        if service.get("environment", {}).get("TOCSIN_MQTT__HOST") == "mosquitto"
+    }
+    assert speaks == {"ingest", "deliver", "jobs"}
+    assert {n for n, one in compose["services"].items() if "broker" in one["networks"]} == speaks | {"mosquitto"}
+    for name in speaks:
+        given = compose["services"][name]["environment"]
+        assert given["TOCSIN_MQTT__USERNAME"] == "tocsin-ingest"
+        assert given["TOCSIN_MQTT__PASSWORD"]
+
+
 def test_only_deliver_and_the_api_see_the_channels(compose: dict[str, Any]) -> None:
     sees = {
         name
