@@ -69,7 +69,7 @@ PRICED = {"underwriter", "approver", "admin"}
 ALLOWED: dict[str, set[str]] = {
     "sign_out": ALL, "me": ALL | {"key"}, "stations": ALL, "observations": ALL, "latest_footprints": ALL,
     "overview": BOOK, "latest_assessments": BOOK, "latest_losses": BOOK, "cells": BOOK, "locations": BOOK, "latest_plan": WATCH,
-    "latest_routes": WATCH, "safe_zones": ALL, "warnings": WATCH, "warning": WATCH, "cap": WATCH,
+    "latest_routes": WATCH, "safe_zones": ALL, "warnings": WATCH, "warning": WATCH, "cap": WATCH | {"partner"},
     "approve": {"approver"}, "reject": {"approver"}, "sending": WATCH, "pause": {"approver", "operator"},
     "resume": {"approver", "operator"}, "answers": WATCH, "handled": {"insurer", "approver", "operator"},
     "quotes": PRICED, "quote": PRICED, "quote_pdf": PRICED, "rerun": PRICED, "stress": PRICED, "quote_actions": PRICED,
