@@ -41,6 +41,8 @@ class Status(StrEnum):
 
 
 STATUSES = tuple(Status)
+#: A house this near to a road stands at it: if that road is an island of the network, so is the house.
+OWN_ROAD_M = 150.0
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
 
@@ -394,9 +396,12 @@ def plan_routes(
 def find_doors(network: RoadNetwork, households: Households, margins: Margins) -> Doors:
     """Each household on its nearest road that its mode may use, and on up to two others near by.
 
-    Cars do not set off onto motorways or ramps; nobody's way to the road crosses a river of the network.
+    Cars do not set off onto motorways or ramps; nobody's way to the road crosses a river of the network. A nearest
+    road that is an island of the network (`sweep.leads_on`) gives way to the nearest one that is not, unless the house
+    stands at it (OWN_ROAD_M) and no other road is as near: then it is on that island, and is told so.
     """
     from geo.snapping import snap
+    from geo.sweep import leads_on
 
     n, k = len(households.lon), 3 if margins.max_detour_m > 0.0 else 1
     doors = Doors(np.full((n, k), -1, dtype=np.int32), *(np.zeros((n, k)) for _ in range(4)))
@@ -409,8 +414,21 @@ def find_doors(network: RoadNetwork, households: Households, margins: Margins) -
             network, households.lon[rows], households.lat[rows], max_m=margins.max_snap_m, usable=usable, n_roads=k,
             others_m=margins.max_detour_m,
         )  # fmt: skip
-        for name in ("road", "fraction", "distance_m", "lon", "lat"):
+        names = ("road", "fraction", "distance_m", "lon", "lat")
+        for name in names:
             getattr(doors, name)[rows] = getattr(found, name)
+        main = leads_on(network, on_foot)
+        lost = np.flatnonzero((found.road[:, 0] >= 0) & ~main[found.road[:, 0]])
+        if not len(lost) or not (usable & main).any():
+            continue
+        joined = snap(
+            network, households.lon[rows[lost]], households.lat[rows[lost]], max_m=margins.max_snap_m,
+            usable=usable & main, n_roads=k, others_m=margins.max_detour_m,
+        )  # fmt: skip
+        away = joined.distance_m[:, 0]
+        moves = (joined.road[:, 0] >= 0) & ((away <= OWN_ROAD_M) | (found.distance_m[lost, 0] > OWN_ROAD_M))
+        for name in names:
+            getattr(doors, name)[rows[lost[moves]]] = getattr(joined, name)[moves]
     return doors
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from geo.closing import Closures, Override, Stretches, closures, line_arrival
 from geo.crs import BoolArray, FloatArray
 from geo.evacuation import (
+    OWN_ROAD_M,
     Columns,
     Doors,
     Forecast,
@@ -22,7 +23,7 @@ from geo.evacuation import (
 )
 from geo.network import WALKING_M_S, Int32Array, RoadNetwork
 from geo.snapping import snap
-from geo.sweep import Graph, Sources, graph_of, run_sweep
+from geo.sweep import Graph, Sources, graph_of, leads_on, run_sweep
 
 Rows = npt.NDArray[np.int64]
 
@@ -120,7 +121,22 @@ class Planner:
             others_m=self.margins.max_snap_m,
         )  # fmt: skip
         road = np.where(found.distance_m <= found.distance_m[:, :1] + _ZONE_ROADS_M, found.road, -1)
-        return Doors(road.astype(np.int32), found.fraction, found.distance_m, found.lon, found.lat)
+        doors = Doors(road.astype(np.int32), found.fraction, found.distance_m, found.lon, found.lat)
+        main = leads_on(self.network, on_foot, towards=True)
+        lost = np.flatnonzero((road[:, 0] >= 0) & ~((road >= 0) & main[np.maximum(road, 0)]).any(axis=1))
+        if not len(lost) or not (usable & main).any():
+            return doors
+        # its roads are an island of the network: they stay its doors, for those who live there, and the nearest road
+        # that is none becomes one more, as for households in `find_doors`
+        joined = snap(
+            self.network, self.zones.lon[lost], self.zones.lat[lost], max_m=self.margins.max_snap_m,
+            usable=usable & main,
+        )  # fmt: skip
+        away = joined.distance_m[:, 0]
+        moves = (joined.road[:, 0] >= 0) & ((away <= OWN_ROAD_M) | (found.distance_m[lost, 0] > OWN_ROAD_M))
+        for name in ("road", "fraction", "distance_m", "lon", "lat"):
+            getattr(doors, name)[lost[moves], -1] = getattr(joined, name)[moves, 0]
+        return doors
 
     def sources(self, graph: Graph, offered: BoolArray) -> tuple[Sources, tuple[FloatArray, ...]]:
         """Where ways of a mode end, and when each of them closes under each forecast (from now)."""
@@ -490,7 +506,10 @@ class Planner:
         index = np.arange(n)
         best = np.argmin(cost, axis=1)
         found = np.isfinite(cost[index, best])
-        self._tell(c, rows[~found], "no road leads from here to a safe zone")
+        island = ~leads_on(self.network, graph.on_foot)[np.maximum(self.doors.road[rows, 0], 0)]
+        self._tell(c, rows[~found & ~island], "no road leads from here to a safe zone")
+        self._tell(c, rows[~found & island], "no road leads from here to a safe zone: even without the hazard its "
+                   "roads are an island of the network")  # fmt: skip
         away = self.doors.distance_m[rows, 0]
         total_in = metres_in[index, best] + np.where(outside, 0.0, away)
         due = self.reached[rows] - self.now_s

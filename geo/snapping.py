@@ -87,16 +87,31 @@ def snap(
     usable = np.ones(network.n_roads, dtype=bool) if usable is None else usable
     grid, length = _grid(network, usable)
     x, y = network.plane.forward(lon, lat)
-    n_barriers = len(network.barrier_start) - 1
-    wanted = n_roads + (4 if n_barriers else 0)
-    road, along, away = nearest(*grid, x, y, wanted, max_m, others_m if n_roads > 1 else 0.0, bool(n_barriers))
-    safe = np.maximum(road, 0)
-    fraction = np.clip(along / np.maximum(length[safe], 1e-9), 0.0, 1.0)
-    on_x, on_y, left = _points(network, safe, along, x, y)
-    if n_barriers:
-        road, fraction, away, on_x, on_y, left = _dry(
-            network, x, y, n_roads, others_m, road, fraction, away, on_x, on_y, left
-        )
+    barriers = len(network.barrier_start) > 1
+
+    def found(some: Any, wanted: int) -> tuple[list[Any], BoolArray]:
+        """The columns of some places, and whose `wanted` nearest roads all lie behind a river."""
+        px, py = x[some], y[some]
+        road, along, away = nearest(*grid, px, py, wanted, max_m, others_m if n_roads > 1 else 0.0, barriers)
+        safe = np.maximum(road, 0)
+        fraction = np.clip(along / np.maximum(length[safe], 1e-9), 0.0, 1.0)
+        columns: list[Any] = [road, fraction, away, *_points(network, safe, along, px, py)]
+        if not barriers:
+            return columns, np.zeros(len(px), dtype=bool)
+        kept: list[Any] = [*_dry(network, px, py, n_roads, others_m, *columns)]
+        behind: BoolArray = (road[:, -1] >= 0) & (kept[0][:, 0] < 0)
+        return kept, behind
+
+    wanted = n_roads + (4 if barriers else 0)
+    columns, behind = found(slice(None), wanted)
+    rest = np.flatnonzero(behind)
+    while len(rest) and wanted < network.n_roads:
+        wanted *= 4
+        more, behind = found(rest, wanted)
+        for column, value in zip(columns, more, strict=True):
+            column[rest] = value
+        rest = rest[behind]
+    road, fraction, away, on_x, on_y, left = columns
     on_lon, on_lat = network.plane.inverse(on_x, on_y)
     none = road < 0
     on_lon[none] = np.broadcast_to(np.asarray(lon, dtype=float)[:, None], road.shape)[none]

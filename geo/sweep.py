@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from geo.crs import BoolArray, FloatArray
 from geo.network import WALKING_M_S, Int32Array, RoadNetwork
@@ -113,6 +115,38 @@ def walking_m_s(slope: FloatArray) -> FloatArray:
 def graph_of(network: RoadNetwork, on_foot: bool) -> Graph:
     """The graph of a mode, kept."""
     return Graph(network, on_foot)
+
+
+#: A part of the network counts as no island when it has this share of the nodes of the largest part.
+_MAIN_SHARE = 0.1
+
+
+@lru_cache(maxsize=8)
+def leads_on(network: RoadNetwork, on_foot: bool, *, towards: bool = False) -> BoolArray:
+    """(n_roads,) True where a dry road leads on into the main network; with `towards`, where the main network leads to.
+
+    The main network is the largest strongly connected part and every other that has a tenth of its nodes: what is
+    left are islands, and pieces that a map draws without the join they have on the ground.
+    """
+    graph = graph_of(network, on_foot)
+    found: BoolArray = np.zeros(network.n_roads, dtype=bool)
+    if not len(graph.tail):
+        return found
+    n = network.n_nodes
+    start, end = (graph.tail, graph.head) if towards else (graph.head, graph.tail)
+    ones = np.ones(len(start), dtype=np.int8)
+    _, part = connected_components(csr_array((ones, (start, end)), shape=(n, n)), connection="strong")
+    used = np.zeros(n, dtype=bool)
+    used[start] = used[end] = True
+    size = np.bincount(part[used], minlength=int(part.max()) + 1)
+    main = np.flatnonzero(used & (size[part] >= _MAIN_SHARE * size.max()))
+    # one node more, from which a single search begins in all of the main network at once
+    tails, heads = np.append(start, np.full(len(main), n)), np.append(end, main)
+    whole = csr_array((np.ones(len(tails), dtype=np.int8), (tails, heads)), shape=(n + 1, n + 1))
+    reached = np.zeros(n + 1, dtype=bool)
+    reached[breadth_first_order(whole, n, directed=True, return_predecessors=False)] = True
+    found[graph.edge_road[reached[start]]] = True
+    return found
 
 
 class Sources(NamedTuple):

@@ -247,6 +247,45 @@ def test_private_ways_are_left_and_never_entered_and_motorways_have_no_doors() -
     assert route(2, 4.3).distance_m < 14 * D * 110_600  # next to the motorway: on the street below
 
 
+# ---------------------------------------------------------------- islands of the network
+def _islands() -> RoadNetwork:
+    """A town of 6 by 6 streets, a path beside it that joins nothing, and one far away."""
+    streets = [line(*[(x, y) for x in range(6)]) for y in range(6)] + [
+        line(*[(x, y) for y in range(6)]) for x in range(6)
+    ]
+    return build([*streets, line((8, 0), (8, 1)), line((40, 0), (40, 1))])
+
+
+@pytest.mark.parametrize("on_foot", [True, False])
+def test_a_house_starts_on_the_nearest_road_that_leads_on_and_an_islander_is_told_so(on_foot: bool) -> None:
+    network = _islands()
+    x = np.array([6.6, 5.9, 8.0, 40.0, 9.7])  # between, near both, on the island, on the far one, beyond the island
+    homes = Households(x * D, np.full(5, 10 + 0.5 * D), np.full(5, on_foot))
+    zones = SafeZones(np.array([0.0]), np.array([10.0]))
+    plan = plan_routes(network, Hazard(geometry=box(0.1, 90, 0.2, 91)), zones, homes)
+    status = [r.status for r in plan.routes]
+    assert status == [Status.CLEAR, Status.CLEAR, Status.CUT_OFF, Status.CUT_OFF, Status.CLEAR]
+    assert plan.routes[2].reason == plan.routes[3].reason
+    assert "island of the network" in plan.routes[2].reason
+    assert plan.doors.distance_m[4, 0] == pytest.approx(4.7 * D * 109_640, rel=0.01)  # past the island, to the town
+    assert plan.doors.road[2, 0] == network.n_roads - 2
+    small = plan_routes(network, NO_HAZARD, zones, homes, margins=Margins(max_snap_m=200.0)).routes
+    assert [r.status for r in small][4] is Status.CUT_OFF  # the town is too far: the island's road is all there is
+    assert "island of the network" in small[4].reason
+
+
+def test_a_safe_zone_on_an_island_takes_its_islanders_and_one_beside_it_is_joined_to_the_town() -> None:
+    homes = Households(np.array([1.0, 8.0]) * D, np.full(2, 10 + 0.5 * D), np.zeros(2, dtype=bool))
+
+    def status(zone_x: float) -> list[Status]:
+        zones = SafeZones(np.array([zone_x * D]), np.array([10 + 0.8 * D]))
+        return [r.status for r in plan_routes(_islands(), NO_HAZARD, zones, homes).routes]
+
+    assert status(8.0) == [Status.CUT_OFF, Status.CLEAR]
+    assert status(6.3) == [Status.CLEAR, Status.CUT_OFF]
+    assert status(9.6) == [Status.CLEAR, Status.CLEAR]  # at no road: by the town's and by the island's
+
+
 # ---------------------------------------------------------------- properties of plans
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))

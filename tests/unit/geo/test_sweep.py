@@ -274,6 +274,17 @@ def test_nobody_is_snapped_across_a_river_and_the_side_is_known() -> None:
     assert none.road[0, 0] == -1
 
 
+def test_many_streets_across_the_river_do_not_hide_the_one_on_this_side() -> None:
+    across = [Road(points=[(0.0, 10 - k * 0.1 * D), (5 * D, 10 - k * 0.1 * D)], speed_kmh=36) for k in range(3, 33)]
+    here = Road(points=[(0.0, 10 + 4 * D), (5 * D, 10 + 4 * D)], speed_kmh=36)
+    river = [(-D, 10 - 0.2 * D), (6 * D, 10 - 0.2 * D)]
+    network = build([*across, here], barriers=[river])
+    found = snap(network, np.array([2 * D, 2 * D]), np.array([10.0, 10 + 3.9 * D]), max_m=500)
+    assert found.road[:, 0].tolist() == [30, 30]
+    assert found.distance_m[0, 0] == pytest.approx(4 * D * 110_600, rel=0.01)
+    assert snap(network, np.array([2 * D]), np.array([10.0]), max_m=400).road[0, 0] == -1
+
+
 def test_walking_speed_follows_the_slope() -> None:
     assert walking_m_s(np.array([0.0, np.nan])) == pytest.approx([1.2, 1.2])
     # Tobler (1993): 6 exp(-3.5 |S + 0.05|) km/h; 3.557 / 5.036 of the level's speed at +10 %, 1.193 at -5 %
