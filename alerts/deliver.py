@@ -1,8 +1,8 @@
 """Released warnings to people: one delivery a version, person and channel; sent, then marked.
 
 The outbox consumer `deliver` plans: the id of each delivery is derived from warning, version, person and channel, and
-is the idempotency key that the provider sees on every attempt. Sender loops claim what is due under a lease, worst
-first, send, and mark. A sender that dies in between leaves its claim; when the lease ends the same key is sent again,
+is the idempotency key that the provider sees on every attempt. The sender claims what is due under a lease, worst
+first, sends, and marks. A sender that dies in between leaves its claim; when the lease ends the same key is sent again,
 which a provider that honours keys delivers once. For one that does not, a message that may have gone out is marked
 `uncertain`: sent again for red, shown for the rest.
 
@@ -15,7 +15,7 @@ import contextlib
 import random
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from os import getpid
@@ -48,12 +48,12 @@ __all__ = ["Channels", "Sender", "channels_from", "delivery_id", "plan", "provid
 log = get_logger("deliver")
 
 LEASE_S = 30.0
-BATCH = 24
+BATCH = 12
 MAX_ATTEMPTS = 30
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 60.0
 _POLL_S = 0.25
-_MARK_TOGETHER_S = 0.02
+_MARK_TOGETHER_S = 0.1
 _LINK_DAYS = 14
 _NEVER_AGAIN_S = 100 * 365 * 86_400.0
 _TEND_S = 2.0
@@ -67,10 +67,12 @@ class WrongInstallation(InvalidInput):
 
 # ---------------------------------------------------------------- sending
 
+Sent = tuple[DueDelivery, Outcome, Settled]
+
 
 @dataclass(slots=True, kw_only=True)
 class Sender:
-    """Claims, sends and marks. One to a process; its loops share what they have read of immutable versions."""
+    """Claims, sends and marks. One to a process; it keeps what it has read of immutable versions."""
 
     pool: Pool
     channels: Mapping[str, Channel]
@@ -83,32 +85,69 @@ class Sender:
     _floods: dict[UUID, tuple[float, list[Flood]]] = field(default_factory=dict)
     _zones: dict[UUID, tuple[float, list[SafeZone]]] = field(default_factory=dict)
 
-    async def loop(self, stop: asyncio.Event, number: int) -> None:
-        """Sends until `stop` is set; what was begun is finished first."""
-        worker = f"{self.name}:{number}"
-        away = False
-        while not stop.is_set():
-            try:
-                n_sent = await self.send_due(worker)
-                away = False
-            except repository.DATABASE_AWAY as error:
-                if not away:
-                    log.warning("database is away", error=str(error).strip().splitlines()[:1])
-                away, n_sent = True, 0
-            if n_sent == 0:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.rung.wait(), _POLL_S)
-                self.rung.clear()
+    async def loop(self, stop: asyncio.Event, at_once: int) -> None:
+        """Sends until `stop` is set, at most `at_once` messages at a time; what was begun is finished first.
 
-    async def send_due(self, worker: str) -> int:
-        """Claims one batch and sends it; gives how many were claimed."""
+        One claim at a time, for as many as there is room: what is claimed is under way before the next claim is made,
+        so a message overtakes only the few that are being sent, however busy this process is.
+        """
+        sending: set[asyncio.Task[None]] = set()
+        room = asyncio.Event()
+        sent: asyncio.Queue[Sent | None] = asyncio.Queue()
+
+        async def send(one: DueDelivery, message: Outgoing) -> None:
+            sent.put_nowait(await self._send(one, message))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            sending.discard(task)
+            if len(sending) <= at_once - min(BATCH, at_once):
+                room.set()
+
+        marking = asyncio.create_task(self._mark_as_they_come(sent))
+        away = False
+        try:
+            while not stop.is_set():
+                n_claimed = 0
+                try:
+                    n_claimed, ready = await self._claim(self.name, at_once - len(sending))
+                    away = False
+                    for one, message in ready:
+                        task = asyncio.create_task(send(one, message))
+                        sending.add(task)
+                        task.add_done_callback(ended)
+                except repository.DATABASE_AWAY as error:
+                    if not away:
+                        log.warning("database is away", error=str(error).strip().splitlines()[:1])
+                    away = True
+                if n_claimed == 0:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.rung.wait(), _POLL_S)
+                    self.rung.clear()
+                elif len(sending) > at_once - min(BATCH, at_once):
+                    room.clear()
+                    await room.wait()
+        finally:
+            if sending:
+                await asyncio.wait(sending)
+            sent.put_nowait(None)
+            await marking
+
+    async def send_due(self, worker: str, limit: int = BATCH) -> int:
+        """One round: claims a batch, sends it and marks it; gives how many were claimed."""
+        n_claimed, ready = await self._claim(worker, limit)
+        if ready:
+            await self._mark(await asyncio.gather(*(self._send(one, message) for one, message in ready)), worker)
+        return n_claimed
+
+    async def _claim(self, worker: str, limit: int) -> tuple[int, list[tuple[DueDelivery, Outgoing]]]:
+        """How many were claimed, and what is to be sent of them, worst first."""
         async with self.pool.connection() as conn:
             clock = await read_clock(conn)
             claimed = await delivery_repository.claim_deliveries(
-                conn, worker=worker, limit=BATCH, lease_s=self.lease_s, now=clock.now()
+                conn, worker=worker, limit=limit, lease_s=self.lease_s, now=clock.now()
             )
             if not claimed:
-                return 0
+                return 0, []
             ready = [(one, await self._outgoing(conn, one, clock)) for one in claimed if self._may_send(one)]
             await self._with_routes(conn, ready, clock.now())
             # Reading took a moment; a stop that was committed meanwhile holds.
@@ -119,19 +158,31 @@ class Sender:
                 conn, [one.delivery_id for one in claimed if one.delivery_id not in wanted], worker
             )
             refused = [self._refusal(one) for one in claimed if one.delivery_id in wanted and not self._may_send(one)]
-            await delivery_repository.settle_deliveries(conn, refused, worker=worker, now=clock.now())
-        await self._send_all([(one, out) for one, out in ready if one.delivery_id in wanted], worker)
-        return len(claimed)
+            if refused:
+                await delivery_repository.settle_deliveries(conn, refused, worker=worker, now=clock.now())
+        return len(claimed), [(one, out) for one, out in ready if one.delivery_id in wanted]
 
-    async def _send_all(self, ready: list[tuple[DueDelivery, Outgoing]], worker: str) -> None:
-        """Sends at once and marks as answers come, those of a few milliseconds together."""
-        sending = {asyncio.create_task(self._send(one, message)) for one, message in ready}
-        while sending:
-            done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
-            if sending:
-                more, sending = await asyncio.wait(sending, timeout=_MARK_TOGETHER_S)
-                done |= more
-            await self._mark([task.result() for task in done], worker)
+    async def _mark_as_they_come(self, sent: "asyncio.Queue[Sent | None]") -> None:
+        """Marks what was sent until None comes, the answers of a tenth of a second in one statement.
+
+        While the database is away, what was accepted waits to be marked: that stays true. Of the rest the lease ends,
+        and the same key is sent again.
+        """
+        over, kept = False, list[Sent]()
+        while not over:
+            together: list[Sent | None] = [] if kept else [await sent.get()]
+            await asyncio.sleep(_POLL_S if kept else _MARK_TOGETHER_S)
+            while not sent.empty():
+                together.append(sent.get_nowait())
+            over = None in together
+            marks = kept + [one for one in together if one is not None]
+            try:
+                if marks:
+                    await self._mark(marks, self.name)
+                kept = []
+            except repository.DATABASE_AWAY as error:
+                kept = [one for one in marks if one[2].state == "accepted"]
+                log.warning("database is away", marks_waiting=len(kept), error=str(error).strip().splitlines()[:1])
 
     def _may_send(self, one: DueDelivery) -> bool:
         if one.exercise and one.provider != FAKE:
@@ -158,7 +209,7 @@ class Sender:
             state, error = "uncertain", "its sender died while sending, and the provider does not honour keys"
         return Settled(delivery_id=one.delivery_id, state=state, error=error, retry_after_s=_NEVER_AGAIN_S)
 
-    async def _send(self, one: DueDelivery, message: Outgoing) -> tuple[DueDelivery, Outcome, Settled]:
+    async def _send(self, one: DueDelivery, message: Outgoing) -> Sent:
         channel = self.channels[one.provider]
         try:
             outcome = await channel.send(message, str(one.delivery_id))
@@ -175,14 +226,15 @@ class Sender:
         )
         return one, outcome, settled
 
-    async def _mark(self, sent: list[tuple[DueDelivery, Outcome, Settled]], worker: str) -> None:
+    async def _mark(self, sent: Sequence[Sent], worker: str) -> None:
         async with self.pool.connection() as conn, conn.transaction():
             now = (await read_clock(conn)).now()
             kept = await delivery_repository.settle_deliveries(
                 conn, [one for _, _, one in sent], worker=worker, now=now
             )
             gone = [one.contact_point_id for one, outcome, _ in sent if outcome.result is Result.GONE]
-            await delivery_repository.withdraw_contact_points(conn, gone, now)
+            if gone:
+                await delivery_repository.withdraw_contact_points(conn, gone, now)
         for one, _, settled in sent:
             if one.delivery_id not in kept:
                 log.warning("lease lost while sending", key=str(one.delivery_id), state=settled.state)
@@ -351,7 +403,7 @@ async def run(
     try:
         await asyncio.gather(
             outbox.run(pool, "deliver", handle, stop),
-            *(sender.loop(stop, number) for number in range(settings.deliver.workers)),
+            sender.loop(stop, settings.deliver.workers * BATCH),
             *(_keep_arrivals(pool, queue, stop) for queue in heard),
             _tend(pool, settings, stop),
         )

@@ -64,7 +64,8 @@ class Outbound:
             follow_redirects=False,
             trust_env=False,
             timeout=httpx.Timeout(TOTAL_S, connect=CONNECT_S),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+            # as many kept as there may be: to open one costs more than all the rest of a request
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
         )
 
     async def close(self) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 
 import httpx
+import msgspec
 
 from alerts.channels import Outcome, Outgoing, Result
 from alerts.channels.answers import outcome_of_error, outcome_of_status
 
 _TIMEOUT_S = 5.0
+_CONNECTIONS = 100
 
 
 class FakeChannel:
@@ -19,7 +21,11 @@ class FakeChannel:
         self.honours_keys = honours_keys
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(timeout_s))
+        self._client = httpx.AsyncClient(
+            trust_env=False,
+            timeout=httpx.Timeout(timeout_s),
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+        )
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -36,7 +42,9 @@ class FakeChannel:
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.post(
-                    f"{self._url}/send", json=body, headers={"Idempotency-Key": idempotency_key}
+                    f"{self._url}/send",
+                    content=msgspec.json.encode(body),
+                    headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
                 )
         except (httpx.HTTPError, TimeoutError) as error:
             return outcome_of_error(error)

@@ -31,7 +31,8 @@ def server() -> Iterator[Any]:
     """A database server of its own, which keeps its promises over a crash, to be stopped at will."""
     home = Path(tempfile.mkdtemp(prefix="tocsin-crash-"))
     home.chmod(0o755)
-    running = embedded.start(home)
+    # a backend that is killed loses no page that was written: only the first set-up goes without fsync
+    running = embedded.start(home, durable=False)
     try:
         yield running
     finally:
@@ -137,6 +138,7 @@ def campaign(
     }
 
 
+@pytest.mark.long
 def test_nobody_is_missed_while_the_database_crashes(server: Any, fake_provider: str, tmp_path: Path) -> None:
     got = campaign(server, fake_provider, tmp_path, n_people=30, n_kills=1, n_stops=2)
     print(json.dumps(got))

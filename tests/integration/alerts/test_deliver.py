@@ -130,6 +130,55 @@ def test_each_person_gets_each_channel_once_with_all_they_need(valley: Any) -> N
     assert {row["kind"] for row in valley.rows("SELECT kind FROM receipt")} == {"accepted"}
 
 
+def test_the_highest_risk_is_told_first(valley: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow reading is, a message overtakes at most those that are under way."""
+    workers, chance, n_read = 2, random.Random(5), 0
+    for _ in range(140):
+        valley.add_person(80.05, 7.05)
+
+    class Slow(Recorder):
+        async def send(self, message: Outgoing, idempotency_key: str) -> Outcome:
+            outcome = await super().send(message, idempotency_key)
+            await asyncio.sleep(chance.uniform(0, 0.02))
+            return outcome
+
+    read = deliver.delivery_repository.homes_of
+
+    async def slowly(*args: Any) -> Any:
+        nonlocal n_read
+        n_read += 1
+        await asyncio.sleep(1.0 if n_read == 3 else 0.0)
+        return await read(*args)
+
+    monkeypatch.setattr(deliver.delivery_repository, "homes_of", slowly)
+    fake, stop = Slow("fake"), asyncio.Event()
+    settings = Settings(mode="exercise", home=tmp_path, secret_key=SecretStr(KEY))
+    settings.deliver.workers = workers
+
+    async def story() -> None:
+        await released(valley, 6.5)
+        valley.conn.execute("UPDATE delivery SET priority = 10 * (1 + abs(hashtext(delivery_id::text)) % 4)")
+        async with sender(valley) as one:
+            running = asyncio.create_task(
+                deliver.run(one.pool, settings, stop, channels=deliver.Channels({"fake": fake}))
+            )
+            for _ in range(400):
+                await asyncio.sleep(0.05)
+                if running.done() or len(fake.sent) == 143:
+                    break
+            stop.set()
+            await running
+
+    go(story())
+    assert states(valley) == ["accepted"] * 143
+    risk = {
+        str(row["delivery_id"]): row["priority"] for row in valley.rows("SELECT delivery_id, priority FROM delivery")
+    }
+    told = [risk[key] for key, _ in fake.sent]
+    overtaken = max(sum(before > mine for before in told[:place]) for place, mine in enumerate(told))
+    assert overtaken <= workers * deliver.BATCH
+
+
 def test_a_newer_version_stops_what_has_not_begun(valley: Any) -> None:
     async def story() -> None:
         await released(valley)
