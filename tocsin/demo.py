@@ -272,11 +272,19 @@ def lead_rows(world: World, warnings: list[dict[str, Any]]) -> list[dict[str, An
         code = out[0]["station_code"]
         wet = audience.first_wet(code) if code else None
         first = datetime.fromisoformat(out[0]["released_at"])
+        decided = datetime.fromisoformat(out[0]["sent_at"])
+        read = [
+            datetime.fromisoformat(one["detail"]["reading_at"])
+            for one in warning["decisions"]
+            if one["version"] == out[0]["version"] and one["detail"].get("reading_at")
+        ]
         rows.append(
             {
                 "station": out[0]["station_name"],
                 "first_level": out[0]["level"],
                 "released_at": out[0]["released_at"],
+                "reading_to_decision_min": round((decided - max(read)).total_seconds() / 60) if read else None,
+                "decision_to_release_min": round((first - decided).total_seconds() / 60),
                 "highest_level": highest["level"],
                 "highest_released_at": highest["released_at"],
                 "highest_released_by": [one["display_name"] for one in highest["approvals"]],
@@ -287,6 +295,22 @@ def lead_rows(world: World, warnings: list[dict[str, Any]]) -> list[dict[str, An
             }
         )
     return sorted(rows, key=lambda row: str(row["released_at"]))
+
+
+def why_late(row: Mapping[str, Any], speed: float) -> str | None:
+    """Where the time went of a warning that came after the water; None of one that came before it.
+
+    The clock of the scenario runs on while this machine works, so a busy machine shows as minutes of the storm.
+    """
+    if row["lead_min"] is None or row["lead_min"] >= 0:
+        return None
+    judged = row["reading_to_decision_min"]
+    return (
+        f"{row['station']}: {-row['lead_min']} min after the water: "
+        f"{'unknown' if judged is None else judged} min from the reading to the decision, "
+        f"{row['decision_to_release_min']} min from there to the release "
+        f"(at {speed:g}x one second of this machine is {speed / 60:g} min of the storm; a lower --speed shows less)"
+    )
 
 
 def link_of(settings: Settings, loaded: Loaded, person: str, base_url: str) -> str:

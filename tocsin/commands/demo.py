@@ -373,6 +373,12 @@ def _print_summary(told: dict[str, Any]) -> None:
                 lead,
             )
         console.print(leads)
+        from tocsin.demo import why_late
+
+        for row in told["warnings"]:
+            late = why_late(row, told["speed"])
+            if late is not None:
+                console.print(late)
     for row in told["held_open"]:
         console.print(f"still open: {row['station']}, {row['level']}: {row['why']}")
     for problem in told["problems"]:
