@@ -1,9 +1,9 @@
 """New readings to warnings: the outbox consumer `watch`, and the timers beside it.
 
-One transaction for each batch: the states of the rules it touches, every decision with its reason, new versions of
-warnings with the people they are for, and the events that tell the others. The decisions themselves are made by
-`alerts.lifecycle`, from the readings' own times of arrival, so a batch that is handled twice, late or in pieces gives
-the same warnings.
+One transaction for each batch, or for all batches that wait: the states of the rules it touches, every decision with
+its reason, new versions of warnings with the people they are for, and the events that tell the others. The decisions
+themselves are made by `alerts.lifecycle`, from the readings' own times of arrival, so a batch that is handled twice,
+late or in pieces gives the same warnings.
 """
 
 import asyncio
@@ -68,6 +68,16 @@ async def watch_batch(
     if _held(clock):
         decisions += await tick(conn, event.received_until, clock=clock, auto_release_people=auto_release_people)
     return decisions
+
+
+def together(events: Sequence[ObservationsStored]) -> ObservationsStored:
+    """Several batches of one tenant as one: what is decided goes by the readings' arrivals, not by their batches."""
+    return ObservationsStored(
+        datastream_ids=sorted({one for event in events for one in event.datastream_ids}),
+        observed_from=min(event.observed_from for event in events),
+        observed_until=max(event.observed_until for event in events),
+        received_until=max(event.received_until for event in events),
+    )
 
 
 async def tick(conn: AsyncConnection, now: datetime, *, clock: Clock, auto_release_people: int) -> list[Decision]:
@@ -417,12 +427,16 @@ async def run(pool: Pool, stop: asyncio.Event, *, auto_release_people: int = 500
     forecasts = LiveForecasts()
 
     async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
-        event = outbox.decode(work)
-        assert isinstance(event, ObservationsStored)
+        clock = await read_clock(conn)
+        # A warning must not wait behind batches that are older than its own and say nothing new. A replay at full speed
+        # goes batch by batch: there nobody waits.
+        more = [] if _held(clock) else await outbox.take_along(conn, work)
+        events = [one for one in map(outbox.decode, [work, *more]) if isinstance(one, ObservationsStored)]
+        assert len(events) == 1 + len(more)
         await watch_batch(
             conn,
-            event,
-            clock=await read_clock(conn),
+            together(events),
+            clock=clock,
             auto_release_people=auto_release_people,
             forecasts=forecasts,
         )

@@ -3,6 +3,7 @@
 - `publish` writes one row for each consumer that subscribes (core.events.SUBSCRIPTIONS) in the fact's own transaction.
 - `claim` leases rows to a worker: never two of one ordering key at once, the oldest first, in a short transaction.
 - The effect of a piece of work and its completion are one transaction, begun by `hold`: work done twice rolls back.
+- A consumer may take the younger work of its key along (`take_along`): one transaction for a whole queue.
 - Leases, retries and dead letters read the wall clock of the database, never a scenario's.
 - `sequence` gives browsers' stream its ids, after commit: there and only there reading by `id > last` misses nothing.
 
@@ -161,6 +162,27 @@ async def complete(conn: AsyncConnection, ids: Sequence[int]) -> None:
     done = await conn.execute(_SQL["complete"], {"ids": list(ids)})
     if done.rowcount != len(set(ids)):
         raise LeaseLost(outbox_ids=list(ids), completed=done.rowcount)
+
+
+async def take_along(conn: AsyncConnection, work: Work, *, limit: int = 200) -> list[Work]:
+    """The younger work of the same key and kind, completed in the transaction that holds `work`, oldest first.
+
+    For a consumer to whom many facts are one: behind a slow machine its queue then costs one round, not one for each.
+    After a failed attempt nothing is taken along, so that bad work fails by itself and takes nothing with it.
+    """
+    if work.attempts > 1:
+        return []
+    values = {
+        "consumer": work.consumer,
+        "ordering_key": work.ordering_key,
+        "kind": work.kind,
+        "outbox_id": work.outbox_id,
+        "limit": limit,
+    }
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_SQL["take_along"], values)
+        found = [Work(**row, claimed_by=work.claimed_by) for row in await cursor.fetchall()]
+    return sorted(found, key=lambda one: one.outbox_id)
 
 
 async def fail(

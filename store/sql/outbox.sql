@@ -100,6 +100,24 @@ RETURNING outbox_id;
 -- name: complete
 DELETE FROM outbox WHERE outbox_id = ANY(%(ids)s) RETURNING outbox_id;
 
+-- name: take_along
+-- Completes the younger rows of a key that is held, up to the first that waits for another attempt. Nobody else can have
+-- them: one row of a key at a time is leased, and that is the older one.
+DELETE FROM outbox WHERE outbox_id IN (
+    SELECT o.outbox_id FROM outbox AS o
+    WHERE o.consumer = %(consumer)s AND o.ordering_key = %(ordering_key)s AND o.dead_at IS NULL
+      AND o.outbox_id > %(outbox_id)s
+      AND o.outbox_id < coalesce((
+          SELECT min(other.outbox_id) FROM outbox AS other
+          WHERE other.consumer = o.consumer AND other.ordering_key = o.ordering_key AND other.dead_at IS NULL
+            AND other.outbox_id > %(outbox_id)s
+            AND (other.kind <> %(kind)s OR other.attempts > 0 OR other.lease_until IS NOT NULL
+                 OR other.available_at > clock_timestamp())), 9223372036854775807)
+    ORDER BY o.outbox_id
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED)
+RETURNING outbox_id, consumer, kind, ordering_key, tenant_id, payload, attempts;
+
 -- name: fail
 -- Tried again later, twice as late each time up to five minutes; after the last attempt it is a dead letter.
 UPDATE outbox

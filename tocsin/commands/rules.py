@@ -132,6 +132,8 @@ def register(app: typer.Typer) -> None:
             say = lambda text: print(text, file=sys.stderr)  # noqa: E731
             async with command_connection(load_settings(), None, say=say) as conn:
                 now = (await read_clock(conn)).now()
+                if tenant is not None:
+                    await repository.tenant_by_slug(conn, tenant)  # a name that is not there is no empty list
                 return await repository.list_rules(conn, tenant, now, all_versions=all_versions)
 
         rows = asyncio.run(work())

@@ -16,6 +16,8 @@ from alerts.dry_run import dry_run
 from alerts.rulebook import Site, Sites, read_json
 from core.clock import FixedClock
 from ingest.forecast.live import LiveForecasts
+from store import outbox
+from store.pool import role_pool
 
 pytestmark = pytest.mark.sql
 
@@ -111,6 +113,36 @@ def test_a_batch_that_is_handled_twice_changes_nothing(valley: Any) -> None:
 
     before, after = go(story())
     assert before == after
+
+
+def test_a_queue_of_batches_is_judged_in_one_round(valley: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a slow machine a warning waits for one transaction, not for one for each batch before it."""
+    rounds: list[int] = []
+    batch = watch.watch_batch
+
+    async def story() -> None:
+        stop = asyncio.Event()
+
+        async def counted(conn: Any, event: Any, **more: Any) -> Any:
+            rounds.append(len(event.datastream_ids))
+            stop.set()
+            return await batch(conn, event, **more | {"clock": FixedClock(event.received_until)})
+
+        monkeypatch.setattr(watch, "watch_batch", counted)
+        await valley.save_rule(automatic_ceiling=helpers.level("red"), forecast_within=timedelta(hours=3), k=2, n=3)
+        async with valley.worker() as conn:
+            for reading in RISE[:32]:
+                await outbox.publish(conn, valley.store(reading), ordering_key="readings:public")
+        async with role_pool(valley.url, "tocsin_worker", size=3) as pool:
+            await asyncio.wait_for(watch.run(pool, stop, tick_s=60), 30)
+
+    go(story())
+    assert rounds == [1]
+    assert valley.rows("SELECT count(*) AS n FROM outbox WHERE consumer = 'watch'")[0]["n"] == 0
+    # the story is that of one batch after another: every forecast, and yellow before red if only by its own version
+    assert len(valley.rows("SELECT * FROM forecast")) == 32
+    levels = [row["level"] for row in valley.rows("SELECT level FROM warning ORDER BY version")]
+    assert levels[-1] == "red"
 
 
 def test_a_forecast_survives_a_transaction_that_was_rolled_back(valley: Any) -> None:

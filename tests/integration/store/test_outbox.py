@@ -82,7 +82,7 @@ def test_a_fact_that_rolls_back_was_never_told(postgres_url: str, worker: SyncCo
     with worker.transaction():
         publish(worker, "k")
         raise psycopg.Rollback
-    assert worker.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
+    assert worker.execute("SELECT count(*) FROM outbox WHERE consumer = 'deliver'").fetchone() == (0,)
 
 
 def test_one_of_a_key_at_a_time_and_in_order(postgres_url: str, worker: SyncConnection) -> None:
@@ -274,6 +274,40 @@ def test_a_part_that_is_away_uses_up_no_attempt(postgres_url: str, worker: SyncC
     on_worker(postgres_url, check)
 
 
+def test_what_waits_behind_one_key_is_taken_along_in_its_transaction(postgres_url: str, worker: SyncConnection) -> None:
+    publish(worker, "a", 4)
+    publish(worker, "b", 1)
+    ids = [row[0] for row in worker.execute("SELECT outbox_id FROM outbox WHERE consumer = 'deliver' ORDER BY 1")]
+
+    def left() -> list[int]:
+        rows = worker.execute("SELECT outbox_id FROM outbox WHERE consumer = 'deliver' ORDER BY 1").fetchall()
+        return [row[0] for row in rows]
+
+    async def check(conn: AsyncConnection) -> None:
+        head = (await claim(conn))[0]
+        async with conn.transaction(force_rollback=True):
+            assert [one.outbox_id for one in await outbox.take_along(conn, head)] == ids[1:4]
+            async with await connect_worker_async(postgres_url) as other:
+                # while it lasts, nobody else gets any of them
+                assert await claim(other, "other") == []
+        assert left() == ids  # it was rolled back, so everything is still there
+        async with conn.transaction():
+            assert [one.outbox_id for one in await outbox.take_along(conn, head, limit=1)] == ids[1:2]
+        worker.execute("UPDATE outbox SET attempts = 1 WHERE outbox_id = %s", [ids[2]])
+        async with conn.transaction():
+            # one that failed before keeps its place and is tried by itself
+            assert await outbox.take_along(conn, head) == []
+        worker.execute("UPDATE outbox SET attempts = 0 WHERE outbox_id = %s", [ids[2]])
+        await outbox.fail(conn, head, ValueError("bad"))
+        worker.execute("UPDATE outbox SET available_at = now()")
+        again = next(one for one in await claim(conn) if one.ordering_key == "a")
+        assert (again.outbox_id, again.attempts) == (ids[0], 2)
+        assert await outbox.take_along(conn, again) == []
+        assert left() == [ids[0], *ids[2:]]
+
+    on_worker(postgres_url, check)
+
+
 def test_run_handles_what_is_published_while_it_runs(settings: Settings, worker: SyncConnection) -> None:
     seen: list[UUID] = []
     stop = asyncio.Event()
@@ -334,7 +368,7 @@ def test_run_survives_the_loss_of_its_connections(
 
     asyncio.run(go())
     assert seen == [seen[0]] * 2
-    assert worker.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
+    assert worker.execute("SELECT count(*) FROM outbox WHERE consumer = 'deliver'").fetchone() == (0,)
 
 
 def test_kill_between_effect_and_commit_leaves_the_effect_exactly_once(
@@ -382,7 +416,9 @@ def test_kill_between_effect_and_commit_leaves_the_effect_exactly_once(
         child = subprocess.Popen([sys.executable, "-c", program, postgres_url], env={**os.environ, "PYTHONPATH": "."})
         try:
             for _ in range(200):
-                left = worker.execute("SELECT count(*) FROM outbox WHERE dead_at IS NULL").fetchone()
+                left = worker.execute(
+                    "SELECT count(*) FROM outbox WHERE consumer = 'deliver' AND dead_at IS NULL"
+                ).fetchone()
                 if left == (0,) or child.poll() is not None:
                     break
                 import time
