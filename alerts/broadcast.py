@@ -8,6 +8,7 @@ expires, so that a broker which missed the end does not go on warning. The area 
 through updates.
 """
 
+import asyncio
 import json
 import re
 import threading
@@ -93,7 +94,8 @@ def handler(
         tenant = str(await repository.tenant_slug(conn, stored.alert.tenant_id))
         now = (await read_clock(conn)).now()
         body, keep_s = payload_of(stored, public_url=public_url, now=now, signer=signer)
-        publish(topic_of(tenant, stored), body, keep_s)
+        # It waits for the broker: in a thread, so that nothing else of this process waits with it.
+        await asyncio.to_thread(publish, topic_of(tenant, stored), body, keep_s)
 
     return handle
 
@@ -108,7 +110,6 @@ class Broadcaster:
             self._client.username_pw_set(settings.username, password)
         if settings.tls_ca is not None:
             self._client.tls_set(ca_certs=str(settings.tls_ca))
-        self._version5 = True
         self._up = threading.Event()
         self._client.on_connect = self._connected
         self._client.on_disconnect = lambda *_: self._up.clear()

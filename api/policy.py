@@ -72,6 +72,7 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("write", "observation"): frozenset({DEVICE, "operator"}),
     # warnings
     ("read", "warning"): _WATCHES,
+    ("read", "cap"): _WATCHES | {"partner"},  # what was released, and nothing about people or drafts
     ("approve", "warning"): frozenset({"approver"}),
     ("reject", "warning"): frozenset({"approver"}),
     ("pause", "sending"): frozenset({"approver", "operator"}),

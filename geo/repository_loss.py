@@ -145,7 +145,7 @@ async def save_loss(
 
 
 async def footprint_of_version(
-    conn: AsyncConnection, code: str, tenant_id: UUID, version: int | None
+    conn: AsyncConnection, code: str, tenant_id: UUID | None, version: int | None
 ) -> tuple[UUID, int]:
     """(footprint id, version) of an event of the tenant's or a public one; the newest without a version."""
     names = {"code": code, "tenant_id": tenant_id, "version": version}

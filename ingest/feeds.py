@@ -144,6 +144,11 @@ async def find(conn: AsyncConnection, code: str | None = None) -> list[FeedRow]:
     return [FeedRow(**_named(row)) for row in await repository.fetch(conn, "list_feeds", {"code": code})]
 
 
+async def enabled(conn: AsyncConnection) -> list[FeedRow]:
+    """The feeds that are on, by code; what they brought is not counted."""
+    return [FeedRow(**_named(row)) for row in await repository.fetch(conn, "enabled_feeds", {})]
+
+
 async def due(conn: AsyncConnection, now: datetime, *, limit: int) -> list[FeedRow]:
     """Feeds that are on and whose time has come, the longest waiting first."""
     rows = await repository.fetch(conn, "due_feeds", {"now": now, "limit": limit, "listened": sorted(LISTENED)})

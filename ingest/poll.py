@@ -6,8 +6,10 @@ to the next question doubles, to an hour at most; every wait has jitter, so that
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -33,6 +35,7 @@ MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _AGENT = "Tocsin (early warning; asks with If-None-Match)"
 _AT_ONCE = 4
 _LOOK_EVERY_S = 2.0
+_LOOK_IDLE_S = 10.0  # nothing is on: one short query now and then
 
 
 class NotAnswered(BadFeed):
@@ -134,28 +137,62 @@ async def _keep(
 
 
 async def run(pool: Pool, outbound: Outbound, taker: Taker, stop: asyncio.Event, *, clock: Clock | None = None) -> None:
-    """Asks the feeds that are on when their time comes and hears those that speak first, until `stop` is set."""
+    """Asks the feeds that are on when their time comes and hears those that speak first, until `stop` is set.
+
+    What is turned on, off or changed meanwhile counts from the next look, without a restart.
+    """
     told_the_time = clock or WallClock()
     async with asyncio.TaskGroup() as tasks:
-        async with pool.connection() as conn:
-            spoken = [one for one in await feeds.find(conn) if one.enabled and one.kind in feeds.LISTENED]
-        for feed in spoken:
-            ear = subscribe.Ear(feed, taker, _fetcher(outbound, feed))
-            tasks.create_task(subscribe.listen(pool, ear, stop, clock=told_the_time))
-        while not stop.is_set():
-            async with pool.connection() as conn:
-                await conn.set_autocommit(True)
+        heard = Heard(tasks, lambda feed, end: _hear(pool, outbound, taker, feed, end, told_the_time))
+        try:
+            while not stop.is_set():
+                async with pool.connection() as conn:
+                    await conn.set_autocommit(True)
+                    try:
+                        on = await feeds.enabled(conn)
+                        await heard.follow([one for one in on if one.kind in feeds.LISTENED])
+                        for feed in await feeds.due(conn, told_the_time.now(), limit=_AT_ONCE) if on else ():
+                            if stop.is_set():
+                                break
+                            await poll(conn, outbound, taker, feed, clock=told_the_time)
+                    finally:
+                        await conn.set_autocommit(False)
                 try:
-                    for feed in await feeds.due(conn, told_the_time.now(), limit=_AT_ONCE):
-                        if stop.is_set():
-                            break
-                        await poll(conn, outbound, taker, feed, clock=told_the_time)
-                finally:
-                    await conn.set_autocommit(False)
-            try:
-                await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S)
-            except TimeoutError:
-                continue
+                    await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S if on else _LOOK_IDLE_S)
+                except TimeoutError:
+                    continue
+        finally:
+            await heard.follow([])
+
+
+class Heard:
+    """The feeds that speak first and are heard now: one task each."""
+
+    def __init__(
+        self, tasks: asyncio.TaskGroup, hear: Callable[[FeedRow, asyncio.Event], Coroutine[Any, Any, None]]
+    ) -> None:
+        self._tasks, self._hear = tasks, hear
+        self._now: dict[UUID, tuple[tuple[Any, ...], asyncio.Event, asyncio.Task[None]]] = {}
+
+    async def follow(self, wanted: Sequence[FeedRow]) -> None:
+        """Hears exactly these: ends what is no longer wanted or has changed, and begins what is new."""
+        said = {one.feed_id: (one.kind, one.url, dict(one.options)) for one in wanted}
+        over = [key for key, (how, _, _) in self._now.items() if said.get(key) != how]
+        for key in over:
+            self._now[key][1].set()
+        for key in over:  # one broker takes one connection of a name: the old one ends before a new one begins
+            await asyncio.wait([self._now.pop(key)[2]])
+        for feed in wanted:
+            if feed.feed_id not in self._now:
+                end = asyncio.Event()
+                task = self._tasks.create_task(self._hear(feed, end))
+                self._now[feed.feed_id] = (said[feed.feed_id], end, task)
+
+
+async def _hear(
+    pool: Pool, outbound: Outbound, taker: Taker, feed: FeedRow, end: asyncio.Event, clock: Clock
+) -> None:  # fmt: skip
+    await subscribe.listen(pool, subscribe.Ear(feed, taker, _fetcher(outbound, feed)), end, clock=clock)
 
 
 def _fetcher(outbound: Outbound, feed: FeedRow) -> Fetch:

@@ -40,6 +40,8 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 _QUEUE = 10_000
 _REMEMBERED = 50_000
 _MAX_BYTES = 64 * 1024
+_KEEP_EVERY_S = 5.0
+_DIALS_S = 10.0
 
 
 class Ear:
@@ -133,8 +135,10 @@ async def listen(pool: Pool, ear: Ear, stop: asyncio.Event, *, clock: Clock) -> 
             dropped += 1
 
     client = _client(ear.feed, lambda topic, body: loop.call_soon_threadsafe(put, topic, body))
+    kept = Kept(ear.feed)
     try:
         while not stop.is_set():
+            await kept.look(pool, client.is_connected(), clock.now())
             try:
                 topic, body = await asyncio.wait_for(queue.get(), 1.0)
             except TimeoutError:
@@ -143,6 +147,7 @@ async def listen(pool: Pool, ear: Ear, stop: asyncio.Event, *, clock: Clock) -> 
                 log.error("messages of a feed were dropped", feed=ear.feed.code, n=dropped)
                 dropped = 0
             now = clock.now()
+            kept.heard_at = now
             async with pool.connection() as conn:
                 await conn.set_autocommit(True)
                 try:
@@ -156,6 +161,38 @@ async def listen(pool: Pool, ear: Ear, stop: asyncio.Event, *, clock: Clock) -> 
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+class Kept:
+    """How a feed that speaks first does, kept beside it: when that changes, and every few seconds while it speaks."""
+
+    def __init__(self, feed: FeedRow) -> None:
+        self.heard_at: datetime | None = None
+        self._feed = feed
+        self._state: str | None = None
+        self._told_at: datetime | None = None
+
+    async def look(self, pool: Pool, connected: bool, now: datetime) -> None:
+        """Writes the state of the connection, and when something was last heard, where there is news."""
+        state = "up" if connected else "down"
+        if not connected and self._state is None:
+            if self._told_at is None:
+                self._told_at = now  # it is just being dialled
+            if (now - self._told_at).total_seconds() < _DIALS_S:
+                return
+        fresh = self.heard_at is not None and (now - (self._told_at or now)).total_seconds() >= _KEEP_EVERY_S
+        if state == self._state and not fresh:
+            return
+        async with pool.connection() as conn:
+            await repository.execute(
+                conn,
+                "keep_heard",
+                {
+                    "feed_id": self._feed.feed_id, "state": state, "now": now, "answered_at": self.heard_at,
+                    "detail": "connected" if connected else "its broker does not answer",
+                },
+            )  # fmt: skip
+        self._state, self._told_at, self.heard_at = state, now, None
 
 
 async def _set_aside(conn: AsyncConnection, topic: str, body: bytes, why: str, now: datetime) -> None:

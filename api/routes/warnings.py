@@ -93,7 +93,7 @@ async def warning(warning_id: UUID, ctx: Annotated[Context, needs("read", "warni
         200: {"content": {"application/cap+xml": {}}, "description": "A CAP 1.2 message."},
     },
 )
-async def cap(warning_id: UUID, version: int, ctx: Annotated[Context, needs("read", "warning")]) -> Response:
+async def cap(warning_id: UUID, version: int, ctx: Annotated[Context, needs("read", "cap")]) -> Response:
     """The CAP 1.2 message of one version that was released; 409 for a draft, which must never pass for a warning."""
     async with ctx.transaction() as conn:
         stored = await read_warning(conn, warning_id, version)
@@ -110,7 +110,7 @@ async def cap(warning_id: UUID, version: int, ctx: Annotated[Context, needs("rea
     response_class=Response,
     responses={**problems(401, 403), 200: {"content": {"application/atom+xml": {}}, "description": "An Atom feed."}},
 )
-async def cap_feed(ctx: Annotated[Context, needs("read", "warning")]) -> Response:
+async def cap_feed(ctx: Annotated[Context, needs("read", "cap")]) -> Response:
     """What was released, newest first, as an Atom feed: each CAP message under its own address."""
     async with ctx.transaction() as conn:
         now = await repository.now(conn)

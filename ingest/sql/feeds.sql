@@ -17,6 +17,11 @@ SELECT feed_id, tenant_id, code, kind, name, url, options, enabled, interval_s, 
        (SELECT count(*) FROM bulletin AS b WHERE b.feed_id = feed.feed_id) AS n_bulletins
 FROM feed WHERE (%(code)s::text IS NULL OR code = %(code)s) ORDER BY code COLLATE "C";
 
+-- name: enabled_feeds
+SELECT feed_id, tenant_id, code, kind, name, url, options, enabled, interval_s, etag, last_modified, state, since, tried_at,
+       answered_at, n_failures, detail, 0
+FROM feed WHERE enabled ORDER BY code COLLATE "C";
+
 -- name: due_feeds
 SELECT feed_id, tenant_id, code, kind, name, url, options, enabled, interval_s, etag, last_modified, state, since, tried_at,
        answered_at, n_failures, detail, 0
@@ -26,6 +31,12 @@ FROM feed WHERE enabled AND kind <> ALL (%(listened)s) AND (due_at IS NULL OR du
 UPDATE feed SET etag = %(etag)s, last_modified = %(last_modified)s, state = %(state)s, since = %(since)s,
     tried_at = %(now)s, answered_at = coalesce(%(answered_at)s, answered_at), due_at = %(due_at)s,
     n_failures = %(n_failures)s, detail = %(detail)s
+WHERE feed_id = %(feed_id)s;
+
+-- name: keep_heard
+-- How a feed that speaks first does: whether its broker is there, and when it last said something.
+UPDATE feed SET since = CASE WHEN state = %(state)s THEN since ELSE %(now)s END, state = %(state)s, tried_at = %(now)s,
+    answered_at = coalesce(%(answered_at)s, answered_at), detail = %(detail)s
 WHERE feed_id = %(feed_id)s;
 
 -- name: known_bulletins

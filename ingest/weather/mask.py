@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from pyproj import Geod
 from shapely.geometry import MultiPolygon, Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
@@ -33,7 +34,39 @@ class Mask:
     looked_at: MultiPolygon | None  #: none: the mask does not say
 
 
-def _multi(area: BaseGeometry) -> MultiPolygon:
+def read(file: Path, *, value: float = 1.0, at_least: bool = False, min_cells: int = 4) -> Mask:
+    """The mask of a file, by its name: GeoTIFF (.tif, .tiff) or GeoJSON (.geojson, .json).
+
+    value, at_least, min_cells : of a GeoTIFF, see `from_geotiff`
+
+    Raises BadFeed, also where nothing is inside: that is no footprint, and no sign that the hazard is over.
+    """
+    name = file.name.lower()
+    if not file.is_file():
+        raise BadFeed(f"{file}: there is no such file.")
+    if name.endswith((".tif", ".tiff")):
+        found = from_geotiff(file, value=value, at_least=at_least, min_cells=min_cells)
+        if found.inside.is_empty:
+            wanted = f"{'at least ' if at_least else ''}{value:g}"
+            raise BadFeed(f"{file.name}: no patch of {min_cells} cells or more has the value {wanted}.")
+        return found
+    if not name.endswith((".geojson", ".json")):
+        raise BadFeed(f"{file.name}: a mask is a GeoTIFF (.tif) or GeoJSON (.geojson, .json).")
+    if file.stat().st_size > MAX_BYTES:
+        raise BadFeed(f"{file.name}: this mask is too large.", n_bytes=file.stat().st_size, limit=MAX_BYTES)
+    try:
+        return from_geojson(file.read_bytes())
+    except BadFeed as error:
+        raise BadFeed(f"{file.name}: {error}") from error
+
+
+def area_km2(area: BaseGeometry) -> float:
+    """Square kilometres of an area in lon, lat degrees, on the ellipsoid of WGS 84."""
+    return float(abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.orient_polygons(area))[0])) / 1e6
+
+
+def polygons(area: BaseGeometry) -> MultiPolygon:
+    """The polygons of an area, valid."""
     whole = area if area.is_valid else shapely.make_valid(area)
     parts = [p for p in getattr(whole, "geoms", [whole]) if isinstance(p, Polygon) and p.area > 0]
     parts += [q for p in getattr(whole, "geoms", []) if isinstance(p, MultiPolygon) for q in p.geoms]
@@ -66,7 +99,7 @@ def from_geojson(body: bytes) -> Mask:
         areas.append(area)
     if not areas:
         raise BadFeed("This mask is empty.")
-    return Mask(inside=_multi(shapely.union_all(areas)), looked_at=None)
+    return Mask(inside=polygons(shapely.union_all(areas)), looked_at=None)
 
 
 def from_geotiff(file: Path, *, value: float = 1.0, at_least: bool = False, min_cells: int = 4) -> Mask:
@@ -100,7 +133,7 @@ def from_geotiff(file: Path, *, value: float = 1.0, at_least: bool = False, min_
             for one, inside in shapes(cells.astype(np.uint8), mask=cells.astype(bool), transform=transform)
             if inside
         ]
-        return _multi(shapely.union_all(found)) if found else MultiPolygon()
+        return polygons(shapely.union_all(found)) if found else MultiPolygon()
 
     return Mask(inside=area(kept & seen), looked_at=area(seen))
 

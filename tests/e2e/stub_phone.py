@@ -56,6 +56,7 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
             state_reason=world.phone_reason,
             checked_at=world.now(),
             home=route(1)[0],
+            order=None,
             warnings=warnings if warned else [],
             route=pu.PublicRoute(
                 status=world.route_status,
@@ -67,6 +68,11 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
                 inside_m=110,
                 reason="",
                 geometry={"type": "LineString", "coordinates": route(1)},
+                turns=[
+                    pu.PublicTurn(kind="depart", text="Start on River Road, going north", distance_m=1850),
+                    pu.PublicTurn(kind="right", text="Turn right onto Temple Lane", distance_m=2500),
+                    pu.PublicTurn(kind="arrive", text="Arrive at the safe zone", distance_m=0),
+                ],
                 checked_at=at(182),
                 footprint={"type": "Polygon", "coordinates": [valley(0.018)]},
             )

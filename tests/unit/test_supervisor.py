@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tocsin import lifeline
+from core.settings import Settings
+from tocsin import lifeline, services
 from tocsin.supervisor import AlreadyRunning, Supervisor
 
 SLEEPER = "import time; time.sleep(60)"
@@ -69,6 +70,23 @@ def test_backoff_grows_and_is_bounded(supervisor: Supervisor) -> None:
         supervisor.check()
     assert waits[:4] == [1.0, 2.0, 4.0, 8.0]
     assert max(waits) == 30.0
+    supervisor.close()
+
+
+@pytest.mark.parametrize(("name", "ends_all"), [("watch", True), ("feeds", False)])
+def test_feeds_that_keep_ending_take_nobody_with_them(supervisor: Supervisor, name: str, ends_all: bool) -> None:
+    supervisor.start_plain(name, ["-c", "raise SystemExit(1)"])  # type: ignore[attr-defined]
+    child = supervisor.children[0]
+    assert child.process is not None
+    child.process.wait()
+    child.n_starts, child.backoff_s = 5, 8.0
+    urls = services.Urls(owner="", worker="", app="")
+    running = services.Services(Settings(), "exercise", supervisor.home, supervisor, urls, {})
+    if ends_all:
+        with pytest.raises(services.ProcessKeepsEnding, match="watch"):
+            running.check()
+    else:
+        assert running.check() == ["feeds"]
     supervisor.close()
 
 

@@ -83,6 +83,7 @@ class _Show:
         from tocsin import demo as stage
         from tocsin.broker import free_port
         from tocsin.drill.world import build
+        from tocsin.services import DRILL_PROCESSES
 
         self.say(f"building the world of seed {self.seed}: 20,000 locations, 500 policyholders, a river in flood")
         self.world = build(self.seed)
@@ -92,7 +93,7 @@ class _Show:
         running.env["TOCSIN_INGEST__BATCH_MS"] = str(stage.BATCH_MS)
         running.env["TOCSIN_DELIVER__FAKE_URL"] = f"http://127.0.0.1:{fake}"
         running.supervisor.start("fake-provider", ["fake-provider", "--port", str(fake)], running.env)
-        running.start_processes()
+        running.start_processes(DRILL_PROCESSES)
         base_url = f"http://{running.settings.api.host}:{running.settings.api.port}"
         self.desks = [stage.Desk(base_url) for _ in stage.ACCOUNTS]
         self.say("starting ingest, watch, jobs, deliver and API")

@@ -1,4 +1,4 @@
-"""`tocsin import oed | roads | safe-zones | households | footprint`."""
+"""`tocsin import oed | roads | safe-zones | households | footprint | mask`."""
 
 import asyncio
 import json
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     imports.command("safe-zones")(safe_zones)
     imports.command("households")(households)
     imports.command("footprint")(footprint)
+    imports.command("mask")(mask)
 
 
 def _with_database(work: Callable[[Any, Settings], Awaitable[T]]) -> T:
@@ -264,12 +265,7 @@ def footprint(
     from store.clock import read_clock
 
     found = field_files.footprint(file, unit=unit, sigma_ln=sigma_ln, wind_model=wind_model)
-    try:
-        when = datetime.fromisoformat(valid_at) if valid_at else None
-    except ValueError:
-        raise InvalidInput(f"--valid-at: {valid_at!r} is not a time as 2026-01-31T12:00:00Z") from None
-    if when is not None and when.tzinfo is None:
-        raise InvalidInput("--valid-at: it has no offset from UTC")
+    when = _moment(valid_at) if valid_at else None
 
     async def work(conn: Any, _settings: Settings) -> tuple[UUID, int]:
         owner = await _owner(conn, tenant)
@@ -291,3 +287,83 @@ def footprint(
         "unit": found.field.unit if found.field else None,
     }
     _tell(as_json, document, f"{event} footprint version {version}: {strength}")
+
+
+def mask(
+    file: File,
+    event: Annotated[str, typer.Option(help="Code of the hazard event; made if it is not there.")],
+    valid_at: Annotated[str, typer.Option(help="When the picture was taken, ISO 8601 with offset.")],
+    tenant: OwnerOrPublic = None,
+    peril: Annotated[str, typer.Option(help="flood, wildfire, earthquake, ... (for a new event).")] = "flood",
+    value: Annotated[float, typer.Option(help="GeoTIFF: the value of a cell that is inside the hazard.")] = 1.0,
+    at_least: Annotated[bool, typer.Option("--at-least", help="GeoTIFF: cells of --value or more are inside.")] = False,
+    min_cells: Annotated[int, typer.Option(min=1, help="GeoTIFF: smaller patches are taken for noise.")] = 4,
+    made_how: Annotated[str | None, typer.Option(help="Satellite and method; else the file's name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish what a satellite or a drone saw as the next footprint version of an event.
+
+    GeoTIFF (.tif, with its coordinate system; extra `raster`) or GeoJSON polygons. Ground under a cloud or beyond the
+    picture of a GeoTIFF is not dry: there the version before stands. GeoJSON does not say where was looked: it replaces
+    that version.
+    """
+    import shapely
+
+    from geo import assess, repository, repository_loss
+    from ingest.weather import mask as masks
+
+    when = _moment(valid_at)
+    found = masks.read(file, value=value, at_least=at_least, min_cells=min_cells)
+    inside_km2, looked_at_km2 = masks.area_km2(found.inside), None
+    seen = "the file does not say where was looked"
+    if found.looked_at is not None:
+        looked_at_km2 = masks.area_km2(found.looked_at)
+        seen = f"{looked_at_km2:,.2f} km2 looked at"
+    how = f"{made_how or f'mask {file.name}'}; {seen}"
+
+    async def unseen(conn: Any, event_id: UUID, owner: UUID | None) -> Any:
+        """What the version before says of ground that was not looked at; none where there is no such thing."""
+        if found.looked_at is None:
+            return None
+        try:
+            before, _ = await repository_loss.footprint_of_version(conn, event, owner, None)
+        except repository.NoFootprint:
+            return None
+        last = await repository.footprint(conn, before)
+        if last.hazard_event_id != event_id:
+            return None
+        left = masks.polygons(last.hazard.geometry.difference(found.looked_at))
+        return None if left.is_empty else left
+
+    async def work(conn: Any, _settings: Settings) -> tuple[UUID, int, float]:
+        owner = await _owner(conn, tenant)
+        async with repository.transaction(conn):
+            event_id = await repository.save_hazard_event(
+                conn, tenant_id=owner, code=event, peril=peril, name=event, started_at=when.astimezone(UTC)
+            )
+            left = await unseen(conn, event_id, owner)
+            whole, told, left_km2 = found.inside, how, 0.0
+            if left is not None:
+                whole, left_km2 = masks.polygons(shapely.union(whole, left)), masks.area_km2(left)
+                told += f"; {left_km2:,.2f} km2 not seen, as before"
+            footprint_id, version = await assess.publish_footprint(conn, event_id, whole, valid_at=when, made_how=told)
+            return footprint_id, version, left_km2
+
+    footprint_id, version, left_km2 = _with_database(work)
+    document = {
+        "footprint_id": str(footprint_id), "version": version, "inside_km2": round(inside_km2, 4),
+        "looked_at_km2": None if looked_at_km2 is None else round(looked_at_km2, 4),
+        "unseen_as_before_km2": round(left_km2, 4),
+    }  # fmt: skip
+    line = f"{event} footprint version {version}: {inside_km2:,.2f} km2 seen inside, {seen}"
+    _tell(as_json, document, f"{line}; {left_km2:,.2f} km2 not seen, as before" if left_km2 else line)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"--valid-at: {text!r} is not a time as 2026-01-31T12:00:00Z") from None
+    if when.tzinfo is None:
+        raise InvalidInput("--valid-at: it has no offset from UTC")
+    return when

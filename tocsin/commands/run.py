@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
     @app.command()
-    def healthcheck(process: str = typer.Argument(help="ingest, watch, deliver, jobs or api")) -> None:
+    def healthcheck(process: str = typer.Argument(help="ingest, watch, deliver, jobs, api or feeds")) -> None:
         """Says whether a process on this machine gave a sign of life lately (exit code 0) or not (6)."""
         from core.settings import load_settings
         from tocsin.process import check_sign_of_life

@@ -33,6 +33,17 @@ def test_feeds_say_how_old_they_are_and_released_warnings_are_a_feed(console: An
             message = await client.get(f"/v1/{path}")
             assert message.headers["x-tocsin-signed"] == "no"
             assert from_xml(message.content).msg_type in ("Alert", "Update")
+        async with app.as_role(world, "partner") as partner:
+            found = entries((await partner.get("/v1/cap/feed")).content, "http://x/")
+            assert found
+            for one in found:  # released ones only; each can be fetched
+                assert (await partner.get(f"/v1/{one.link.partition('/v1/')[2]}")).status_code == 200
+            draft = await partner.get(f"/v1/warnings/{world.ids['draft']}/1/cap.xml")
+            assert draft.status_code == 409
+            for closed in ("/v1/warnings", f"/v1/warnings/{world.ids['warning']}", "/v1/feeds", "/v1/answers"):
+                assert (await partner.get(closed)).status_code == 403, closed
+        async with app.as_role(world, "underwriter") as underwriter:
+            assert (await underwriter.get("/v1/cap/feed")).status_code == 403
         async with app.client() as anyone:
             assert (await anyone.get("/v1/cap/feed")).status_code == 401
             assert (await anyone.get("/v1/feeds")).status_code == 401

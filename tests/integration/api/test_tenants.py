@@ -20,7 +20,9 @@ from tests.integration.api.world import Console, Sync, World
 #: Path parameter -> the seeded object that it names.
 OBJECTS = {"station_id": "station", "warning_id": "draft", "answer_id": "answer", "quote_id": "quote",
            "household_id": "person_household", "road_override_id": "override", "official_order_id": "order",
-           "work_order_id": "quote"}  # fmt: skip
+           "work_order_id": "quote", "notice_id": "notice"}  # fmt: skip
+#: Where an operation is about another object than the one its parameter usually names.
+OBJECTS_OF = {"cancel": {"warning_id": "warning"}}
 #: Bodies that would act, were they allowed. `{delivery}` and `{warning}` stand for objects of the world asked about.
 BODIES: dict[str, dict[str, Any]] = {
     "sign_in": {"login": "insurer@acme", "password": "wrong on purpose"},
@@ -48,6 +50,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "decline_quote": {"reason": "matrix"},
     "bind_quote": {"reason": "matrix", "option": "as_asked"},
     "close_work_order": {"state": "done", "evidence": "matrix"},
+    "cancel": {"reason": "matrix"},
+    "act_on_case": {"act": "assign"},
+    "see_notice": {},
+    "public_step": {"step": "cut_power", "warning_id": "{warning}"},
     "post_observations": [{"n": "level", "t": 1785400000, "v": 4.5}],  # type: ignore[dict-item]
     "public_answer": {"kind": "safe", "idempotency_key": "matrix-key-1", "warning_id": "{warning}"},
     "public_receipt": {"delivery_id": "{delivery}", "kind": "displayed"},
@@ -59,7 +65,8 @@ NAMES_AN_OBJECT = {
     "observations", "warning", "cap", "approve", "reject", "pause", "resume", "handled", "quote", "post_observations",
     "public_answer", "public_receipt", "quote_pdf", "rerun", "stress", "quote_actions", "refer_quote", "approve_quote",
     "decline_quote", "bind_quote", "quote_work_orders", "close_work_order",
-    "household_route", "household_route_gpx", "withdraw_override", "withdraw_order",
+    "household_route", "household_route_gpx", "withdraw_override", "withdraw_order", "cancel", "act_on_case",
+    "see_notice", "public_step",
 }  # fmt: skip
 #: Who is allowed in, by hand: the oracle beside api/policy.py. "link" is a policyholder's, "key" a device's.
 WATCH = {"insurer", "approver", "operator", "admin"}
@@ -69,7 +76,7 @@ PRICED = {"underwriter", "approver", "admin"}
 ALLOWED: dict[str, set[str]] = {
     "sign_out": ALL, "me": ALL | {"key"}, "stations": ALL, "observations": ALL, "latest_footprints": ALL,
     "overview": BOOK, "latest_assessments": BOOK, "latest_losses": BOOK, "cells": BOOK, "locations": BOOK, "latest_plan": WATCH,
-    "latest_routes": WATCH, "safe_zones": ALL, "warnings": WATCH, "warning": WATCH, "cap": WATCH,
+    "latest_routes": WATCH, "safe_zones": ALL, "warnings": WATCH, "warning": WATCH, "cap": WATCH | {"partner"},
     "approve": {"approver"}, "reject": {"approver"}, "sending": WATCH, "pause": {"approver", "operator"},
     "resume": {"approver", "operator"}, "answers": WATCH, "handled": {"insurer", "approver", "operator"},
     "quotes": PRICED, "quote": PRICED, "quote_pdf": PRICED, "rerun": PRICED, "stress": PRICED, "quote_actions": PRICED,
@@ -81,6 +88,9 @@ ALLOWED: dict[str, set[str]] = {
     "public_receipt": {"link"}, "public_push_subscription": {"link"}, "household_route": WATCH,
     "household_route_gpx": WATCH, "public_route": {"link"}, "public_route_gpx": {"link"}, "road_layer": ALL,
     "road_overrides": WATCH, "override_road": {"approver", "operator"}, "withdraw_override": {"approver", "operator"},
+    "feeds": WATCH, "cap_feed": WATCH | {"partner"}, "cancel": {"approver"}, "help_cases": WATCH,
+    "act_on_case": {"insurer", "approver", "operator"}, "notices": WATCH, "see_notice": {"approver", "operator"},
+    "avoided_losses": WATCH, "public_step": {"link"},
     "official_orders": WATCH, "issue_order": {"approver", "operator"}, "withdraw_order": {"approver", "operator"},
 }  # fmt: skip
 PUBLIC = {"ui_config", "health", "ready", "sign_in"}
@@ -91,6 +101,7 @@ QUOTE_ACTS = {
 TABLES = (
     "approval", "warning", "decision", "sending_pause", "answer", "receipt", "contact_point", "quote", "idempotency",
     "audit", "quote_action", "work_order", "delivery", "observation", "outbox", "principal", "session", "tenant", "road_override", "official_order",
+    "operator_notice", "help_case", "step_done",
 )  # fmt: skip
 
 
@@ -115,7 +126,7 @@ class Operation:
 
         path = self.path
         for parameter in re.findall(r"\{(\w+)\}", self.path):
-            value = "1" if parameter == "version" else known(OBJECTS[parameter])
+            value = "1" if parameter == "version" else known((OBJECTS | OBJECTS_OF.get(self.name, {}))[parameter])
             path = path.replace(f"{{{parameter}}}", value)
         asked: dict[str, Any] = {"method": self.method, "url": path}
         if self.name in QUERIES:

@@ -270,6 +270,11 @@ def _seed_warnings(conn: Sync, world: World, *, exercise: bool) -> None:
         conn, "answer", answer_id=ids["answer"], tenant_id=tenant, policyholder_id=ids["neighbour"],
         warning_id=ids["warning"], kind="help", idempotency_key=f"seed-{world.slug}", answered_at=NOW,
     )  # fmt: skip
+    ids["notice"] = new_id()
+    insert(
+        conn, "operator_notice", notice_id=ids["notice"], tenant_id=tenant, kind="siren_silent",
+        subject=f"tower@{world.slug}", detail={"device": "tower"}, at=NOW,
+    )  # fmt: skip
 
 
 class Console:

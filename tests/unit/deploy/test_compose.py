@@ -12,15 +12,17 @@ from jsonschema.validators import validator_for
 
 from core.settings import IngestSettings, load_settings, setting_names
 from tests.unit.deploy import reading
+from tocsin import services
 
 #: The processes of Tocsin that run for as long as the installation does.
-PROCESSES = ("ingest", "watch", "deliver", "jobs", "api")
+PROCESSES = ("ingest", "watch", "deliver", "jobs", "api", "feeds")
 #: Whose login each process has.
 LOGINS = {
     "migrate": {"TOCSIN_DATABASE_URL": "tocsin"},
     "ingest": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
     "watch": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
     "deliver": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
+    "feeds": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
     "jobs": {"TOCSIN_DATABASE_URL": "tocsin", "TOCSIN_DATABASE_WORKER_URL": "tocsin_worker"},
     "api": {"TOCSIN_DATABASE_WORKER_URL": "tocsin_worker", "TOCSIN_DATABASE_APP_URL": "tocsin_app"},
 }
@@ -124,6 +126,7 @@ def test_settings_of_each_service_are_accepted(
 # ---------------------------------------------------------------- what each service may do
 def test_there_is_a_service_for_each_process(compose: dict[str, Any]) -> None:
     assert set(compose["services"]) == {"timescaledb", "mosquitto", "migrate", *PROCESSES}
+    assert set(PROCESSES) == set(services.PROCESSES)  # what `tocsin up` starts
     for name in (*PROCESSES, "migrate"):
         assert compose["services"][name]["command"] == [name]
 
@@ -154,6 +157,21 @@ def test_each_process_has_the_logins_it_needs_and_no_other(compose: dict[str, An
         assert has == set(LOGINS.get(name, {})), name
 
 
+def test_who_speaks_with_the_broker_reaches_it(compose: dict[str, Any]) -> None:
+    """ingest hears devices, deliver commands sirens, jobs broadcasts warnings; nobody else has the login."""
+    speaks = {
+        name
+        for name, service in compose["services"].items()
+        if service.get("environment", {}).get("TOCSIN_MQTT__HOST") == "mosquitto"
+    }
+    assert speaks == {"ingest", "deliver", "jobs"}
+    assert {n for n, one in compose["services"].items() if "broker" in one["networks"]} == speaks | {"mosquitto"}
+    for name in speaks:
+        given = compose["services"][name]["environment"]
+        assert given["TOCSIN_MQTT__USERNAME"] == "tocsin-ingest"
+        assert given["TOCSIN_MQTT__PASSWORD"]
+
+
 def test_only_deliver_and_the_api_see_the_channels(compose: dict[str, Any]) -> None:
     sees = {
         name
@@ -177,7 +195,7 @@ def test_the_database_reaches_nobody_outside(compose: dict[str, Any]) -> None:
     assert compose["networks"]["data"]["internal"] is True
     assert compose["services"]["timescaledb"]["networks"] == ["data"]
     beyond = {name for name, service in compose["services"].items() if "outside" in service["networks"]}
-    assert beyond == {"deliver", "api"}
+    assert beyond == {"deliver", "api", "feeds"}
 
 
 def test_the_proxy_in_front_is_believed_and_nobody_else(

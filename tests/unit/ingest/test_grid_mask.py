@@ -107,6 +107,21 @@ def test_a_raster_mask_keeps_apart_dry_and_not_seen(tmp_path: Path) -> None:
     assert abs(area) == pytest.approx(200 * 900, rel=0.005)
 
 
+def test_a_mask_is_read_by_its_name_and_an_empty_one_is_no_footprint(tmp_path: Path) -> None:
+    polygon = tmp_path / "a.GeoJSON"
+    polygon.write_text(json.dumps(box(80.0, 6.9, 80.1, 7.0).__geo_interface__))
+    assert mask.area_km2(mask.read(polygon).inside) == pytest.approx(122.2, rel=0.002)  # 11.046 km by 11.059 km
+    for name, why in (("nothing.tif", "no such file"), ("a.png", "a mask is a GeoTIFF")):
+        if name == "a.png":
+            (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(BadFeed, match=why):
+            mask.read(tmp_path / name)
+    cells = raster(tmp_path / "a.tif", "EPSG:32644")
+    assert mask.area_km2(mask.read(cells).inside) == pytest.approx(0.18, rel=0.005)
+    with pytest.raises(BadFeed, match="no patch of 4 cells or more has the value 7"):
+        mask.read(cells, value=7.0)
+
+
 def test_a_raster_without_a_coordinate_system_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadFeed, match="coordinate system"):
         mask.from_geotiff(raster(tmp_path / "a.tif", None))
