@@ -330,7 +330,7 @@ def test_run_survives_the_loss_of_its_connections(
     async def go() -> None:
         async with opened(worker_pool(settings)) as pool:
             publish(worker, "a")
-            await asyncio.wait_for(outbox.run(pool, "deliver", handler, stop, lease_s=0.5), timeout=20)
+            await asyncio.wait_for(outbox.run(pool, "deliver", handler, stop, lease_s=2.0), timeout=20)
 
     asyncio.run(go())
     assert seen == [seen[0]] * 2
