@@ -39,6 +39,8 @@ from core.errors import InvalidInput
 from core.events import WarningReleased
 from core.log import get_logger
 from core.settings import Settings
+from geo.orders import STAY, OfficialOrder, governing
+from geo.repository import orders_for
 from store import outbox
 from store.clock import read_clock
 from store.pool import AsyncConnection, Pool
@@ -304,12 +306,15 @@ class Sender:
             routes = await delivery_repository.routes_of(conn, tenant_id, people)
             homes = await delivery_repository.homes_of(conn, tenant_id, people)
             zones = await self._safe_zones(conn, tenant_id)
+            # read with every batch: the plan that follows from an order may not be made yet
+            orders = await orders_for(conn, tenant_id, now)
             floods = await self._known_floods(conn, tenant_id, now)
             dwellings = await steps.homes_of(conn, tenant_id, people, now, floods)
             for index, (one, message) in enumerate(ready):
                 if one.tenant_id == tenant_id:
                     route, home = routes.get(one.policyholder_id), homes.get(one.policyholder_id)
-                    message = _with_way_out(message, route, payload.nearest(zones, home))
+                    order = governing(orders, *home, now) if home is not None else None
+                    message = _with_way_out(message, route, payload.nearest(zones, home), order, now)
                     dwelling = dwellings.get(one.policyholder_id)
                     if dwelling is not None and not message.payload["all_clear"] and not message.payload["cancelled"]:
                         told = {**message.payload, "steps": steps.told_steps(dwelling, message.language)}
@@ -331,12 +336,24 @@ class Sender:
         return kept[1]
 
 
-def _with_way_out(message: Outgoing, route: Mapping[str, Any] | None, zones: list[SafeZone]) -> Outgoing:
+def _with_way_out(
+    message: Outgoing, route: Mapping[str, Any] | None, zones: list[SafeZone], order: OfficialOrder | None,
+    now: datetime,
+) -> Outgoing:  # fmt: skip
+    """The message with this household's way out, as it may be told under the official order that holds there."""
     told = dict(message.payload)
     line = None
-    if route is not None and not told["all_clear"] and not told["cancelled"]:
+    over = told["all_clear"] or told["cancelled"]
+    if route is not None and not over:
         line = shapely.from_wkb(bytes(route["geometry"])) if route["geometry"] is not None else None
-        told["route"] = payload.route(WayOut(status=route["status"], leave_by=route["leave_by"], line=line))
+        way_out = WayOut(status=route["status"], leave_by=route["leave_by"], line=line)
+        if order is not None:
+            way_out = payload.under(order, way_out, now)
+            line = way_out.line
+        told["route"] = payload.route(way_out)
+    if order is not None and not over:
+        told["official_order"] = payload.order(order)
+        zones = [] if order.kind == STAY else zones
     told["safe_zones"] = payload.shown_zones(zones, message.language)
     return replace(message, payload=told, line=line)
 

@@ -6,7 +6,7 @@ zones travel inside the message; a link is only for more.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import asin, cos, radians, sin, sqrt
 from typing import Any
@@ -16,12 +16,16 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from alerts.alert import Alert, Text
+from geo.evacuation import Status
+from geo.orders import STAY, OfficialOrder
 
 #: Most bytes of an encrypted web push body (RFC 8030 asks services for 4,096; some count overhead).
 MAX_PUSH_BYTES = 3990
 #: What aes128gcm adds in one record (RFC 8188): header 21 + key 65, delimiter 1, tag 16.
 PUSH_OVERHEAD_BYTES = 103
 
+#: Longer names of authorities are cut in messages.
+_AUTHORITY_CHARS = 80
 _EARTH_M = 6_371_008.8  # mean radius, IUGG
 
 
@@ -41,6 +45,21 @@ class WayOut:
     status: str
     leave_by: datetime | None
     line: BaseGeometry | None
+
+
+def under(order: OfficialOrder, way_out: WayOut, now: datetime) -> WayOut:
+    """The way out as it may be told under an order, whatever it was computed from (as `geo.orders.under`).
+
+    Ordered to stay, none is drawn. Ordered to leave, a way that has a time is begun now.
+    """
+    if order.kind == STAY:
+        return WayOut(status=Status.SHELTER_IN_PLACE.value, leave_by=None, line=None)
+    return replace(way_out, leave_by=now) if way_out.line is not None or way_out.leave_by is not None else way_out
+
+
+def order(said: OfficialOrder) -> dict[str, Any]:
+    """An official order as JSON values."""
+    return {"kind": said.kind, "authority": said.authority[:_AUTHORITY_CHARS], "issued": said.issued_at.isoformat()}
 
 
 def distance_m(lon_a: float, lat_a: float, lon_b: float, lat_b: float) -> float:

@@ -12,6 +12,8 @@ from geo.evacuation import Route, Status
 
 #: How the reason of a route under an order begins; what follows until the first semicolon names the order.
 ORDER_WORDS = "official order of "
+#: The kinds of orders.
+STAY, EVACUATE = "stay", "evacuate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ def under(order: OfficialOrder | None, route: Route) -> Route:
     """
     if order is None:
         return route
-    if order.kind == "stay":
+    if order.kind == STAY:
         told = f"{ORDER_WORDS}{order.authority}: stay where you are"
         return Route(Status.SHELTER_IN_PLACE, told)
     told = f"{ORDER_WORDS}{order.authority}: leave now"

@@ -1,9 +1,11 @@
 """One route in full, the roads of the map, and what operators and authorities say of both."""
 
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import numpy as np
+import shapely
 from fastapi import Query
 from starlette.responses import Response
 
@@ -29,6 +31,8 @@ from api.show import area_json, line_json, parse_bbox, rfc3339
 from core.errors import InvalidInput, NotFound
 from geo import directions, overrule
 from geo import network as roads
+from geo.evacuation import Status
+from geo.orders import ORDER_WORDS, STAY, OfficialOrder, governing
 from geo.tags import CLASSES
 
 router = noun("evacuation")
@@ -79,9 +83,30 @@ async def _row(ctx: Context, household_id: UUID | None, policyholder_id: UUID | 
     async with ctx.transaction() as conn:
         now = await repository.now(conn)
         row = await repository.route_detail(conn, household_id=household_id, policyholder_id=policyholder_id, now=now)
+        standing = await repository.official_orders(conn, now=now) if row is not None else []
     if row is None:
         raise NoSuchRoute
-    return row
+    orders = [OfficialOrder(**{**one, "area": shapely.from_wkb(bytes(one["area"]))}) for one in standing]
+    return _ordered(row, governing(orders, row["lon"], row["lat"], now), now)
+
+
+def _ordered(row: repository.Row, order: OfficialOrder | None, now: datetime) -> repository.Row:
+    """The route as it may be told under an order, also before the plan that follows from the order is made."""
+    if order is None or row["reason"].startswith(f"{ORDER_WORDS}{order.authority}: "):
+        return row
+    if order.kind == STAY:
+        none = dict.fromkeys(
+            ("travel_s", "distance_m", "leave_by", "last_way_out", "roads", "geometry", "safe_zone_id",
+             "safe_zone_names", "zone_lon", "zone_lat")
+        )  # fmt: skip
+        told = f"{ORDER_WORDS}{order.authority}: stay where you are"
+        return {**row, **none, "inside_m": 0.0, "status": Status.SHELTER_IN_PLACE.value, "reason": told}
+    told = f"{ORDER_WORDS}{order.authority}: leave now"
+    return {
+        **row,
+        "reason": f"{told}; {row['reason']}" if row["reason"] else told,
+        "leave_by": None if row["safe_zone_id"] is None else now,
+    }
 
 
 def _gpx(ctx: Context, row: repository.Row, language: str | None) -> Response:

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
-from shapely.geometry import LineString
+from shapely.geometry import LineString, Point, box
 
 from alerts import deliver, release
 from alerts.channels import Outcome, Outgoing, Result
@@ -80,7 +80,8 @@ def states(valley: Any) -> list[str]:
     return sorted(row["state"] for row in valley.rows("SELECT state FROM delivery"))
 
 
-def test_each_person_gets_each_channel_once_with_all_they_need(valley: Any) -> None:
+def planned_routes(valley: Any) -> None:
+    """A safe zone, and for every household a route to it that was computed before now."""
     zone, plan_id, net = new_id(), new_id(), new_id()
     c = valley.conn
     c.execute(
@@ -102,6 +103,10 @@ def test_each_person_gets_each_channel_once_with_all_they_need(valley: Any) -> N
         " SELECT %s, household_id, tenant_id, 'clear', %s, %s, %s FROM household",
         [plan_id, zone, valley.at(45), LineString([(80.05, 7.05), (80.3, 7.2)]).wkb],
     )
+
+
+def test_each_person_gets_each_channel_once_with_all_they_need(valley: Any) -> None:
+    planned_routes(valley)
 
     async def story() -> None:
         row = await released(valley)
@@ -177,6 +182,46 @@ def test_the_highest_risk_is_told_first(valley: Any, tmp_path: Path, monkeypatch
     told = [risk[key] for key, _ in fake.sent]
     overtaken = max(sum(before > mine for before in told[:place]) for place, mine in enumerate(told))
     assert overtaken <= workers * deliver.BATCH
+
+
+@pytest.mark.parametrize("kind", ["stay", "evacuate"])
+def test_an_official_order_goes_before_a_route_that_was_computed_without_it(valley: Any, kind: str) -> None:
+    planned_routes(valley)
+    area = box(80.0, 7.0, 80.5, 7.5)
+    homes = valley.rows("SELECT policyholder_id, lon, lat FROM household")
+    inside = {row["policyholder_id"] for row in homes if area.covers(Point(row["lon"], row["lat"]))}
+    assert inside
+    valley.conn.execute(
+        "INSERT INTO official_order (official_order_id, tenant_id, kind, area, authority, issued_at, expires_at, made_by)"
+        " VALUES (%s, %s, %s, %s, 'Fire Service', %s, %s, %s)",
+        [new_id(), valley.tenant_id, kind, area.wkb, valley.at(1), valley.at(300), valley.approvers[0]],
+    )
+
+    async def story() -> None:
+        await released(valley)
+        fake = Recorder("fake")
+        async with sender(valley, fake=fake) as one:
+            assert await one.send_due("w") == 3
+        for _, message in fake.sent:
+            link = read_link(message.url.partition("#t=")[2], key=KEY.encode())
+            assert link is not None
+            told = message.payload
+            if link.policyholder_id not in inside:
+                assert "official_order" not in told
+                assert told["route"]["leave_by"] == valley.at(45).isoformat()
+                continue
+            assert told["official_order"] == {
+                "kind": kind, "authority": "Fire Service", "issued": valley.at(1).isoformat(),
+            }  # fmt: skip
+            if kind == "stay":
+                assert told["route"] == {"status": "shelter-in-place", "leave_by": None, "polyline": None}
+                assert message.line is None
+                assert told["safe_zones"] == []
+            else:
+                assert told["route"]["leave_by"] == valley.at(12).isoformat()  # now, not our later leave-by
+                assert told["route"]["polyline"]
+
+    go(story())
 
 
 def test_a_newer_version_stops_what_has_not_begun(valley: Any) -> None:

@@ -61,7 +61,9 @@ def encoded(line: list[list[float]]) -> str:
     return out
 
 
-def test_a_route_is_served_within_five_milliseconds(console: Any, world: World) -> None:
+def test_a_route_with_client_and_sign_in_takes_less_than_fifteen_milliseconds_of_processor(
+    console: Any, world: World
+) -> None:
     async def body(app: Console) -> None:
         path = f"/v1/evacuation-plans/latest/routes/{world.ids['person_household']}"
         async with app.as_role(world, "operator") as client:
@@ -71,7 +73,8 @@ def test_a_route_is_served_within_five_milliseconds(console: Any, world: World) 
                 start = time.process_time()
                 assert (await client.get(path)).status_code == 200
                 took.append(time.process_time() - start)
-        # processor time of this process: client, sign-in and server together; the least is what the work takes
+        # processor time of this process: client, sign-in and server together; the least is what the work takes. The
+        # handler's own share is measured by benchmarks/route.py
         assert min(took) < 0.015
         print(f"route on request: {1000 * sorted(took)[15]:.1f} ms of processor, client and sign-in with it")
 
@@ -166,6 +169,13 @@ def test_an_operator_closes_a_road_and_an_authoritys_order_goes_before_our_route
             }  # fmt: skip
             order = await client.post("/v1/official-orders", json=given)
             assert order.status_code == 201, order.text
+            path = f"/v1/evacuation-plans/latest/routes/{home}"
+            before_plan = (await client.get(path)).json()  # the plan does not know of the order yet
+            assert before_plan["properties"]["status"] == "shelter-in-place"
+            assert before_plan["properties"]["reason"] == "official order of Fire Service: stay where you are"
+            assert before_plan["geometry"] is None
+            assert not before_plan["properties"]["polyline"]
+            assert (await client.get(f"{path}/gpx")).status_code == 404
             await again(postgres_url, app, world)
             stay = routes_of(worker, world)
             worker.commit()

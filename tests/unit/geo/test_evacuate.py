@@ -170,6 +170,13 @@ def test_extracts_and_households_that_cannot_be_used_are_named(tmp_path: Path) -
     (tmp_path / "broken.osm.pbf").write_bytes(b"this is not a pbf")
     with pytest.raises(BadNetwork, match=r"broken.osm.pbf: it cannot be read"):
         read_extract(tmp_path / "broken.osm.pbf")
+    osmium = pytest.importorskip("osmium")
+    with osmium.SimpleWriter(str(tmp_path / "lakes.osm.pbf")) as writer:
+        for k in range(2):
+            writer.add_node(osmium.osm.mutable.Node(id=k + 1, location=(0.01 * k, 10.0)))
+        writer.add_way(osmium.osm.mutable.Way(id=1, nodes=[1, 2], tags={"natural": "shingle"}))
+    with pytest.raises(BadNetwork, match=r"lakes.osm.pbf: there are no roads"):
+        read_extract(tmp_path / "lakes.osm.pbf")
     (tmp_path / "cut.roads").write_bytes(grid(3).to_bytes()[:-8])
     with pytest.raises(BadNetwork, match="it is cut"):
         open_file(tmp_path / "cut.roads")
@@ -318,6 +325,38 @@ def test_a_larger_or_earlier_hazard_never_shortens_a_route_nor_delays_its_leave_
             assert a.points is not None
             assert not shapely.LineString(a.points).intersects(hazard(0.0, 1.0).geometry)
     assert sum(small.counts().values()) == 25
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_every_household_has_one_status_and_no_line_of_the_clear_meets_a_closed_edge(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = grid(6)
+    n = 30
+    homes = Households(rng.uniform(-0.5, 8, n) * D, 10 + rng.uniform(0, 5, n) * D, rng.random(n) < 0.4)
+    zones = SafeZones(np.array([0.0, 5 * D]), np.array([10.0, 10 + 5 * D]))
+    x, y = rng.uniform(0.5, 4.0, 2).tolist()
+    r = float(rng.uniform(0.2, 1.6))
+    hazard = Hazard(
+        geometry=box(x, y, x + r, y + r),
+        zones=(
+            ArrivalZone(arrival_min=float(rng.uniform(1, 9)), geometry=box(x - 0.4, y - 0.4, x + r + 1, y + r + 1)),
+        ),
+    )
+    plan = plan_routes(network, hazard, zones, homes, margins=Margins(notice_s=0.0, max_snap_m=300.0))
+    closed = plan.closures.closed(0.0)
+    assert len(plan.routes) == n == sum(plan.counts().values())
+    for i, route in enumerate(plan.routes):
+        assert (route.points is not None) == (route.status in (Status.CLEAR, Status.THROUGH_HAZARD))
+        if route.status is not Status.CLEAR:
+            assert route.reason
+            continue
+        assert 0.0 <= route.leave_by_s <= route.last_way_out_s + 1e-6
+        assert route.points is not None
+        # between the roads at both ends, which may be used in the part that is dry, no closed road is driven
+        graph = plan.trees[plan.columns.tree[i]].graph
+        assert not closed[graph.edge_road[list(route.edges[1:-1])]].any()
+        assert not shapely.LineString(route.points).intersects(hazard.geometry)
 
 
 def test_a_household_stands_in_exactly_one_status_under_an_ensemble() -> None:
