@@ -153,11 +153,12 @@ def test_stream_resumes_after_the_last_event_when_the_server_comes_back(
     console_context: BrowserContext, stub: Server
 ) -> None:
     page = signed_in(console_context, stub).page
-    driver.until(lambda: len(stub.world.last_event_ids) == 1, page)
+    driver.until(lambda: len(stub.world.last_event_ids) >= 1, page)
     plans = "/v1/evacuation-plans/latest"
-    driver.until(lambda: stub.world.asked[plans] == 1, page)
+    driver.until(lambda: stub.world.asked[plans] >= 1, page)
+    before = stub.world.asked[plans]
     stub.world.emit("plan_made", {})
-    driver.until(lambda: stub.world.asked[plans] == 2, page)  # the page has taken event 1 in
+    driver.until(lambda: stub.world.asked[plans] > before, page)  # the page has taken event 1 in
     stub.stop()
     page.wait_for_selector(".banner.offline", timeout=20_000)
     expect(page.locator("[data-action=approve]")).to_be_disabled()
