@@ -361,7 +361,7 @@ OPEN_TO = {
     "/v1/answers": {"insurer", "approver", "operator", "admin"},
     "/v1/quotes": {"underwriter", "approver", "admin"},
     "/v1/sending": {"insurer", "approver", "operator", "admin"},
-    "/v1/cap/feed": {"insurer", "approver", "operator", "admin"},
+    "/v1/cap/feed": {"insurer", "approver", "operator", "partner", "admin"},
     "/v1/feeds": {"insurer", "approver", "operator", "admin"},
     "/v1/cases": {"insurer", "approver", "operator", "admin"},
     "/v1/notices": {"insurer", "approver", "operator", "admin"},
