@@ -106,7 +106,7 @@ def see_help_in_console(page: Page, *, name: str | None = None, timeout_s: float
 
 
 def mark_handled(row: Locator) -> None:
-    row.locator("button").click()
+    row.locator("[data-row]").click()
 
 
 def number(page: Page, key: str) -> str:

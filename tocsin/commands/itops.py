@@ -350,7 +350,9 @@ def show(result: dict[str, Any], console: Console) -> None:
 
     console.print(Text(f"Quote for {result['insured']}", style="bold"))
     if "quote_id" in result:
-        console.print(Text(f"{'stored as':<27}{result['quote_id']}, issued {result['issued_at']}"), soft_wrap=True)
+        name = "stored as" if "issued_at" in result else "quote"
+        issued = f", issued {result['issued_at']}" if "issued_at" in result else ""
+        console.print(Text(f"{name:<27}{result['quote_id']}{issued}"), soft_wrap=True)
     for name, value in (
         ("commercial premium", money(result["commercial_premium"])),
         ("technical premium", money(result["premium"])),

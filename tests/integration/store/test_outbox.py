@@ -532,4 +532,4 @@ def test_people_publish_for_their_own_tenant_only_and_cannot_read(
                     await conn.execute("SELECT * FROM outbox")
 
     asyncio.run(go())
-    assert worker.execute("SELECT tenant_id FROM outbox").fetchall() == [(mine,)]
+    assert worker.execute("SELECT DISTINCT tenant_id FROM outbox").fetchall() == [(mine,)]

@@ -27,7 +27,8 @@ def test_it_is_the_conditional_of_the_joint_normal_law() -> None:
     n = len(s["lon"])
     after, spread, _ = condition(**s, error_ln=0.15, correlation_km=40.0)
     x = _unit_vectors(np.r_[s["lon"], s["sensor_lon"]], np.r_[s["lat"], s["sensor_lat"]])
-    h = np.arccos(np.clip(x @ x.T, -1, 1)) * EARTH_RADIUS_KM
+    chord = np.linalg.norm(x[:, None] - x[None, :], axis=-1)  # the arc cosine loses a small distance's digits
+    h = 2 * np.arcsin(chord / 2) * EARTH_RADIUS_KM
     sd = np.r_[s["sigma_ln"], s["sensor_sigma_ln"]]
     joint = np.exp(-h / 40.0) * np.outer(sd, sd)
     joint[n:, n:] += np.eye(len(sd) - n) * 0.15**2
