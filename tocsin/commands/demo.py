@@ -295,8 +295,9 @@ def _in_trouble(plan: dict[str, Any]) -> int:
 
 def _one_line(now: datetime, overview: dict[str, Any]) -> str:
     exposed = "unknown" if overview["exposed_tiv"] is None else f"{float(overview['exposed_tiv']):,.0f}"
+    stored = "unknown" if overview["messages_stored"] is None else overview["messages_stored"]
     return (
-        f"{now:%d %b %H:%M}  readings {overview['messages_stored']}  warnings {overview['n_warnings_live']}"
+        f"{now:%d %b %H:%M}  readings {stored}  warnings {overview['n_warnings_live']}"
         f"  drafts {overview['n_drafts_waiting']}  exposed {exposed} {overview['currency'] or ''}"
         f"  warned {overview['n_people_warned']}"
     )
@@ -349,7 +350,10 @@ def _print_summary(told: dict[str, Any]) -> None:
     routes = told["routes"]
     if isinstance(routes, dict):
         lines.append(
-            ("routes when fewest were clear", ", ".join(f"{n} {status}" for status, n in sorted(routes.items()) if n))
+            (
+                "routes when fewest were clear",
+                ", ".join(f"{n} {status}" for status, n in sorted(routes.items()) if n and status != "changed"),
+            )
         )
     quote = told["quote"]
     lines.append(("quote for the fleet", f"{float(quote['premium']):,.2f} {quote['currency']}"))
