@@ -257,5 +257,5 @@ def test_one_cause_does_not_warn_by_itself(valley: Any, gateway: str, reason: st
         await valley.see((1.0, 4.5))
 
     go(story())
-    rows = valley.rows("SELECT reason FROM decision WHERE rule_id = %s ORDER BY at, decision_id", valley.rule.rule_id)
-    assert [row["reason"] for row in rows] == ["level_reached", reason]
+    rows = valley.rows("SELECT reason FROM decision WHERE rule_id = %s", valley.rule.rule_id)
+    assert sorted(row["reason"] for row in rows) == sorted(["level_reached", reason])  # both at one instant
