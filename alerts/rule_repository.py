@@ -1,7 +1,7 @@
 """The rows of rules, of where each stands, and of what was decided."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,12 @@ from shapely.geometry.base import BaseGeometry
 
 from alerts import lifecycle
 from alerts.audience import area_of
+from alerts.event_rule import EventRule, event_definition
 from alerts.level import Level
 from alerts.lifecycle import Decision, LifecycleState, Reason
 from alerts.quorum import Domains
-from alerts.rule import LevelRule, Reading, definition, from_definition
+from alerts.rule import LevelRule, Reading, SpeakingRule, definition, from_definition, group_key
+from alerts.scheme import LevelScheme, read_scheme
 from core.ids import new_id
 from store import queries
 from store.pool import AsyncConnection
@@ -26,24 +28,36 @@ _rows, _row, _do = queries.runners(_SQL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveRule:
-    """A rule in force, what it warns, and where its lifecycle stands; its state's row is locked."""
+class Subject:
+    """Who speaks, for whom, and about what: all that a version is drafted from beside the decision."""
 
-    rule: LevelRule
+    rule: SpeakingRule
     area: BaseGeometry | None
     area_fault: Reason | None
     area_desc: Mapping[str, str]
-    state: LifecycleState
-    warning_id: UUID | None
     tenant_slug: str
     tenant_name: str
     tenant_settings: Mapping[str, Any]
     station_name: str
+    scheme: LevelScheme = field(default_factory=LevelScheme)
+    authority: str | None = None  #: where an official bulletin is passed on
+    incident: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRule(Subject):
+    """A rule in force, what it warns, and where its lifecycle stands; its state's row is locked."""
+
+    rule: LevelRule
+    state: LifecycleState
+    warning_id: UUID | None
+    group_key: str | None = None
+    n_open: int | None = None  #: open rules of its group, wherever they are locked; only timers ask
 
 
 async def save_rule(
     conn: AsyncConnection,
-    rule: LevelRule,
+    rule: LevelRule | EventRule,
     *,
     area: BaseGeometry | None,
     area_desc: Mapping[str, str],
@@ -61,8 +75,8 @@ async def save_rule(
                 "rule_id": rule.rule_id,
                 "tenant_id": rule.tenant_id,
                 "code": rule.code,
-                "datastream_id": rule.datastream_id,
-                "definition": Jsonb(definition(rule)),
+                "datastream_id": rule.datastream_id if isinstance(rule, LevelRule) else None,
+                "definition": Jsonb(definition(rule) if isinstance(rule, LevelRule) else event_definition(rule)),
                 "area": shapely.to_wkb(area) if area is not None else None,
                 "area_desc": Jsonb(dict(area_desc)),
                 "effective_from": effective_from,
@@ -70,6 +84,8 @@ async def save_rule(
         )
     ).fetchone()
     assert row is not None
+    if isinstance(rule, EventRule):
+        return int(row[0])  # it stands somewhere else with each event
     state = LifecycleState(evaluated_until=effective_from)
     await _do(
         conn,
@@ -78,6 +94,7 @@ async def save_rule(
             "rule_id": rule.rule_id,
             "tenant_id": rule.tenant_id,
             "state": Jsonb(lifecycle.to_json(state)),
+            "group_key": group_key(rule, area),
             "updated_at": effective_from,
         },
     )
@@ -119,6 +136,10 @@ def _live_rule(row: Row) -> LiveRule:
         tenant_name=row["tenant_name"],
         tenant_settings=row["tenant_settings"],
         station_name=row["station_name"],
+        scheme=read_scheme(row["scheme"], row["scheme_version"] or 0),
+        incident=row["group_key"] or f"rule:{rule.rule_id}",
+        group_key=row["group_key"],
+        n_open=row.get("n_open"),
     )
 
 
@@ -190,6 +211,19 @@ async def save_decision(
             "detail": Jsonb(detail),
         },
     )
+
+
+async def rule_states_of_warning(conn: AsyncConnection, warning_id: UUID) -> list[tuple[UUID, LifecycleState]]:
+    """Every rule that speaks through a warning and where it stands, locked."""
+    rows = await _rows(conn, "rule_states_of_warning", {"warning_id": warning_id})
+    return [(row["rule_id"], lifecycle.from_json(row["state"])) for row in rows]
+
+
+async def wake(conn: AsyncConnection, warning_ids: Iterable[UUID], at: datetime) -> None:
+    """Whoever speaks through these warnings looks again at once."""
+    values = {"warning_ids": sorted(warning_ids), "at": at.isoformat()}
+    await _do(conn, "wake_rules", values)
+    await _do(conn, "wake_events", values)
 
 
 async def lock_rule_state(conn: AsyncConnection, rule_id: UUID) -> tuple[LifecycleState, UUID | None] | None:

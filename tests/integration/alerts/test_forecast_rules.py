@@ -246,7 +246,11 @@ def test_one_cause_does_not_warn_by_itself(valley: Any, gateway: str, reason: st
             [other],
         ).fetchone()[0]
         rule = helpers.level_rule(
-            tenant_id=valley.tenant_id, code="norwood", datastream_id=stream, thresholds={"alert": 2.0, "minor": 2.5}
+            tenant_id=valley.tenant_id,
+            code="norwood",
+            datastream_id=stream,
+            thresholds={"alert": 2.0, "minor": 2.5},
+            group="upstream",  # it warns by itself, although its area is the same
         )
         async with valley.worker() as conn:
             await rule_repository.save_rule(conn, rule, area=helpers.AREA, area_desc={"en": "N"}, effective_from=at(-1))
