@@ -147,7 +147,7 @@ class Speaker:
         state: LifecycleState,
         out: Sequence[StoredWarning],
     ) -> datetime | None:
-        """What a group says waits for people, and this rule may tell its level by itself: then it does, and they wait on.
+        """What a group says waits for people, and this rule may tell its own level by itself: then it does.
 
         Gives until when that stands; None where it may not, or as much is out already.
         """

@@ -169,3 +169,11 @@ def hears(
             kept_out[person] = best[1]
             wakes.add(best[1].warning_id)
     return Heard(told=frozenset(told), kept_out=kept_out, wakes=frozenset(wakes))
+
+
+def says_again(
+    *, level: Level, told_at: datetime, answered: bool, over: bool, every: Mapping[Level, timedelta], at: datetime
+) -> bool:
+    """Whether a person is told a standing warning once more: its level's interval is over, and no answer came."""
+    interval = every.get(level)
+    return interval is not None and not answered and not over and at - told_at >= interval
