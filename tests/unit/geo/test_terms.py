@@ -13,7 +13,7 @@ from geo import terms_files
 from geo.oed_table import BadOedRows
 from geo.perils import UnknownPeril, covers
 from geo.terms import BadTerms, Level, Programme, Terms, with_columns
-from geo.terms_book import UnclearTerms
+from geo.terms_rows import UnclearTerms
 
 LOC = "PortNumber,AccNumber,LocNumber,LocPerilsCovered,LocCurrency,BuildingTIV,ContentsTIV"
 ACC = "PortNumber,AccNumber,PolNumber,LayerNumber,AccCurrency,PolPerilsCovered"
