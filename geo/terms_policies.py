@@ -7,6 +7,7 @@ from datetime import date
 import numpy as np
 
 from geo.oed_table import OedTable, encode, joint
+from geo.step_terms import STEP_FIELDS, read_steps, step_level
 from geo.terms import BoolArray, FloatArray, IntArray, Level, Terms, stack, sums, with_columns
 from geo.terms_rows import (
     COVERAGES,
@@ -23,9 +24,10 @@ from geo.terms_rows import (
 ACCOUNT_FIELDS = (
     "PortNumber", "AccNumber", "PolNumber", "LayerNumber", "AccCurrency", "PolPerilsCovered", "PolPeril", "CondPeril",
     "AccPeril", "PolInceptionDate", "PolExpiryDate", "CondTag", "CondNumber", "CondPriority", "CondClass",
-    "LayerParticipation", "LayerLimit", "LayerAttachment", "AccParticipation", "StepTriggerType", "StepNumber",
-    "CedantName", "ProducerName", "LOB", *(f"Acc{term}6All" for term in TERMS),
+    "LayerParticipation", "LayerLimit", "LayerAttachment", "AccParticipation", "CedantName",
+    "ProducerName", "LOB", *(f"Acc{term}6All" for term in TERMS),
     *(f"{level}{term}{suffix}" for level in ("Pol", "Cond") for term in TERMS for suffix in SUFFIXES),
+    *STEP_FIELDS,
 )  # fmt: skip
 
 
@@ -46,6 +48,7 @@ class Policies:
     raw: dict[str, dict[str, Raw]]
     rate: FloatArray
     cond_answers: BoolArray
+    step_kind: IntArray | None  #: (rows of the account file,) StepTriggerType of a row that carries a step, else 0
 
     @classmethod
     def read(
@@ -57,9 +60,6 @@ class Policies:
         peril: str | None,
         event_date: date | None,
     ) -> "Policies":
-        if table.has("StepTriggerType") and table.has("StepNumber"):
-            for row in np.flatnonzero(table.numbers("StepNumber") > 0).tolist():
-                table.refuse(row, "StepNumber", "step policies are not computed here")
         (pol, layer), _ = encode(table.texts("PolNumber"), table.texts("LayerNumber", "1"))
         (key,), n_keys = joint((account, pol, layer))
         pol_answers = covered(table, "PolPeril", peril)
@@ -72,6 +72,9 @@ class Policies:
             for level in ("Cond", "Pol", "Acc")
         }
         raw["Pol"] = {suffix: silenced(found, pol_answers) for suffix, found in raw["Pol"].items()}
+        blanket = raw["Pol"].get("6All")
+        busy = np.zeros(table.n, dtype=bool) if blanket is None else blanket.busy
+        step_kind = read_steps(table, pol_answers, busy)
         acc_answers = covered(table, "AccPeril", peril)
         raw["Acc"] = {suffix: silenced(found, acc_answers) for suffix, found in raw["Acc"].items()}
 
@@ -103,11 +106,12 @@ class Policies:
             table, carrier, account[carrier], np.zeros(n_accounts, np.int64), np.zeros(n_accounts, np.int64), of_row,
             account,
             np.where(acc_row < 2 * table.n, acc_row % table.n, -1), answers, silent, raw, rate,
-            covered(table, "CondPeril", peril),
+            covered(table, "CondPeril", peril), step_kind,
         )  # fmt: skip
         made._fold(layer_terms)
         made.count = np.bincount(made.account, minlength=n_accounts).astype(np.int64)
         made.start = np.cumsum(made.count) - made.count
+        made._refuse_bounds_over_layers()
         return made
 
     def _fold(self, layer_terms: FloatArray) -> None:
@@ -119,6 +123,9 @@ class Policies:
         layered = np.zeros(int(ids.max()) + 1, dtype=bool)
         busy = (layer_terms[self.row] != np.array([0.0, 0.0, 1.0])).any(axis=1)
         layered[ids[busy]] = True
+        if self.step_kind is not None:
+            stepped = self.of_row[self.step_kind > 0]
+            layered[ids[stepped[stepped >= 0]]] = True
         columns = [c[self.row] for raw in self.raw["Pol"].values() for c in raw.columns()]
         columns.append(self.answers.astype(np.float64))
         first = np.searchsorted(ids, ids)
@@ -138,6 +145,20 @@ class Policies:
         self.silent["policies without layers or terms of their own beside an equal one"] = int(drop.sum())
         self.row, self.account, self.answers = self.row[~drop], self.account[~drop], self.answers[~drop]
 
+    def _refuse_bounds_over_layers(self) -> None:
+        """Minimum and maximum of an account look at deductibles that below each of its layers are the same ones."""
+        raw = self.raw["Acc"].get("6All")
+        if raw is None:
+            return
+        for account in np.flatnonzero((self.account_row >= 0) & (self.count > 1)).tolist():
+            row = int(self.account_row[account])
+            for name, values in (("AccMinDed6All", raw.min_deductible), ("AccMaxDed6All", raw.max_deductible)):
+                if values[row] > 0:
+                    self.table.refuse(
+                        row, name, "is not computed above several policies or layers: the deductibles below them would "
+                        "count once for each"
+                    )  # fmt: skip
+
     def levels(
         self,
         policy: IntArray,
@@ -153,6 +174,8 @@ class Policies:
         if self.raw["Cond"] or self.table.has("CondTag"):
             levels += self._conditions(policy, coverage, tiv, place, tags, location, paid)
         levels += self._group("Pol", "policy", policy, len(self.row), self.row, coverage, tiv)
+        if self.step_kind is not None:
+            levels.append(step_level(self.table, self.step_kind, self.of_row, self.rate, policy, coverage, tiv))
         attachment = self.table.numbers("LayerAttachment")[self.row] * self.rate[self.row]
         limit = self.table.numbers("LayerLimit")[self.row] * self.rate[self.row]
         share = self.table.numbers("LayerParticipation", 1.0)[self.row]

@@ -79,6 +79,14 @@ class Raw:
             share=np.ones(len(index)),
         )
 
+    @property
+    def busy(self) -> BoolArray:
+        """(rows,) whether a row has terms here."""
+        found: BoolArray = (
+            (self.deductible > 0) | (self.limit > 0) | (self.min_deductible > 0) | (self.max_deductible > 0)
+        )
+        return found
+
     def columns(self) -> list[FloatArray]:
         return [getattr(self, name).astype(np.float64) for name in self.__dataclass_fields__]
 
