@@ -16,7 +16,9 @@ from geo.oed_table import read_table
 from geo.reinsurance import Outward
 from geo.reinsurance_oed import INFO_FIELDS, SCOPE_FIELDS, arrow_rows, read_outward
 from geo.terms import BadTerms, FloatArray
-from geo.terms_book import ACCOUNT_FIELDS, LOCATION_FIELDS, Rates, TermsBook, build
+from geo.terms_book import LOCATION_FIELDS, TermsBook, build
+from geo.terms_policies import ACCOUNT_FIELDS
+from geo.terms_rows import Rates
 
 
 @dataclass(frozen=True)

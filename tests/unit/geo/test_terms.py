@@ -13,10 +13,14 @@ from geo import terms_files
 from geo.oed_table import BadOedRows
 from geo.perils import UnknownPeril, covers
 from geo.terms import BadTerms, Level, Programme, Terms, with_columns
-from geo.terms_book import UnclearTerms
+from geo.terms_rows import UnclearTerms
 
 LOC = "PortNumber,AccNumber,LocNumber,LocPerilsCovered,LocCurrency,BuildingTIV,ContentsTIV"
 ACC = "PortNumber,AccNumber,PolNumber,LayerNumber,AccCurrency,PolPerilsCovered"
+STEP = (
+    f"{ACC},StepTriggerType,StepNumber,TriggerType,PayOutType,TriggerBuildingStart,TriggerBuildingEnd,"
+    "PayOutBuildingStart,PayOutBuildingEnd,DeductibleBuilding,PolDed6All"
+)
 
 
 def _book(folder: Path, loc: str, acc: str, info: str = "", scope: str = "", **options: object) -> terms_files.LossBook:
@@ -39,6 +43,15 @@ def test_worked_by_hand(tmp_path: Path) -> None:
     )  # fmt: skip
     ground_up, insured, net = book.losses(0.5)
     assert (ground_up.tolist(), insured.tolist(), net.tolist()) == ([100.0], [20.0], [15.0])
+
+
+def test_a_step_policy_pays_by_the_band_of_its_loss(tmp_path: Path) -> None:
+    """Bands of the value 200: 10 to 40 % pays 20 % of it, more pays 80 %; the contents are not named and pay nothing."""
+    rows = "1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.4,0.2,,,\n1,A,P,1,EUR,WTC,1,2,2,2,0.4,1,0.8,,,\n"
+    book = _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,150,30\n1,A,2,WTC,EUR,50,\n", f"{STEP}\n{rows}")
+    for ratio, paid in ((0.05, 0.0), (0.1, 40.0), (0.39, 40.0), (0.4, 160.0), (1.0, 160.0)):
+        insured = book.losses(ratio)[1]
+        assert insured.tolist() == pytest.approx([paid * 0.75, 0.0, paid * 0.25])
 
 
 def test_peril_leaves_out_what_does_not_cover_it_and_says_so(tmp_path: Path) -> None:
@@ -89,7 +102,22 @@ def test_currencies_by_a_rate_table(tmp_path: Path) -> None:
         (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,7\n", "PolDedType6All: 7 is none of 0, 1, 2, 3"),
         (None, f"{ACC},PolDed6All,PolDedCode6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDedCode6All: 1 is a kind"),
         (None, f"{ACC},LayerParticipation\n1,A,P,1,EUR,WTC,1.5\n", "LayerParticipation: '1.5' is more than 1"),
-        (None, f"{ACC},StepTriggerType,StepNumber\n1,A,P,1,EUR,WTC,1,1\n", "StepNumber: step policies"),
+        (None, f"{ACC},StepTriggerType,StepNumber\n1,A,P,1,EUR,WTC,4,1\n", "StepTriggerType: 4 is none of 1, 2, 3, 5"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,1,2,0.1,0.5,0.2,,,\n", "PayOutType: TriggerType 1 with PayOutType 2"),
+        (
+            None,
+            f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.5,0.1,0.2,,,\n",
+            "TriggerBuildingEnd: 0.1 is not more than the start",
+        ),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,0.3,,\n", "PayOutBuildingEnd: a ramp"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,3,0.1,0.5,0.2,,,\n", "PayOutLimitBuilding: it is empty"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,,5,\n", "DeductibleBuilding: stands only beside"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,,,7\n", "steps cannot stand beside a deductible or limit"),
+        (
+            None,
+            f"{ACC},LayerAttachment,AccMaxDed6All\n1,A,P,1,EUR,WTC,,5\n1,A,Q,2,EUR,WTC,9,5\n",
+            "line 2: AccMaxDed6All",
+        ),
         (None, f"{ACC},PolInceptionDate\n1,A,P,1,EUR,WTC,31/12/2026\n", "PolInceptionDate: '31/12/2026' is not a date"),
     ],
 )
