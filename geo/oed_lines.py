@@ -15,7 +15,7 @@ from geo.oed import LocationRow
 
 H3_RESOLUTION = 9
 
-_text = json.encoder.encode_basestring  # type: ignore[attr-defined]  # a text as JSON text, by C
+_text = json.encoder.encode_basestring  # a text as JSON text, by C
 
 
 def extra_json(extra: Mapping[str, str]) -> str:
