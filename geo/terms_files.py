@@ -148,6 +148,7 @@ def summary(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray])
         "loss_ri": float(net.sum()),
         "ceded": float(insured.sum() - net.sum()),
         "left_out": told,
+        "assumed": dict(book.assumed),
     }
 
 

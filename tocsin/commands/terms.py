@@ -1,6 +1,7 @@
 """`tocsin terms`: OED files and a damage ratio to item losses."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -69,6 +70,8 @@ def terms(
         write_rows(terms_files.by_field(loaded, losses, by), by_out, (by,))
     told = terms_files.summary(loaded, losses)
     tell_left_out(told["left_out"])
+    for what, n in told["assumed"].items():
+        print(f"assumed: {what} ({n:,} rows)", file=sys.stderr)
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return

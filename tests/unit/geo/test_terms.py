@@ -95,7 +95,11 @@ def test_currencies_by_a_rate_table(tmp_path: Path) -> None:
     [
         (f"{LOC}\n1,A,1,WTC,EUR,x,\n", None, "line 2: BuildingTIV: 'x' is not a number"),
         (f"{LOC}\n1,A,1,WTC,EUR,1,\n\n1,A,2,WTC,EUR,-5,\n", None, "line 4: BuildingTIV: '-5' is negative"),
-        (f"{LOC}\n1,A,1,WTC,EUR,1,\n1,B,2,WTC,EUR,5,\n", None, "line 3: AccNumber: account 'B' is not in acc.csv"),
+        (
+            f"{LOC}\n1,A,1,WTC,EUR,1,\n1,B,2,WTC,EUR,5,\n",
+            None,
+            "line 3: AccNumber: account 'B' of portfolio '1' is not in acc.csv",
+        ),
         (f"{LOC}\n1,A,1,WTC,EUR,1,\n1,A,1,WTC,EUR,5,\n", None, "line 3: LocNumber"),
         (f"{LOC}\n1,A,1,WXX,EUR,1,\n", None, "line 2: LocPerilsCovered: 'WXX' is not an OED peril code"),
         (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDed6All: 3 is a share"),
@@ -168,6 +172,43 @@ def test_groups_by_any_field_add_up(tmp_path: Path) -> None:
     assert sum(row["loss_il"] for row in grouped.values()) == pytest.approx(90 - 18)
     with pytest.raises(InvalidInput, match="--by"):
         terms_files.by_field(book, losses, "Nothing")
+
+
+def test_terms_by_peril_of_one_location(tmp_path: Path) -> None:
+    """The line whose LocPeril names the event's peril speaks; the value counts once (as in the oracle: 160)."""
+    loc = f"{LOC},LocPeril,LocDed6All\n1,A,1,WTC;ORF,EUR,1000,,ORF,80\n1,A,1,WTC;ORF,EUR,1000,,WTC,40\n"
+    acc = f"{ACC}\n1,A,P,1,EUR,AA1\n"
+    book = _book(tmp_path, loc, acc, peril="WTC")
+    ground_up, insured, _ = book.losses(0.2)
+    assert (ground_up.tolist(), insured.tolist()) == ([200.0], [160.0])
+    assert _book(tmp_path, loc, acc, peril="ORF").losses(0.2)[1].tolist() == [120.0]
+    with pytest.raises(BadOedRows, match="line 3: LocPeril: terms differ by LocPeril"):
+        _book(tmp_path, loc, acc)
+
+
+def test_accounts_without_locations_are_told(tmp_path: Path) -> None:
+    book = _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,100,\n", f"{ACC}\n1,A,P,1,EUR,WTC\n1,B,Q,1,EUR,WTC\n")
+    told = terms_files.summary(book, book.losses(1.0))
+    assert told["left_out"] == {"accounts without a location": {"n": 1}}
+    assert terms_files.table(book, book.losses(1.0))["AccNumber"].to_pylist() == ["A"]
+
+
+def test_a_blank_currency_is_that_of_the_files_or_refused(tmp_path: Path) -> None:
+    loc = f"{LOC}\n1,A,1,WTC,EUR,100,\n1,A,2,WTC, ,50,\n"
+    book = _book(tmp_path, loc, f"{ACC}\n1,A,P,1,,WTC\n")
+    told = terms_files.summary(book, book.losses(1.0))
+    assert told["currency"] == "EUR"
+    assert told["loss_il"] == 150.0
+    assert told["assumed"] == {"LocCurrency is blank: taken as EUR": 1, "AccCurrency is blank: taken as EUR": 1}
+    (tmp_path / "roe.csv").write_text("cur_from,cur_to,roe\nUSD,EUR,0.9\n")
+    with pytest.raises(BadOedRows, match="line 3: LocCurrency: it is empty, and the files have amounts in EUR, USD"):
+        _book(tmp_path, loc, f"{ACC}\n1,A,P,1,USD,WTC\n", currency="EUR",
+              rates=terms_files.read_rates(tmp_path / "roe.csv"))  # fmt: skip
+
+
+def test_a_file_without_portfolio_numbers_is_joined_by_account(tmp_path: Path) -> None:
+    acc = "AccNumber,PolNumber,PolPerilsCovered\nA,P,WTC\n"
+    assert _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,100,\n", acc).losses(0.5)[1].tolist() == [50.0]
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.1, float("nan")])
