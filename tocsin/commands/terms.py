@@ -14,6 +14,7 @@ from tocsin.commands.oed_book import (
     By,
     ByOut,
     Currency,
+    DemandSurge,
     Encoding,
     EventDate,
     Location,
@@ -44,6 +45,7 @@ def terms(
     event_date: EventDate = None,
     currency: Currency = None,
     rates: RateTable = None,
+    demand_surge: DemandSurge = None,
     by: By = None,
     by_out: ByOut = None,
     encoding: Encoding = "utf-8-sig",
@@ -62,7 +64,7 @@ def terms(
     check_pair(by, by_out)
     loaded = load_book(
         location, account, ri_info=ri_info, ri_scope=ri_scope, peril=peril, event_date=event_date, currency=currency,
-        rates=rates, encoding=encoding, keep=(by,) if by else (),
+        rates=rates, encoding=encoding, keep=(by,) if by else (), demand_surge=demand_surge,
     )  # fmt: skip
     losses = loaded.losses(damage_ratio)
     terms_files.write_items(loaded, losses, out)
