@@ -201,6 +201,19 @@ async def others_told(
     return found
 
 
+async def keep_out(
+    conn: AsyncConnection, tenant_id: UUID, warning_id: UUID, people: Iterable[UUID], word: str, at: datetime
+) -> None:
+    """Remembers whom a warning of this level would speak to, were they not told of worse."""
+    values = {"tenant_id": tenant_id, "warning_id": warning_id, "people": sorted(people), "level": word, "at": at}
+    await _do(conn, "keep_out", values)
+
+
+async def let_in(conn: AsyncConnection, warning_id: UUID, people: Iterable[UUID]) -> None:
+    """These people are told of the warning after all."""
+    await _do(conn, "let_in", {"warning_id": warning_id, "people": sorted(people)})
+
+
 # ---------------------------------------------------------------- said again
 
 

@@ -271,3 +271,8 @@ async def agreeing_stations(
         "now": now,
     }
     return Domains(**own), [Domains(**row) for row in await _rows(conn, "stations_that_agree", values)]
+
+
+async def rule_by_code(conn: AsyncConnection, tenant_id: UUID, code: str) -> Row | None:
+    """`rule_id`, newest `version` and its `effective_to`; None where there is no such rule."""
+    return await _row(conn, "rule_by_code", {"tenant_id": tenant_id, "code": code})

@@ -252,6 +252,7 @@ class Speaker:
             )
         if not released:
             return None
+        await event_repository.let_in(conn, warning_id, heard.told)
         await outbox.publish(
             conn,
             WarningReleased(warning_id=warning_id, version=alert.version),
@@ -278,6 +279,10 @@ class Speaker:
         if not heard.told and decision.message not in ENDINGS:
             await self.record(own, decision, warning_id, None)
         await self.record(own, replace(decision, reason=reason, message=None, detail=detail), warning_id, None)
+        if decision.after > Level.NONE:
+            await event_repository.keep_out(
+                self.conn, own.rule.tenant_id, warning_id, heard.kept_out, decision.after.word, decision.at
+            )
         if decision.message in (Message.LOWER, Message.ALL_CLEAR):
             self.woken |= heard.wakes
 

@@ -35,7 +35,7 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('event_rule:' || %(rule_id)s::
 -- name: footprints_met
 -- The newest footprint of each event of a hazard, with what it touches of the tenant's books; also of events that just ended.
 SELECT e.hazard_event_id, e.name, e.ended_at, f.footprint_id, f.version, f.valid_at, f.geometry, f.zones,
-       p.code AS portfolio, a.n_policies, a.exposed_tiv, a.n_unknown, a.unknown_tiv, a.currency, a.computed_at
+       p.name AS portfolio, a.n_policies, a.exposed_tiv, a.n_unknown, a.unknown_tiv, a.currency, a.computed_at
 FROM hazard_event AS e
 JOIN LATERAL (
     SELECT * FROM footprint WHERE footprint.hazard_event_id = e.hazard_event_id AND footprint.valid_at <= %(now)s
@@ -45,8 +45,8 @@ JOIN assessment AS a ON a.footprint_id = f.footprint_id AND a.tenant_id = %(tena
 JOIN portfolio AS p ON p.portfolio_id = a.portfolio_id
 WHERE (e.tenant_id IS NULL OR e.tenant_id = %(tenant_id)s) AND e.peril = %(peril)s AND e.started_at <= %(now)s
   AND (e.ended_at IS NULL OR e.ended_at > %(now)s - interval '2 days')
-  AND (%(portfolio)s::text IS NULL OR p.code = %(portfolio)s)
-ORDER BY e.hazard_event_id, p.code;
+  AND (%(portfolio)s::text IS NULL OR p.name = %(portfolio)s)
+ORDER BY e.hazard_event_id, p.name;
 
 -- name: bulletins_seen
 -- What authorities say now, and what became of the bulletins that a rule has spoken of.
@@ -69,7 +69,28 @@ FROM warning AS w
 JOIN (SELECT DISTINCT warning_id, version, policyholder_id FROM warning_recipient
       WHERE policyholder_id = ANY(%(people)s)) AS r ON r.warning_id = w.warning_id AND r.version = w.version
 WHERE w.tenant_id = %(tenant_id)s AND w.event = %(event)s AND w.warning_id <> %(warning_id)s AND w.state = 'released'
-  AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s;
+  AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s
+UNION ALL
+-- ... and those that stand, and would speak to them were they not told of worse.
+SELECT k.policyholder_id, k.warning_id, k.level, false, k.at
+FROM kept_out AS k
+WHERE k.policyholder_id = ANY(%(people)s) AND k.tenant_id = %(tenant_id)s AND k.warning_id <> %(warning_id)s
+  AND (EXISTS (
+        SELECT FROM rule_state AS s WHERE s.warning_id = k.warning_id AND s.state ->> 'level' <> 'none'
+          AND (SELECT r.definition ->> 'peril' FROM rule AS r WHERE r.rule_id = s.rule_id ORDER BY version DESC LIMIT 1)
+              = %(event)s)
+       OR EXISTS (
+        SELECT FROM event_state AS s WHERE s.warning_id = k.warning_id AND s.state ->> 'level' <> 'none'
+          AND (SELECT r.definition ->> 'peril' FROM rule AS r WHERE r.rule_id = s.rule_id ORDER BY version DESC LIMIT 1)
+              = %(event)s));
+
+-- name: keep_out
+INSERT INTO kept_out (warning_id, policyholder_id, tenant_id, level, at)
+SELECT %(warning_id)s, person, %(tenant_id)s, %(level)s, %(at)s FROM unnest(%(people)s::uuid[]) AS person
+ON CONFLICT (warning_id, policyholder_id) DO UPDATE SET level = excluded.level;
+
+-- name: let_in
+DELETE FROM kept_out WHERE warning_id = %(warning_id)s AND policyholder_id = ANY(%(people)s);
 
 -- name: repeats_due
 -- Whoever was told of a live warning longer ago than its level's interval, and has not answered: the address that took it,

@@ -46,6 +46,7 @@ class Chain:
     level: Level = Level.NONE
     told: set[int] = field(default_factory=set)  #: of the newest version
     ever: set[int] = field(default_factory=set)
+    kept: dict[int, Level] = field(default_factory=dict)  #: who would be told, did they not hear worse
     first_sent: datetime | None = None
     newest_sent: datetime | None = None
     expires_at: datetime | None = None
@@ -103,10 +104,17 @@ class Desk(RuleBasedStateMachine):
         self.last_told: dict[tuple[UUID, int], datetime] = {}
         self.n_messages = 0
         self.cancelled: set[UUID] = set()
+        self.woken = False
 
     # ------------------------------------------------------------ as alerts.watch does
 
     def run(self) -> None:
+        self.look()
+        if self.woken:
+            self.woken = False
+            self.look()  # the next tick
+
+    def look(self) -> None:
         for me in self.gauges:
             finished, steps = False, 0
             while not finished:
@@ -209,6 +217,8 @@ class Desk(RuleBasedStateMachine):
             self.check_person(person, chain, said)
         if said.message in (Message.LOWER, Message.ALL_CLEAR):
             self.wake(heard.wakes)
+        if said.level > Level.NONE:
+            chain.kept |= {one.int: said.level for one in heard.kept_out}
         if not told and heard.kept_out and said.message not in ENDINGS:
             return
         chain.newest_sent = decision.at
@@ -220,22 +230,30 @@ class Desk(RuleBasedStateMachine):
         chain.level, chain.told, chain.expires_at = said.level, told, decision.at + life
         chain.ever |= told
         chain.over = said.message in ENDINGS
+        chain.kept = {one: level for one, level in chain.kept.items() if one not in told}
         for person in told:
             self.last_told[chain.warning_id, person] = decision.at
 
-    def others(self, person: int, chain: Chain) -> list[Other]:
-        return [
-            Other(
-                warning_id=one.warning_id,
-                level=one.level,
-                official=one.official,
-                first_sent=one.first_sent or self.now,
-            )
-            for one in self.chains.values()
-            if one is not chain and one.live(self.now) and person in one.told
-        ]
+    def others(self, person: int, chain: Chain, *, waiting: bool = True) -> list[Other]:
+        found = []
+        for one in self.chains.values():
+            if one is chain:
+                continue
+            if one.live(self.now) and person in one.told:
+                first = one.first_sent or self.now
+                found.append(Other(warning_id=one.warning_id, level=one.level, official=one.official, first_sent=first))
+            elif waiting and person in one.kept and self.stands(one):
+                level = one.kept[person]
+                found.append(Other(warning_id=one.warning_id, level=level, official=False, first_sent=self.now))
+        return found
+
+    def stands(self, chain: Chain) -> bool:
+        if chain.official:
+            return chain.warning_id == self.official_chain and self.official_state.open
+        return any(me.warning_id == chain.warning_id and me.state.open for me in self.gauges)
 
     def wake(self, ids: Iterable[UUID]) -> None:
+        self.woken |= bool(set(ids))
         for me in self.gauges:
             if me.warning_id in ids and me.state.open:
                 me.state = replace(me.state, renew_at=self.now)
@@ -383,8 +401,9 @@ class Desk(RuleBasedStateMachine):
             chain = self.chains[open_ones[0].warning_id or UUID(int=0)]
             top = max(me.state.level for me in open_ones)
             for person in open_ones[0].people:
-                levels = [one.level for one in self.others(person, Chain(UUID(int=0), official=False))]
-                assert max(levels, default=Level.NONE) >= top, (group, person, chain, "what stands was never said")
+                nobody = Chain(UUID(int=0), official=False)
+                levels = [one.level for one in self.others(person, nobody, waiting=False)]
+                assert max(levels, default=Level.NONE) >= top, f"never said: {group} {person} {chain}"
 
     @rule(k=st.integers(0, 2))
     def taken_back(self, k: int) -> None:

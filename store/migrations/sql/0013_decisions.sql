@@ -23,6 +23,18 @@ CREATE TABLE event_state (
     PRIMARY KEY (rule_id, subject)
 );
 
+-- Whom a warning would speak to, were they not told of worse: what must not be told that all is clear meanwhile.
+CREATE TABLE kept_out (
+    warning_id      uuid NOT NULL,
+    policyholder_id uuid NOT NULL,
+    tenant_id       uuid NOT NULL,
+    level           text NOT NULL,
+    at              timestamptz NOT NULL,
+    PRIMARY KEY (warning_id, policyholder_id),
+    FOREIGN KEY (tenant_id, policyholder_id) REFERENCES policyholder (tenant_id, policyholder_id) ON DELETE CASCADE
+);
+CREATE INDEX kept_out_person ON kept_out (policyholder_id);
+
 -- What is not said for a while, by whose word. Red needs a second person.
 CREATE TABLE silence (
     silence_id uuid PRIMARY KEY,
@@ -93,7 +105,7 @@ ALTER TABLE delivery ADD CONSTRAINT delivery_once UNIQUE (warning_id, version, p
 DO $$
 DECLARE t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['event_state', 'silence', 'rule_proposal', 'level_scheme'] LOOP
+    FOREACH t IN ARRAY ARRAY['event_state', 'kept_out', 'silence', 'rule_proposal', 'level_scheme'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY worker ON %I TO tocsin_worker USING (true) WITH CHECK (true)', t);
@@ -101,8 +113,8 @@ BEGIN
                        ' WITH CHECK (tenant_id = current_setting(''app.tenant'')::uuid)', t);
     END LOOP;
 END $$;
-GRANT SELECT, INSERT, UPDATE, DELETE ON event_state, silence, rule_proposal, level_scheme TO tocsin_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON event_state, kept_out, silence, rule_proposal, level_scheme TO tocsin_worker;
 REVOKE UPDATE, DELETE ON level_scheme FROM tocsin_worker;
-GRANT SELECT ON event_state, silence, rule_proposal, level_scheme TO tocsin_app;
+GRANT SELECT ON event_state, kept_out, silence, rule_proposal, level_scheme TO tocsin_app;
 -- A warning taken back in error closes its event too.
 GRANT UPDATE (state, warning_id, updated_at) ON event_state TO tocsin_app;
