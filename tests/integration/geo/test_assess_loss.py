@@ -121,7 +121,9 @@ def test_losses_are_stored_with_terms_reinsurance_unknowns_and_the_difference_to
     assert {p[0] for p in places} == {"1", "2"}
     assert all(p[2] and p[3] == 1.0 for p in places)
     assert worker.execute("SELECT DISTINCT pol_number, rank FROM assessment_policy").fetchall() == [("P1", 1)]
-    published = worker.execute("SELECT count(*) FROM outbox WHERE kind = 'loss_estimated' AND consumer = 'stream'").fetchone()
+    published = worker.execute(
+        "SELECT count(*) FROM outbox WHERE kind = 'loss_estimated' AND consumer = 'stream'"
+    ).fetchone()
     assert published == (3,)
     assert worker.execute(
         "SELECT count(*) FROM outbox WHERE kind = 'assessment_made' AND consumer = 'loss'"
