@@ -5,12 +5,13 @@ its own key, by the channel that took it before. A tenant may set other interval
 level; under 10 turns it off). A silence of its rule holds it back.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerts import event_repository, rule_repository
 from alerts.level import Level, level
 from alerts.lifecycle import Decision, Reason
 from alerts.silence import silencing
+from alerts.voice import says_again
 from core.ids import derived_id
 from store.pool import AsyncConnection
 
@@ -33,12 +34,22 @@ async def repeat_due(conn: AsyncConnection, now: datetime) -> int:
     }
     due = []
     for row in rows:
+        stands = level(row["level"])
+        if not says_again(
+            level=stands,
+            told_at=row["told_at"],
+            answered=False,  # only what stands, and was not answered, was read
+            over=False,
+            every={stands: timedelta(minutes=row["every_min"])},
+            at=now,
+        ):
+            continue
         if (
             silencing(
                 silences[row["tenant_id"]],
                 code=codes.get(row["rule_id"], ""),
                 peril=row["event"],
-                level=level(row["level"]),
+                level=stands,
                 at=now,
             )
             is not None

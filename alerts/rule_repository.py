@@ -18,6 +18,7 @@ from alerts.lifecycle import Decision, LifecycleState, Reason
 from alerts.quorum import Domains
 from alerts.rule import LevelRule, Reading, SpeakingRule, definition, from_definition, group_key
 from alerts.scheme import LevelScheme, read_scheme
+from core.errors import NotFound
 from core.ids import new_id
 from store import queries
 from store.pool import AsyncConnection
@@ -276,3 +277,60 @@ async def agreeing_stations(
 async def rule_by_code(conn: AsyncConnection, tenant_id: UUID, code: str) -> Row | None:
     """`rule_id`, newest `version` and its `effective_to`; None where there is no such rule."""
     return await _row(conn, "rule_by_code", {"tenant_id": tenant_id, "code": code})
+
+
+# ---------------------------------------------------------------- proposals and tables of levels
+
+
+async def add_proposal(
+    conn: AsyncConnection, *, told: Mapping[str, Any], dry_run: Mapping[str, Any] | None, **values: Any
+) -> None:
+    """Keeps a rule that waits for a second person."""
+    shown = Jsonb(dict(dry_run)) if dry_run is not None else None
+    await _do(conn, "add_proposal", {**values, "told": Jsonb(dict(told)), "dry_run": shown})
+
+
+async def lock_proposal(conn: AsyncConnection, proposal_id: UUID) -> Row | None:
+    """A proposal, locked."""
+    return await _row(conn, "lock_proposal", {"proposal_id": proposal_id})
+
+
+async def decide_proposal(
+    conn: AsyncConnection, proposal_id: UUID, *, state: str, by: UUID, at: datetime, why: str, version: int | None
+) -> None:
+    """What became of a proposal, and by whom."""
+    values = {"proposal_id": proposal_id, "state": state, "by": by, "at": at, "why": why, "version": version}
+    await _do(conn, "decide_proposal", values)
+
+
+async def list_proposals(conn: AsyncConnection, tenant_id: UUID, *, everything: bool = False) -> list[Row]:
+    """Proposals that wait, or every one there ever was, newest first."""
+    return await _rows(conn, "list_proposals", {"tenant_id": tenant_id, "all": everything})
+
+
+async def newest_scheme(conn: AsyncConnection, tenant_id: UUID, now: datetime) -> Row | None:
+    """`version` and `told` of a tenant's table of levels; None where it set none."""
+    return await _row(conn, "newest_scheme", {"tenant_id": tenant_id, "now": now})
+
+
+async def add_scheme(
+    conn: AsyncConnection, tenant_id: UUID, told: Mapping[str, Any], *, effective_from: datetime, set_by: UUID | None
+) -> int:
+    """Keeps a table of levels as the next version, and gives it."""
+    values = {"tenant_id": tenant_id, "told": Jsonb(dict(told)), "effective_from": effective_from, "set_by": set_by}
+    row = await _row(conn, "add_scheme", values)
+    assert row is not None
+    return int(row["version"])
+
+
+async def principal_by_login(conn: AsyncConnection, login: str) -> Row | None:
+    """An account by its login."""
+    return await _row(conn, "principal_by_login", {"login": login})
+
+
+async def code_of(conn: AsyncConnection, tenant_id: UUID, rule_id: UUID) -> str:
+    """A rule's code; raises NotFound."""
+    row = await _row(conn, "code_of", {"tenant_id": tenant_id, "rule_id": rule_id})
+    if row is None:
+        raise NotFound("There is no such rule.", rule_id=str(rule_id))
+    return str(row["code"])

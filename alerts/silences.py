@@ -75,12 +75,14 @@ async def make(
     return one
 
 
-async def agree(conn: AsyncConnection, *, principal_id: UUID, silence_id: UUID, now: datetime) -> Silence:
+async def agree(
+    conn: AsyncConnection, *, principal_id: UUID, tenant_id: UUID, silence_id: UUID, now: datetime
+) -> Silence:
     """The second person agrees to a silence; only then it reaches red. The same person again changes nothing.
 
     Raises NotFound, MayNotSilence, OwnSilence, SilenceOver, Conflict when a third person agrees.
     """
-    one = await _locked(conn, silence_id, principal_id, now)
+    one = await _locked(conn, tenant_id, silence_id, principal_id, now)
     if one.author == principal_id:
         raise OwnSilence
     if one.second is not None and one.second != principal_id:
@@ -93,12 +95,14 @@ async def agree(conn: AsyncConnection, *, principal_id: UUID, silence_id: UUID, 
     return found
 
 
-async def end(conn: AsyncConnection, *, principal_id: UUID, silence_id: UUID, now: datetime) -> Silence:
+async def end(
+    conn: AsyncConnection, *, principal_id: UUID, tenant_id: UUID, silence_id: UUID, now: datetime
+) -> Silence:
     """Ends a silence before its time; one person is enough, and what still stands is said.
 
     Raises NotFound, MayNotSilence, SilenceOver.
     """
-    one = await _locked(conn, silence_id, principal_id, now)
+    one = await _locked(conn, tenant_id, silence_id, principal_id, now)
     await event_repository.end_silence(conn, one, principal_id, now)
     await _audit(conn, one, principal_id, "silence.end", now, {})
     found = await event_repository.lock_silence(conn, silence_id)
@@ -106,9 +110,11 @@ async def end(conn: AsyncConnection, *, principal_id: UUID, silence_id: UUID, no
     return found
 
 
-async def _locked(conn: AsyncConnection, silence_id: UUID, principal_id: UUID, now: datetime) -> Silence:
+async def _locked(
+    conn: AsyncConnection, tenant_id: UUID, silence_id: UUID, principal_id: UUID, now: datetime
+) -> Silence:
     one = await event_repository.lock_silence(conn, silence_id)
-    if one is None:
+    if one is None or one.tenant_id != tenant_id:
         raise NotFound("There is no such silence.", silence_id=str(silence_id))
     await _person(conn, principal_id, one.tenant_id)
     if one.until <= now:

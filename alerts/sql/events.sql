@@ -99,7 +99,10 @@ SELECT DISTINCT ON (d.warning_id, d.policyholder_id)
        d.tenant_id, d.warning_id, d.version, d.policyholder_id, d.contact_point_id, d.channel, d.provider, d.exercise, d.priority,
        (SELECT max(x.repeat) FROM delivery AS x WHERE x.warning_id = d.warning_id AND x.version = d.version
           AND x.policyholder_id = d.policyholder_id AND x.channel = d.channel) + 1 AS repeat,
-       w.rule_id, w.level, w.event
+       w.rule_id, w.level, w.event, e.minutes AS every_min,
+       (SELECT max(coalesce(x.accepted_at, x.queued_at)) FROM delivery AS x WHERE x.warning_id = d.warning_id
+          AND x.version = d.version AND x.policyholder_id = d.policyholder_id AND x.state IN ('accepted', 'delivered')
+          AND x.channel IN ('web_push', 'sms', 'voice')) AS told_at
 FROM warning AS w
 JOIN tenant AS t ON t.tenant_id = w.tenant_id
 JOIN unnest(%(levels)s::text[], %(minutes)s::double precision[]) AS i (level, minutes) ON i.level = w.level

@@ -270,3 +270,6 @@ ORDER BY version DESC LIMIT 1;
 
 -- name: principal_by_login
 SELECT principal_id, tenant_id, login, roles, disabled_at FROM principal WHERE login = %(login)s;
+
+-- name: code_of
+SELECT code FROM rule WHERE tenant_id = %(tenant_id)s AND rule_id = %(rule_id)s LIMIT 1;

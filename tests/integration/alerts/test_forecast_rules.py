@@ -90,6 +90,25 @@ def test_red_is_warned_of_before_the_water_and_ends_with_an_all_clear(valley: An
     assert stored[-1]["model"] == "regional_trend"
 
 
+def test_a_warning_on_a_forecast_says_so(valley: Any) -> None:
+    async def story() -> None:
+        await valley.save_rule(automatic_ceiling=helpers.level("red"), forecast_within=timedelta(hours=3), k=2, n=3)
+        await play(valley, RISE[:50], LiveForecasts())
+
+    go(story())
+    rows = valley.rows("SELECT * FROM warning WHERE level <> 'none' ORDER BY version")
+    expected = [row for row in rows if row["reason"].startswith("forecast_")]
+    assert expected
+    for row in expected:
+        assert "rests on a forecast" in row["texts"]["en"]["description"]
+        assert "依据预报" in row["texts"]["zh"]["description"]
+        assert "forecast" in row["texts"]["en"]["say"]
+        assert (row["certainty"], row["onset_at"]) == ("Likely", None)
+    measured = [row for row in rows if row["sent_at"] > at(next(m for m, v in RISE if v >= 6.0))]
+    assert measured
+    assert not [row for row in measured if "forecast" in row["texts"]["en"]["description"] or row["certainty"]]
+
+
 def test_without_forecasts_in_the_rule_the_levels_are_measured(valley: Any) -> None:
     async def story() -> None:
         await valley.save_rule(automatic_ceiling=helpers.level("red"))

@@ -2,15 +2,21 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 import shapely
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from psycopg.types.json import Jsonb
 from shapely.geometry import box
 
 from alerts import event_repository, rule_repository, silences
+from alerts.cap_sign import Signer
+from alerts.deliver import Sender
 from alerts.dispatch import plan
 from alerts.event_rule import event_rule
 from alerts.level import Level
@@ -20,6 +26,8 @@ from core.clock import FixedClock
 from core.errors import Conflict, NotPermitted
 from core.events import WarningReleased
 from core.ids import derived_id, new_id
+from ingest.cap.judge import Feed, SourcePolicy
+from ingest.cap.signature import SignaturePolicy
 from tests.integration.alerts.conftest import AREA, at
 
 pytestmark = pytest.mark.sql
@@ -168,7 +176,9 @@ def test_a_silence_holds_back_with_its_reason_and_what_stands_is_said_at_its_end
 
     async def second(principal: UUID) -> None:
         async with valley.worker() as conn:
-            await silences.agree(conn, principal_id=principal, silence_id=silence_id, now=at(11))
+            await silences.agree(
+                conn, principal_id=principal, tenant_id=valley.tenant_id, silence_id=silence_id, now=at(11)
+            )
 
     with pytest.raises(NotPermitted):
         go(second(ann))
@@ -177,7 +187,7 @@ def test_a_silence_holds_back_with_its_reason_and_what_stands_is_said_at_its_end
 
     async def end() -> None:
         async with valley.worker() as conn:
-            await silences.end(conn, principal_id=bo, silence_id=silence_id, now=at(12))
+            await silences.end(conn, principal_id=bo, tenant_id=valley.tenant_id, silence_id=silence_id, now=at(12))
 
     go(end())
     with pytest.raises(Conflict):
@@ -406,7 +416,13 @@ def test_red_of_two_people_is_silenced_and_not_said_again(valley: Any) -> None:
                 reason="the gauge is in the workshop",
                 now=at(-1),
             )
-            await silences.agree(conn, principal_id=valley.approvers[1], silence_id=made.silence_id, now=at(-1))
+            await silences.agree(
+                conn,
+                principal_id=valley.approvers[1],
+                tenant_id=valley.tenant_id,
+                silence_id=made.silence_id,
+                now=at(-1),
+            )
         await valley.see((0.0, 6.5))
         async with valley.worker() as conn:
             return await event_repository.live_silences(conn, valley.tenant_id, at(0))
@@ -415,3 +431,27 @@ def test_red_of_two_people_is_silenced_and_not_said_again(valley: Any) -> None:
     assert stands.ceiling is Level.RED
     assert valley.warnings() == []
     assert valley.reasons().count("silenced") == 1
+
+
+def test_what_a_sender_hands_over_is_signed(valley: Any) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "warnings.example.org")])
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(9)
+        .not_valid_before(at(-60)).not_valid_after(at(60)).sign(key, hashes.SHA256())
+    )  # fmt: skip
+
+    async def story() -> bytes:
+        await valley.save_rule(automatic_ceiling=Level.RED)
+        await valley.see((0.0, 6.5))
+        (row,) = valley.rows("SELECT warning_id, version FROM warning")
+        sender = Sender(pool=cast(Any, None), channels={}, key=b"", public_url="", signer=Signer(key, made))
+        async with valley.worker() as conn:
+            return (await sender._warning(conn, row["warning_id"], row["version"]))[1]
+
+    document = go(story())
+    policy = SignaturePolicy(signature="require", certificates=(made,))
+    judged = Feed(default=SourcePolicy(signature=policy)).judge(document, at(1))
+    assert "signature" not in " ".join(judged.reasons), judged.reasons
+    tampered = Feed(default=SourcePolicy(signature=policy)).judge(document.replace(b"6.50 m", b"2.50 m"), at(1))
+    assert "signature" in " ".join(tampered.reasons)
