@@ -147,7 +147,12 @@ def read_outward(
         )  # fmt: skip
         tiers.setdefault((int(priority[row]), level), []).append(treaty)
     made = [Tier(p, level, _merged(treaties)) for (p, level), treaties in tiers.items()]
-    return Outward(book.n_rows, order(made))
+    notes = tuple(
+        f"{name} of contract {numbers[row]} answers to a year and is not applied to one event: tocsin ep --cover"
+        for name in ("AggLimit", "AggAttachment")
+        for row in np.flatnonzero(info.numbers(name) > 0).tolist()
+    )
+    return Outward(book.n_rows, order(made), notes)
 
 
 def _limitless(values: FloatArray) -> FloatArray:

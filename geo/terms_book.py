@@ -49,6 +49,7 @@ class TermsBook:
     programme: Programme
     left_out: Mapping[str, tuple[int, float]]  #: reason -> (locations, insured value in the book's currency)
     n_locations: int
+    assumed: Mapping[str, int]  #: what was taken for granted -> rows
 
     @property
     def n_rows(self) -> int:
@@ -86,17 +87,21 @@ def build(
         currency = next(iter(used), "")
     loc_rate = rates_of(location, "LocCurrency", currency, rates)
     acc_rate = rates_of(account, "AccCurrency", currency, rates)
+    assumed = _blank_currencies(used, currency, (location, "LocCurrency"), (account, "AccCurrency"))
 
     (loc_port, acc_port), _ = encode(location.texts("PortNumber"), account.texts("PortNumber"))
+    if not (location.has("PortNumber") and account.has("PortNumber")):
+        loc_port, acc_port = np.zeros_like(loc_port), np.zeros_like(acc_port)
     (loc_acc, acc_acc), _ = encode(location.texts("AccNumber"), account.texts("AccNumber"))
     (loc_account, acc_account), n_accounts = joint((loc_port, loc_acc), (acc_port, acc_acc))
     known = np.zeros(n_accounts, dtype=bool)
     known[acc_account] = True
-    names = location.texts("AccNumber")
+    names, ports = location.texts("AccNumber"), location.texts("PortNumber")
     for row in np.flatnonzero(~known[loc_account]).tolist():
-        location.refuse(row, "AccNumber", f"account {names[row].as_py()!r} is not in {account.path.name}")
+        of = f" of portfolio {ports[row].as_py()!r}" if location.has("PortNumber") else ""
+        location.refuse(row, "AccNumber", f"account {names[row].as_py()!r}{of} is not in {account.path.name}")
 
-    first, tags = _places(location, loc_account)
+    first, tags = _places(location, loc_account, peril)
     answers = covered(location, "LocPerilsCovered", peril)
     tiv = np.stack([location.numbers(name) * loc_rate for name in TIV_FIELDS], axis=1)
     n_buildings = np.maximum(location.numbers("NumberOfBuildings", 1.0), 1.0)
@@ -113,6 +118,10 @@ def build(
         left_out[f"LocPerilsCovered does not name {peril}"] = (int(lost.sum()), float(tiv[lost].sum()))
     if (nothing := counted & ~(tiv > 0).any(axis=1)).any():
         left_out["no insured value"] = (int(nothing.sum()), 0.0)
+    bare = known.copy()
+    bare[loc_account] = False
+    if bare.any():
+        left_out["accounts without a location"] = (int(bare.sum()), float("nan"))
     loc_of_item, coverage = np.nonzero((tiv > 0) & counted[:, None])
     item_tiv = tiv[loc_of_item, coverage]
     site = _site_levels(site_raw, loc_of_item, coverage, item_tiv, np.where(aggregate, n_buildings, 1.0))
@@ -131,7 +140,7 @@ def build(
     programme = Programme(len(loc_of_item), row_item, tuple(site), tuple(levels), paid)
     return TermsBook(
         location, account, currency, loc_of_item, coverage, item_tiv, row_item, row_policy, policies.row, programme,
-        left_out, int(first.sum()),
+        left_out, int(first.sum()), assumed,
     )  # fmt: skip
 
 
@@ -143,15 +152,35 @@ def _require(table: OedTable, names: Iterable[str], any_of: Sequence[str]) -> No
         raise InvalidInput(f"{table.path.name}: the header has none of {', '.join(any_of)}")
 
 
-def _places(location: OedTable, account: IntArray) -> tuple[BoolArray, list[tuple[int, int]]]:
+def _blank_currencies(used: set[str], currency: str, *columns: tuple[OedTable, str]) -> dict[str, int]:
+    """What a blank currency was taken for; where the files have several it is a bad row."""
+    assumed: dict[str, int] = {}
+    for table, name in columns:
+        blank = np.array(pc.equal(table.texts(name), "").to_numpy(zero_copy_only=False), dtype=bool)
+        if not blank.any() or not used:
+            continue
+        if len(used) > 1:
+            for row in np.flatnonzero(blank).tolist():
+                table.refuse(row, name, f"it is empty, and the files have amounts in {', '.join(sorted(used))}")
+        else:
+            only = next(iter(used))
+            assumed[f"{name} is blank: taken as {only}"] = int(blank.sum())
+    return assumed
+
+
+def _places(location: OedTable, account: IntArray, peril: str | None) -> tuple[BoolArray, list[tuple[int, int]]]:
     """Which rows are the first of their location, and (first row, tagged row) for every row with a CondTag.
 
-    A location stands on several lines only to carry several special conditions.
+    A location stands on several lines to carry several special conditions, or terms by LocPeril: the first row whose
+    LocPeril names the event's peril then speaks for it.
     """
     (number,), _ = encode(location.texts("LocNumber"))
     (key,), n = joint((account, number))
-    first_of = np.full(n, location.n, dtype=np.int64)
-    np.minimum.at(first_of, key, np.arange(location.n))
+    hit = covered(location, "LocPeril", peril)
+    perils = codes_of(location, "LocPeril")[0] if location.has("LocPeril") else np.zeros(location.n, dtype=np.int64)
+    first_of = np.full(n, 2 * location.n, dtype=np.int64)
+    np.minimum.at(first_of, key, np.arange(location.n) + np.where(hit, 0, location.n))
+    first_of %= location.n
     first = first_of[key] == np.arange(location.n)
     has_tags = location.has("CondTag")
     tag_codes, tag_texts = codes_of(location, "CondTag") if has_tags else (np.zeros(location.n, np.int64), [""])
@@ -160,6 +189,11 @@ def _places(location: OedTable, account: IntArray) -> tuple[BoolArray, list[tupl
     texts = location.texts("LocNumber")
     for row in np.flatnonzero(~first).tolist():
         home = int(first_of[key[row]])
+        if not hit[row]:
+            continue
+        if peril is None and perils[row] != perils[home]:
+            location.refuse(row, "LocPeril", "terms differ by LocPeril: name the event's peril with --peril")
+            continue
         if not seen:
             seen.update((int(first_of[key[r]]), int(tag_codes[r])) for r in np.flatnonzero(first).tolist())
         if (home, int(tag_codes[row])) in seen:

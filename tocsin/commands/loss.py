@@ -14,6 +14,7 @@ from tocsin.commands.oed_book import (
     By,
     ByOut,
     Currency,
+    DemandSurge,
     Encoding,
     EventDate,
     Location,
@@ -86,6 +87,7 @@ def loss(
         float | None, typer.Option(help="Share of damage variance that a neighbourhood has in common.")
     ] = None,
     neighbourhood_km: Annotated[float, typer.Option(help="Size of a neighbourhood.")] = 2.0,
+    demand_surge: DemandSurge = None,
     by: By = None,
     by_out: ByOut = None,
     policies_out: Annotated[Path | None, typer.Option(help="CSV file for policies ranked for claims triage.")] = None,
@@ -121,7 +123,7 @@ def loss(
         raise InvalidInput("--ylt-out: only a --model says which event happens in which year; else: tocsin ep ELT.csv")
     loaded = load_book(
         location, account, ri_info=ri_info, ri_scope=ri_scope, peril=peril, event_date=event_date, currency=currency,
-        rates=rates, encoding=encoding, keep=(*PLACE_FIELDS, *((by,) if by else ())),
+        rates=rates, encoding=encoding, keep=(*PLACE_FIELDS, *((by,) if by else ())), demand_surge=demand_surge,
     )  # fmt: skip
     request = loss_files.Request(
         loaded=loaded, footprint=footprint, unit=unit, depth=depth, depth_unit=depth_unit, shake=shake, wind=wind,

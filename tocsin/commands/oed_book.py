@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,13 @@ EventDate = Annotated[
 ]
 Currency = Annotated[str | None, typer.Option(help="Currency of the result; else that of the files.")]
 RateTable = Annotated[Path | None, typer.Option(help="Exchange rates, CSV with cur_from, cur_to, roe.")]
+DemandSurge = Annotated[
+    str | None,
+    typer.Option(
+        help="Stated assumption, off unless given: FROM:FACTOR,FROM:FACTOR. Where the event's ground-up loss is at "
+        "least FROM, every loss costs FACTOR times as much before the terms."
+    ),
+]
 By = Annotated[str | None, typer.Option(help="OED field to group losses by; needs --by-out.")]
 ByOut = Annotated[Path | None, typer.Option(help="CSV file for the losses grouped --by a field.")]
 Encoding = Annotated[str, typer.Option(help="Text encoding of the CSV files, for example gb18030.")]
@@ -42,6 +50,7 @@ def load_book(
     rates: Path | None,
     encoding: str,
     keep: Sequence[str],
+    demand_surge: str | None = None,
 ) -> Any:
     """The book (`geo.terms_files.LossBook`) that the options name; raises InvalidInput naming the option or the row."""
     from geo import terms_files
@@ -56,7 +65,7 @@ def load_book(
         from geo.perils import perils_of
 
         perils_of(peril, field="--peril")
-    return terms_files.load(
+    loaded = terms_files.load(
         location,
         account,
         ri_info=ri_info,
@@ -68,6 +77,11 @@ def load_book(
         encoding=encoding,
         keep=tuple(keep),
     )
+    if demand_surge is not None:
+        from geo.covers import read_bands
+
+        loaded = replace(loaded, surge=read_bands(demand_surge))
+    return loaded
 
 
 def check_pair(by: str | None, by_out: Path | None) -> None:

@@ -1,6 +1,7 @@
 """`tocsin terms`: OED files and a damage ratio to item losses."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from tocsin.commands.oed_book import (
     By,
     ByOut,
     Currency,
+    DemandSurge,
     Encoding,
     EventDate,
     Location,
@@ -43,6 +45,7 @@ def terms(
     event_date: EventDate = None,
     currency: Currency = None,
     rates: RateTable = None,
+    demand_surge: DemandSurge = None,
     by: By = None,
     by_out: ByOut = None,
     encoding: Encoding = "utf-8-sig",
@@ -61,7 +64,7 @@ def terms(
     check_pair(by, by_out)
     loaded = load_book(
         location, account, ri_info=ri_info, ri_scope=ri_scope, peril=peril, event_date=event_date, currency=currency,
-        rates=rates, encoding=encoding, keep=(by,) if by else (),
+        rates=rates, encoding=encoding, keep=(by,) if by else (), demand_surge=demand_surge,
     )  # fmt: skip
     losses = loaded.losses(damage_ratio)
     terms_files.write_items(loaded, losses, out)
@@ -69,6 +72,8 @@ def terms(
         write_rows(terms_files.by_field(loaded, losses, by), by_out, (by,))
     told = terms_files.summary(loaded, losses)
     tell_left_out(told["left_out"])
+    for what, n in told["assumed"].items():
+        print(f"assumed: {what} ({n:,} rows)", file=sys.stderr)
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return
