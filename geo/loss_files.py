@@ -14,6 +14,7 @@ from geo.curve_choice import CURVE_SIGMA
 from geo.damage_spread import DamageSpread
 from geo.estimate import Estimate, Places, chain_of, estimate, tiv_reconciliation
 from geo.exposure import cents_text
+from geo.flood_choice import DEFAULT, FloodChoice
 from geo.hazard_field import HazardField
 from geo.loss import PERSPECTIVES, Correlation, EventLoss, Mapper, Uncertainty
 from geo.oasis_model import OasisModel
@@ -45,6 +46,7 @@ class Request:
     local_correlation: float | None = None
     neighbourhood_km: float = 2.0
     by: str | None = None
+    flood: FloodChoice = DEFAULT
 
     def assumed(self, unit: str | None) -> Uncertainty:
         """The assumptions; defaults of the unit where nothing else was asked for."""
@@ -96,11 +98,12 @@ def run(
     tick = (lambda done: progress(done, assumed.n_samples)) if progress is not None else None
     found = estimate(
         request.loaded, event.field, places, event=_number(event.id), assumed=assumed, by=request.by, mapper=mapper,
-        progress=tick,
+        flood=request.flood, progress=tick,
     )  # fmt: skip
     told = found.as_json()
     told["reconciliation"] = money_text(tiv_reconciliation(request.loaded.book, found))
-    _write(out, [{"perspective": p, **told["losses"][p]} for p in PERSPECTIVES], "--out")
+    blank = dict.fromkeys(("mean", "mean_se", "sd", "p5", "p50", "p95"), "")  # unknown is no zero
+    _write(out, [{"perspective": p, **(told["losses"][p] or blank)} for p in PERSPECTIVES], "--out")
     if by_out is not None and request.by is not None:
         _write(by_out, found.groups(request.by), "--by-out")
     if policies_out is not None:
@@ -184,7 +187,7 @@ def _run_set(
     for number, event in enumerate(events, start=1):
         found = estimate(
             request.loaded, event.field, places, event=_number(event.id), assumed=request.assumed(event.field.unit),
-            mapper=mapper, with_contributions=False,
+            mapper=mapper, with_contributions=False, flood=request.flood,
         )  # fmt: skip
         for reason, (n, tiv) in found.unknown.items():
             before = unknown.get(reason, (0, 0.0))
