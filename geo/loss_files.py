@@ -124,7 +124,8 @@ def _difference(
 ) -> dict[str, Any]:
     """What a new version of a footprint changes: the same draws for both, so that the difference is the hazard's."""
     kind = next(name for name in ("footprint", "depth", "shake", "wind") if getattr(request, name) is not None)
-    older = _events(replace(request, against=None, **{kind: against}))
+    changed: dict[str, Any] = {kind: against, "against": None}
+    older = _events(replace(request, **changed))
     if len(older) > 1:
         raise InvalidInput(f"--against: {against.name} holds {len(older)} events, and one is asked for")
     if older[0].field.unit != event.field.unit:
