@@ -18,9 +18,10 @@ from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
-from geo import hazard, kept_files, repository, repository_loss
+from geo import flood_choice, hazard, kept_files, repository, repository_loss
 from geo import network as roads
 from geo.crs import WGS84, coordinate_fault
+from geo.flood_choice import FloodChoice
 from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, read_accounts, read_locations
 from geo.oed_lines import extra_json
 from geo.plausibility import Doubt, Quality, doubtful_coordinates
@@ -92,13 +93,15 @@ async def import_oed(
     ri_info: Path | None = None,
     ri_scope: Path | None = None,
     rates: Path | None = None,
+    flood: FloodChoice = flood_choice.DEFAULT,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """A book of locations from an OED location file, in place of what the portfolio of that name held.
 
     Locations that stay keep their ids. With `skip_bad` good rows are imported although others are refused; without
-    it one bad row refuses the file. `progress` is told the rows read so far. Raises RowsRefused (every bad row with
-    line, field and reason), BadOedFile, StillNeeded, NotReconciled.
+    it one bad row refuses the file. `flood` is which depth-damage curves the book's losses take. `progress` is told the
+    rows read so far. Raises RowsRefused (every bad row with line, field and reason), BadOedFile, StillNeeded,
+    NotReconciled.
     """
     refused: list[BadRow] = []
     reconciliation = Reconciliation()
@@ -142,7 +145,7 @@ async def import_oed(
             if bad and not skip_bad:
                 raise RowsRefused(accounts.name, bad)
             refused += bad
-        done = await staged.finish(portfolio_id, policies, currency, digest)
+        done = await staged.finish(portfolio_id, policies, currency, digest, flood.as_json())
         _reconcile(reconciliation, done["stored"])
         packed = {kind: kept_files.pack(file, kind, encoding) for kind, file in kept.items()}
         await repository_loss.save_files(conn, tenant_id, portfolio_id, packed)

@@ -56,6 +56,19 @@ def loss(
         Path | None, typer.Option(help="Folder of an Oasis model's tables (PiWind's layout): a set of events.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Events a year of a single footprint, for --elt-out.")] = 1.0,
+    flood_curves: Annotated[
+        str | None,
+        typer.Option(
+            help="Depth-damage curves: auto (HAZUS in the United States, else jrc), jrc, hazus, hazus-coastal-a, "
+            "hazus-coastal-v, fia or usace."
+        ),
+    ] = None,
+    first_floor_ft: Annotated[
+        float | None, typer.Option(help="Height of the first floor where a location gives none; else it is unknown.")
+    ] = None,
+    storeys: Annotated[
+        float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
+    ] = None,
     ri_info: RiInfo = None,
     ri_scope: RiScope = None,
     peril: Peril = None,
@@ -101,6 +114,7 @@ def loss(
     """
     from geo import loss_files
     from geo.estimate import PLACE_FIELDS
+    from geo.flood_choice import FloodChoice
 
     hazards = {"--footprint": footprint, "--depth": depth, "--shake": shake, "--wind": wind, "--model": model}
     given = [name for name, value in hazards.items() if value is not None]
@@ -120,13 +134,15 @@ def loss(
         wind_model=wind_model, model=model, rate=rate, samples=samples, seed=seed, curve_sigma=curve_sigma,
         sigma_ln=sigma_ln, damage_spread=damage_spread, event_correlation=event_correlation,
         local_correlation=local_correlation, neighbourhood_km=neighbourhood_km, by=by,
-        against=against,
+        against=against, flood=FloodChoice.of(flood_curves, first_floor_ft, storeys),
     )  # fmt: skip
     with _mapper(cluster) as mapper, _progress("Sampling") as tick:
         told = loss_files.run(
             request, mapper=mapper, progress=tick, out=out, by_out=by_out, policies_out=policies_out,
             locations_out=locations_out, elt_out=elt_out, ylt_out=ylt_out,
         )  # fmt: skip
+    for what, counted in told.get("assumptions", {}).get("assumed", {}).items():
+        print(f"assumed: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {what}", file=sys.stderr)
     for reason, counted in told["unknown"].items():
         print(f"unknown: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {reason}", file=sys.stderr)
     tell_left_out(told["left_out"])
@@ -141,7 +157,9 @@ def _lines(told: dict[str, Any]) -> str:
     lines = []
     for name, word in (("gul", "ground-up"), ("il", "gross"), ("ri", "net")):
         q = told["losses"][name]
-        if "p5" in q:
+        if q is None:
+            lines.append(f"{word:>10}: unknown: nothing that is hit has a curve")
+        elif "p5" in q:
             lines.append(
                 f"{word:>10}: mean {q['mean']:,.0f} {currency}, sd {q['sd']:,.0f}, P5 {q['p5']:,.0f}, "
                 f"P50 {q['p50']:,.0f}, P95 {q['p95']:,.0f}"
@@ -156,6 +174,9 @@ def _lines(told: dict[str, Any]) -> str:
                      f"{change['exposed_tiv']:+,.2f}")  # fmt: skip
         for name, word in (("gul", "ground-up"), ("il", "gross"), ("ri", "net")):
             q = change[name]
+            if q is None:
+                lines.append(f"{word:>10}: unknown, since the loss of one version is")
+                continue
             lines.append(f"{word:>10}: mean {q['mean']:+,.0f} {currency}, P5 {q['p5']:+,.0f}, P95 {q['p95']:+,.0f}")
     return "\n".join(lines)
 

@@ -54,7 +54,7 @@ def test_what_has_no_curve_or_place_is_unknown_with_its_value_and_everything_add
         "no coordinates": 500000.0,
         "no published curve for business interruption": 1000.5,
         "no flood curve for industrial in asia": 300000.0,
-        "no JRC flood curve for North America; HAZUS needs a first floor height: tocsin flood": 400000.0,
+        "hazus needs a HAZUS occupancy, and OED occupancy 1050 is none of them": 400000.0,
     }
     told = tiv_reconciliation(book.book, found)["LKR"]
     assert told["difference"] == 0
@@ -197,3 +197,25 @@ def test_a_model_whose_chances_do_not_add_to_one_is_refused(tmp_path: Path) -> N
         (tmp_path / f"{name}.csv").write_text(text)
     with pytest.raises(BadModel, match=r"vulnerability 1, intensity bin 1: chances add to 0\.9"):
         OasisModel.read(tmp_path)
+
+
+def test_where_nothing_that_is_hit_has_a_curve_the_loss_is_unknown_and_not_zero(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    files[0].write_text(files[0].read_text().replace(",LK,", ",US,"))
+    shape = tmp_path / "area.geojson"
+    feature = {
+        "type": "Feature",
+        "properties": {"intensity": 1, "unit": "m"},
+        "geometry": shapely.geometry.mapping(AREA),
+    }
+    shape.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    out = tmp_path / "out.csv"
+    done = run("loss", *files, "--footprint", shape, "--peril", "ORF", "--samples", 5, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "ground-up: unknown: nothing that is hit has a curve" in done.stdout
+    assert out.read_text().splitlines()[1:] == ["gul,,,,,,", "il,,,,,,", "ri,,,,,,"]
+    # with a declared set of curves there is one
+    done = run("loss", *files, "--footprint", shape, "--peril", "ORF", "--samples", 5, "--out", out,
+               "--flood-curves", "jrc")  # fmt: skip
+    assert "ground-up: mean" in done.stdout
