@@ -89,6 +89,12 @@ INSERT INTO kept_out (warning_id, policyholder_id, tenant_id, level, at)
 SELECT %(warning_id)s, person, %(tenant_id)s, %(level)s, %(at)s FROM unnest(%(people)s::uuid[]) AS person
 ON CONFLICT (warning_id, policyholder_id) DO UPDATE SET level = excluded.level;
 
+-- name: kept_out_by
+-- What would speak to the people of a warning, were they not told of it.
+SELECT DISTINCT k.warning_id FROM kept_out AS k
+JOIN warning_recipient AS r ON r.policyholder_id = k.policyholder_id
+WHERE r.warning_id = %(warning_id)s AND k.warning_id <> %(warning_id)s;
+
 -- name: let_in
 DELETE FROM kept_out WHERE warning_id = %(warning_id)s AND policyholder_id = ANY(%(people)s);
 
