@@ -215,4 +215,4 @@ def test_a_site_without_a_record_of_its_own_is_the_collective() -> None:
     ] + [Repair(site="slow", cause="", opened=begin + timedelta(hours=400), restored=begin + timedelta(hours=440))]
     fit = fit_repairs(repairs, begin + timedelta(hours=600), rolling=False)
     by_name = {site.site: site.credibility for site in fit.sites}
-    assert by_name["busy"] > 0.45 > 0.15 > by_name["slow"]
+    assert by_name["busy"] > 0.45 > 0.2 > by_name["slow"]
