@@ -4,10 +4,13 @@ import asyncio
 import csv
 import hashlib
 import json
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from math import nan
 from pathlib import Path
+from sys import intern
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +19,13 @@ from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
-from geo import hazard, kept_files, repository, repository_loss
+from geo import flood_choice, hazard, kept_files, repository, repository_loss
 from geo import network as roads
 from geo.crs import WGS84, coordinate_fault
-from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, extra_json, read_accounts, read_locations
-from geo.plausibility import Doubt, Quality, doubtful_coordinates
+from geo.flood_choice import FloodChoice
+from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, read_accounts, read_locations
+from geo.oed_lines import extra_json
+from geo.plausibility import Codes, Doubt, Quality, doubtful_coordinates, doubtful_values, outside_country
 from geo.repository import LocationImport
 from store.pool import AsyncConnection
 
@@ -89,18 +94,20 @@ async def import_oed(
     ri_info: Path | None = None,
     ri_scope: Path | None = None,
     rates: Path | None = None,
+    flood: FloodChoice = flood_choice.DEFAULT,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """A book of locations from an OED location file, in place of what the portfolio of that name held.
 
     Locations that stay keep their ids. With `skip_bad` good rows are imported although others are refused; without
-    it one bad row refuses the file. `progress` is told the rows read so far. Raises RowsRefused (every bad row with
-    line, field and reason), BadOedFile, StillNeeded, NotReconciled.
+    it one bad row refuses the file. `flood` is which depth-damage curves the book's losses take. `progress` is told the
+    rows read so far. Raises RowsRefused (every bad row with line, field and reason), BadOedFile, StillNeeded,
+    NotReconciled.
     """
     refused: list[BadRow] = []
     reconciliation = Reconciliation()
     options = f"{epsg}|{currency}|{skip_bad}".encode() + (f"|{datum}".encode() if datum != "wgs84" else b"")
-    quality, seen = Quality(), _Seen([], [], [], [])
+    quality, seen = Quality(), _Seen()
     if (ri_info is None) != (ri_scope is None):
         raise InvalidInput("reinsurance info and scope come together or not at all")
     by_kind = {"location": path, "account": accounts, "ri_info": ri_info, "ri_scope": ri_scope, "rates": rates}
@@ -114,8 +121,7 @@ async def import_oed(
 
         def read() -> list[LocationRow] | None:
             rows = next(chunks, None)
-            for row in rows or ():
-                seen.add(row, quality)
+            seen.add(rows or (), quality)
             return rows
 
         # the next rows are read while the database stores the last ones
@@ -140,7 +146,7 @@ async def import_oed(
             if bad and not skip_bad:
                 raise RowsRefused(accounts.name, bad)
             refused += bad
-        done = await staged.finish(portfolio_id, policies, currency, digest)
+        done = await staged.finish(portfolio_id, policies, currency, digest, flood.as_json())
         _reconcile(reconciliation, done["stored"])
         packed = {kind: kept_files.pack(file, kind, encoding) for kind, file in kept.items()}
         await repository_loss.save_files(conn, tenant_id, portfolio_id, packed)
@@ -159,34 +165,42 @@ async def import_oed(
     )
 
 
-@dataclass
 class _Seen:
-    """What the checks over a whole book need of each row."""
+    """What the checks over a whole book need of each row: numbers in arrays, since a book has a million of them."""
 
-    line: list[int]
-    lon: list[float]
-    lat: list[float]
-    country: list[str]
+    def __init__(self) -> None:
+        self.line, self.lon, self.lat = array("q"), array("d"), array("d")  # NaN where there is no place
+        self.building, self.contents, self.occupancy = array("q"), array("q"), array("q")
+        self.country: list[str] = []
+        self.currency: list[str] = []
+        self.codes = Codes()
 
-    def add(self, row: LocationRow, quality: Quality) -> None:
-        coordinates = 0.0
-        if row.lon is not None and row.lat is not None:
-            # trailing zeros are no precision
-            coordinates = 1.0 if round(row.lon, 3) != row.lon and round(row.lat, 3) != row.lat else 0.5
-            self.line.append(row.line)
-            self.lon.append(row.lon)
-            self.lat.append(row.lat)
-            self.country.append(row.country_code)
-        quality.add(
-            coordinates=coordinates,
-            occupancy=row.occupancy_code,
-            construction=row.construction_code,
-            extra=row.extra,
-            tiv_cents=row.tiv_cents,
-        )
+    def add(self, rows: Sequence[LocationRow], quality: Quality) -> None:
+        self.line.extend([row.line for row in rows])
+        self.lon.extend([nan if row.lon is None else row.lon for row in rows])
+        self.lat.extend([nan if row.lat is None else row.lat for row in rows])
+        self.building.extend([row.building_cents for row in rows])
+        self.contents.extend([row.contents_cents for row in rows])
+        self.occupancy.extend([row.occupancy_code or 0 for row in rows])
+        self.country += [intern(row.country_code) for row in rows]
+        self.currency += [intern(row.currency) for row in rows]
+        self.codes.add(rows)
+        quality.add(rows)
 
     def doubtful(self) -> list[Doubt]:
-        return doubtful_coordinates(self.line, np.array(self.lon), np.array(self.lat), self.country)
+        lon, lat = np.array(self.lon), np.array(self.lat)
+        building, contents, occupancy = (np.array(one) for one in (self.building, self.contents, self.occupancy))
+        where = outside_country(self.line, lon, lat, self.country)
+        told = {doubt.line for doubt in where}
+        return sorted(
+            [
+                *where,
+                *(one for one in doubtful_coordinates(self.line, lon, lat, self.country) if one.line not in told),
+                *doubtful_values(self.line, building, contents, self.currency, occupancy),
+                *self.codes.doubtful(),
+            ],
+            key=lambda doubt: doubt.line,
+        )
 
 
 def _sha256(files: Sequence[Path], options: bytes) -> bytes:
@@ -234,10 +248,9 @@ def survey(
 ) -> Survey:
     """What an import would say of a location file. Raises BadOedFile, NotReconciled."""
     refused: list[BadRow] = []
-    told, quality, seen = Reconciliation(), Quality(), _Seen([], [], [], [])
+    told, quality, seen = Reconciliation(), Quality(), _Seen()
     for rows in read_locations(path, refused, told, epsg=epsg, encoding=encoding, datum=datum):
-        for row in rows:
-            seen.add(row, quality)
+        seen.add(rows, quality)
         if progress is not None:
             progress(told.n_mapped + told.n_unknown + told.n_refused)
     _reconcile_file(told)

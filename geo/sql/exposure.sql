@@ -3,7 +3,7 @@ SELECT tenant_id FROM tenant WHERE slug = %(slug)s;
 
 -- name: make_location_import
 -- Which locations the file has that is being imported: what a book holds beside them goes.
-CREATE TEMP TABLE location_import (acc_number text, loc_number text, currency text) ON COMMIT DROP;
+CREATE TEMP TABLE location_import (acc_number text, loc_number text) ON COMMIT DROP;
 
 -- name: make_location_chunk
 -- Rows of the chunk in hand, emptied after each, so that no chunk is looked for among the others.
@@ -15,7 +15,7 @@ CREATE TEMP TABLE location_chunk (
 
 -- name: copy_location_chunk
 COPY location_chunk (acc_number, loc_number, lon, lat, h3, country_code, occupancy_code, construction_code,
-    building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed) FROM STDIN;
+    building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed) FROM STDIN (FORMAT csv);
 
 -- name: make_policy_import
 CREATE TEMP TABLE policy_import (
@@ -28,12 +28,6 @@ COPY policy_import (policy_id, acc_number, pol_number, perils, inception, expiry
 -- name: analyze_location_import
 ANALYZE location_import;
 
--- name: imported_accounts
-SELECT DISTINCT acc_number FROM location_import ORDER BY acc_number;
-
--- name: commonest_currency
-SELECT currency FROM location_import GROUP BY currency ORDER BY count(*) DESC, currency LIMIT 1;
-
 -- name: lock_portfolio
 SELECT portfolio_id, source_sha256 FROM portfolio WHERE tenant_id = %(tenant_id)s AND name = %(name)s FOR UPDATE;
 
@@ -43,10 +37,10 @@ INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256, i
 VALUES (%(portfolio_id)s, %(tenant_id)s, %(name)s, 'XXX', '', clock_timestamp()) ON CONFLICT (tenant_id, name) DO NOTHING;
 
 -- name: save_portfolio
-INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256, imported_at)
-VALUES (%(portfolio_id)s, %(tenant_id)s, %(name)s, %(currency)s, %(source_sha256)s, clock_timestamp())
+INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256, imported_at, flood_curves)
+VALUES (%(portfolio_id)s, %(tenant_id)s, %(name)s, %(currency)s, %(source_sha256)s, clock_timestamp(), %(flood_curves)s)
 ON CONFLICT (tenant_id, name) DO UPDATE SET currency = excluded.currency, source_sha256 = excluded.source_sha256,
-    imported_at = excluded.imported_at;
+    imported_at = excluded.imported_at, flood_curves = excluded.flood_curves;
 
 -- name: save_locations
 -- One chunk of the file. A location that was there before keeps its id, so that what hangs on it stays, and one that
@@ -68,7 +62,7 @@ WHERE (l.lon, l.lat, l.h3, l.country_code, l.occupancy_code, l.construction_code
     excluded.currency, excluded.loc_perils_covered, excluded.oed);
 
 -- name: note_chunk
-INSERT INTO location_import SELECT acc_number, loc_number, currency FROM location_chunk;
+INSERT INTO location_import SELECT acc_number, loc_number FROM location_chunk;
 
 -- name: empty_chunk
 TRUNCATE location_chunk;
@@ -94,7 +88,7 @@ FROM location WHERE portfolio_id = %(portfolio_id)s GROUP BY 1, 2;
 
 -- name: portfolios
 -- Of one tenant, or of all.
-SELECT portfolio_id, tenant_id, name, currency, source_sha256, imported_at FROM portfolio
+SELECT portfolio_id, tenant_id, name, currency, source_sha256, imported_at, flood_curves FROM portfolio
 WHERE %(tenant_id)s::uuid IS NULL OR tenant_id = %(tenant_id)s ORDER BY portfolio_id;
 
 -- name: book_accounts

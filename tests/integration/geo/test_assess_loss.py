@@ -15,7 +15,9 @@ import pytest
 import shapely
 
 from geo import assess, assess_loss, imports, repository
+from geo.flood_choice import FloodChoice
 from geo.hazard_field import PolygonField
+from store import outbox
 from store.pool import AsyncConnection
 from tests.integration.geo.test_geo import T0, box, with_conn
 
@@ -120,7 +122,9 @@ def test_losses_are_stored_with_terms_reinsurance_unknowns_and_the_difference_to
     assert {p[0] for p in places} == {"1", "2"}
     assert all(p[2] and p[3] == 1.0 for p in places)
     assert worker.execute("SELECT DISTINCT pol_number, rank FROM assessment_policy").fetchall() == [("P1", 1)]
-    published = worker.execute("SELECT count(*) FROM outbox WHERE kind = 'loss_estimated'").fetchone()
+    published = worker.execute(
+        "SELECT count(*) FROM outbox WHERE kind = 'loss_estimated' AND consumer = 'stream'"
+    ).fetchone()
     assert published == (3,)
     assert worker.execute(
         "SELECT count(*) FROM outbox WHERE kind = 'assessment_made' AND consumer = 'loss'"
@@ -193,3 +197,103 @@ def test_the_commands_import_publish_and_assess(
     assert told["assumptions"]["n_samples"] == 50
     assert told["policies"][0]["pol_number"] == "P1"
     assert "Other" in tocsin("assess", "f1", "--portfolio", "Other", code=3)
+
+
+def test_the_loss_comes_first_and_its_parts_by_source_after_it_once(
+    postgres_url: str, worker: Worker, make_tenant: Callable[[str], UUID], files: dict[str, Path]
+) -> None:
+    tenant = make_tenant("one")
+
+    async def of(conn: AsyncConnection, consumer: str, handler: Any) -> int:
+        works = await outbox.claim(conn, consumer, worker="w", limit=10, lease_s=60)
+        for work in works:
+            async with conn.transaction():
+                await outbox.hold(conn, work)
+                await handler(conn, work)
+                await outbox.complete(conn, [work.outbox_id])
+        return len(works)
+
+    async def result(conn: AsyncConnection, made: UUID) -> dict[str, Any]:
+        rows = await conn.execute("SELECT result FROM assessment_loss WHERE assessment_id = %s", [made])
+        found: dict[str, Any] = (await rows.fetchone())[0]  # type: ignore[index]
+        return found
+
+    async def work(conn: AsyncConnection) -> list[Any]:
+        await book(conn, tenant, files)
+        made = await flood(conn, tenant, 1.0)
+        assert await of(conn, "loss", assess_loss.handle) == 1
+        first = await result(conn, made)
+        handled = [await of(conn, "loss_sources", assess_loss.handle_sources) for _ in range(3)]
+        second = await result(conn, made)
+        # overtaken by a newer version before its turn came: it stays without
+        older = await flood(conn, tenant, 1.0, 1)
+        await of(conn, "loss", assess_loss.handle)
+        await flood(conn, tenant, 2.0, 2)
+        await of(conn, "loss_sources", assess_loss.handle_sources)
+        return [first, second, handled, await result(conn, older)]
+
+    first, second, handled, overtaken = with_conn(postgres_url, work)
+    assert first["sd_by_source"] is None
+    assert set(second["sd_by_source"]) >= {"hazard", "damage", "curve"}
+    assert {k: v for k, v in first.items() if k != "sd_by_source"} == {
+        k: v for k, v in second.items() if k != "sd_by_source"
+    }
+    # the second loss_estimated finds nothing to do, and makes no third
+    assert handled == [1, 1, 0]
+    assert overtaken["sd_by_source"] is None
+
+
+def test_books_are_in_memory_before_a_footprint_asks_and_anew_after_an_import(
+    postgres_url: str, make_tenant: Callable[[str], UUID], files: dict[str, Path]
+) -> None:
+    tenant = make_tenant("one")
+
+    async def work(conn: AsyncConnection) -> list[int]:
+        await book(conn, tenant, files)
+        shelf = assess_loss.FileShelf()
+        read = [await shelf.fill(conn), await shelf.fill(conn)]
+        files["location"].write_text(LOCATIONS.replace("100000.10", "90000"), encoding="utf-8")
+        await book(conn, tenant, files)
+        return [*read, await shelf.fill(conn), await shelf.fill(conn)]
+
+    assert with_conn(postgres_url, work) == [1, 0, 1, 0]
+
+
+def test_a_book_declares_its_flood_curves_and_what_they_lack_is_assumed_in_sight(
+    postgres_url: str, make_tenant: Callable[[str], UUID], files: dict[str, Path]
+) -> None:
+    tenant = make_tenant("one")
+    text = LOCATIONS.replace(",LK,", ",US,").replace(",1050,", ",1051,").replace(",1100,", ",1101,")
+    files["location"].write_text(text, encoding="utf-8")
+
+    async def work(conn: AsyncConnection) -> list[Any]:
+        outcomes = []
+        for choice in (None, FloodChoice.of("hazus", 1.0, 1.0), FloodChoice.of("fia", 1.0, 1.0)):
+            more = {} if choice is None else {"flood": choice}
+            await imports.import_oed(
+                conn, files["location"], tenant_id=tenant, portfolio="Book", accounts=files["account"], **more
+            )
+            made = await flood(conn, tenant, 1.0, len(outcomes))
+            outcomes.append(await assess_loss.estimate_assessment(conn, made, now=T0, shelf=assess_loss.FileShelf()))
+        # another choice for this run only, in place of the book's
+        outcomes.append(
+            await assess_loss.estimate_assessment(
+                conn, made, now=T0, shelf=assess_loss.FileShelf(), flood=FloodChoice.of("jrc", None, None)
+            )
+        )
+        return outcomes
+
+    silent, hazus, fia, jrc = (one.result for one in with_conn(postgres_url, work))
+    # nothing declared: no first floor height, so no loss is told, and its value is
+    assert silent["losses"] == {"gul": None, "il": None, "ri": None}
+    assert any("height of the first floor" in reason for reason in silent["unknown"])
+    assert silent["tiv_with_loss"] == 0
+    assert hazus["losses"]["gul"]["mean"] > 0
+    assert hazus["assumptions"]["flood"] == {"curves": "hazus", "first_floor_ft": 1.0, "storeys": 1.0}
+    assert hazus["assumptions"]["assumed"]["FirstFloorHeight: 1 ft"]["n_items"] == 3
+    # the Federal Insurance Administration's curves know one-family houses only
+    assert any("no fia curve for COM1" in reason for reason in fia["unknown"])
+    assert jrc["curves"] == ["JRC 2017 north-america residential, depth above ground"]
+    for one in (silent, hazus, fia, jrc):
+        assert one["unknown"]["no published curve for business interruption"] == {"n_items": 1, "tiv": 1000.0}
+        assert one["reconciliation"]["EUR"]["difference"] == "0.00"
