@@ -3,8 +3,8 @@
     python -m benchmarks.itops_splits FOLDER [--only smart|systems|repairs]     # FOLDER holds itops/
 
 SMART: fitted to what was known before a day, judged by all rows that begin on it or later. `chosen` splits were looked
-at while the random walk of levels was chosen, `after` ones only afterwards. Systems and repairs: each year by a fit to
-the end of the year before. Figures are ratios of seen to expected (repairs: expected to seen, as in the table).
+at while the model of levels was compared with others (docs/methods), `after` ones only afterwards. Systems and repairs:
+each year by a fit to the end of the year before. Ratios are of seen to expected, for repairs of expected to seen.
 """
 
 import argparse

@@ -93,7 +93,7 @@ def _fit_spells(events: str, exposure: str, as_of: date | None) -> dict[str, Any
         "intercept": model.intercept,
         "main": [list(each) for each in model.main],
         "since": list(model.since),
-        "level": list(model.level),
+        "trend": list(model.trend),
         "cross": dict(model.cross),
         "n_failures": model.n_failures,
         "exposure_years": model.exposure_years,

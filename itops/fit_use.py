@@ -16,7 +16,7 @@ from itops.wire import STRICT, Text
 #: By what a device finds its unit in a fit: a system may be a site, a model or a single asset.
 UNITS: Final = ("site", "model", "manufacturer", "asset_id")
 #: Versions of `tocsin fleet fit` and `tocsin repair fit` that can be read here.
-FLEET_VERSION: Final = "fleet-3"
+FLEET_VERSION: Final = "fleet-2"
 REPAIR_VERSION: Final = "repair-2"
 
 

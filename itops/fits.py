@@ -117,7 +117,7 @@ def telemetry_model(document: Mapping[str, Any]) -> TelemetryModel:
         intercept=float(document["intercept"]),
         main=tuple(tuple(each) for each in document["main"]),
         since=tuple(document["since"]),
-        level=tuple(document["level"]),
+        trend=tuple(document["trend"]),
         cross=dict(document["cross"]),
         n_failures=float(document["n_failures"]),
         exposure_years=float(document["exposure_years"]),

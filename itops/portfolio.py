@@ -46,7 +46,9 @@ def accumulate(quotes: Sequence[Quote], capacity: float | None = None, hours: fl
         for device in builder.devices:
             if device.asset.manufacturer:
                 vendors[device.asset.manufacturer].append(device)
-        groups: dict[str, Mapping[str, Any]] = {"site": builder.scopes("site"), "region": builder.scopes("region"), "vendor": vendors}
+        groups: dict[str, Mapping[str, Any]] = {
+            "site": builder.scopes("site"), "region": builder.scopes("region"), "vendor": vendors,
+        }  # fmt: skip
         for kind, members in groups.items():
             for name, devices in members.items():
                 key = (kind, name)

@@ -23,12 +23,18 @@ VALUE_EDGES = np.array([0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 255.5, 1023
 AGE_EDGES = np.array([0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0])
 #: Bands of hours since the telemetry last changed: trouble that is new is worse than trouble that has lasted.
 SINCE_EDGES = np.array([0.0, 36.0, 96.0, 192.0, 384.0, 768.0, 1536.0, 3072.0, np.inf])
-#: What a number of alarms means wanders: a level for each, from quarter to quarter a random walk with a step of
-#: standard deviation 0.4; the newest is forecast. Of walks, trends and half-lives this did best at five mid-quarter
-#: origins (docs/methods): an old quarter counts for less by itself, and by how much the record says.
-_WALK, _QUARTER_DAYS, _MOST_QUARTERS = 1.0 / 0.4**2, 91.3125, 80
+#: An old failure counts for half after this many years (judgement; the split years in the methods page bear on it).
+HALF_LIFE_YEARS = 2.0
+#: What an alarm means drifts: a trend for each number of alarms and each of three spans since the last change, of
+#: standard deviation 1 a year before the record speaks; ahead it is damped, all told half a year's worth.
+_TREND_SPAN = np.array([0, 0, 1, 1, 2, 2, 2, 2])
+_TREND, DAMPING_YEARS = 1.0, 0.5
+#: A quarter's level is off by a factor that no telemetry tells, of standard deviation 0.25 (the regime): without it a
+#: single bad quarter at the end of a record would be read as the new level, or as a trend.
+_REGIME, _QUARTER_DAYS, _MOST_QUARTERS = 1.0 / 0.25**2, 91.3125, 80
 #: Penalty on neighbouring bands' difference, on main effects, and on interactions.
 _SMOOTH, _MAIN, _CROSS = 1.0, 0.05, 0.1
+_N_TREND = int(_TREND_SPAN[-1]) + 1
 _N_VALUE, _N_AGE, _N_SINCE = len(VALUE_EDGES) + 2, len(AGE_EDGES) + 1, len(SINCE_EDGES) - 1
 
 
@@ -57,7 +63,7 @@ class TelemetryModel:
     intercept: float
     main: tuple[tuple[float, ...], ...]  #: one row per attribute, then age
     since: tuple[float, ...]  #: alarms x bands of time since the last change
-    level: tuple[float, ...]  #: by number of alarms, as it stood in the record's last quarter
+    trend: tuple[float, ...]  #: a year, alarms x spans of time since the last change
     cross: Mapping[str, float]  #: interactions by name; absent: 0, as for a model that was never seen
     n_failures: float
     exposure_years: float
@@ -70,7 +76,9 @@ class TelemetryModel:
         for effects, code in zip(self.main, cut.main, strict=True):
             log_rate += np.array(effects)[code]
         log_rate += np.array(self.since)[cut.since]
-        log_rate += np.array(self.level)[cut.since // _N_SINCE]
+        ahead = -cut.days_ago / 365.25
+        damped = DAMPING_YEARS * -np.expm1(-np.maximum(ahead, 0.0) / DAMPING_YEARS)
+        log_rate += np.array(self.trend)[cut.trend] * np.where(ahead > 0, damped, ahead)
         for names, code in cut.cross:
             log_rate += np.array([self.cross.get(name, 0.0) for name in names])[code]
         exposure = cut.years * spells.weight[cut.row]
@@ -91,6 +99,7 @@ class _Cut:
     days_ago: FloatArray
     main: tuple[IntArray, ...]
     since: IntArray
+    trend: IntArray
     cross: tuple[tuple[list[str], IntArray], ...]
 
 
@@ -130,6 +139,7 @@ def _cut(spells: Spells) -> _Cut:
         days_ago=spells.days_ago[row] - (offset + 0.5 * time) / 24.0,
         main=(*(codes[row, k] for k in range(len(ATTRIBUTES))), age),
         since=alarms[row] * _N_SINCE + band,
+        trend=alarms[row] * _N_TREND + _TREND_SPAN[band],
         cross=tuple(cross),
     )
 
@@ -139,8 +149,8 @@ def fit_telemetry(spells: Spells) -> TelemetryModel:
 
     Piecewise-exponential hazards (Holford 1980; Laird & Olivier 1981); neighbouring bands are tied by a difference
     penalty (Eilers & Marx 1996, Statistical Science 11), models and their alarms by a ridge, which is credibility:
-    little exposure moves an effect little. The level of each number of alarms follows a random walk over quarters
-    (a local level, Harvey 1989, chapter 2, as a penalty on its steps). Newton's method on the distinct cells. Raises
+    little exposure moves an effect little. Quarters have a factor of their own around a trend by alarms, so that the
+    level is that of the record and not that of its last quarter. Newton's method on the distinct cells. Raises
     BadTelemetry.
     """
     from scipy import sparse
@@ -150,40 +160,41 @@ def fit_telemetry(spells: Spells) -> TelemetryModel:
     cut = _cut(spells)
     ago = np.maximum(cut.days_ago, 0.0)
     quarter = np.minimum((ago // _QUARTER_DAYS).astype(np.int64), _MOST_QUARTERS - 1)
-    n_quarters = int(np.max(quarter)) + 1
-    n_alarms = len(ALARMS) + 1
-    walk = (cut.since // _N_SINCE) * n_quarters + quarter
-    sizes = [_N_VALUE] * len(ATTRIBUTES) + [_N_AGE, n_alarms * _N_SINCE] + [len(n) for n, _ in cut.cross]
-    sizes.append(n_alarms * n_quarters)
+    moment = np.rint(ago / 365.25 * 8.0).astype(np.int64)  # a trend runs on inside a quarter
+    sizes = [_N_VALUE] * len(ATTRIBUTES) + [_N_AGE, (len(ALARMS) + 1) * _N_SINCE] + [len(n) for n, _ in cut.cross]
+    sizes += [int(np.max(quarter)) + 1, (len(ALARMS) + 1) * _N_TREND]
     first = 1 + np.concatenate([[0], np.cumsum(sizes)])
     n_effects = int(first[-1])
     penalty = np.eye(n_effects) * _MAIN
-    crossed = np.arange(first[len(ATTRIBUTES) + 2], first[-2])
-    penalty[crossed, crossed] = _CROSS
-    steps = np.arange(first[-2], first[-1])
-    penalty[steps, steps] = 0.01
-    for k in steps[:-1]:
-        if (k + 1 - first[-2]) % n_quarters:  # the walk of the next number of alarms is another one
-            penalty[k : k + 2, k : k + 2] += _WALK * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    for begin, end, strength in (
+        (first[len(ATTRIBUTES) + 2], first[-3], _CROSS),
+        (first[-3], first[-2], _REGIME),
+        (first[-2], first[-1], _TREND),
+    ):
+        crossed = np.arange(begin, end)
+        penalty[crossed, crossed] = strength
     penalty[0, 0] = 0.0
     for block in range(len(ATTRIBUTES) + 1):
         begin = int(first[block]) + (1 if block < len(ATTRIBUTES) else 0)  # "not reported" has no neighbour
         for k in range(begin, int(first[block + 1]) - 1):
             penalty[k : k + 2, k : k + 2] += _SMOOTH * np.array([[1.0, -1.0], [-1.0, 1.0]])
-    codes = [*cut.main, cut.since, *(code for _, code in cut.cross), walk]
+    codes = [*cut.main, cut.since, *(code for _, code in cut.cross), quarter, cut.trend]
     # Like cells are joined by a hash of their codes: their product would overflow for a fleet of many models.
     key = np.zeros(len(cut.row), dtype=np.uint64)
-    for code in codes:
+    for code in (*codes, moment):
         key = key * np.uint64(0x9E3779B97F4A7C15) + code.astype(np.uint64) + np.uint64(1)
     _, where, cell = np.unique(key, return_index=True, return_inverse=True)
-    w = spells.weight[cut.row]
+    recent = 0.5 ** (ago / 365.25 / HALF_LIFE_YEARS)
+    w = spells.weight[cut.row] * recent
     failures = np.bincount(cell, w * cut.failed)
     exposure = np.bincount(cell, w * cut.years)
     columns = np.column_stack(
         [np.zeros(len(where), dtype=np.int64)] + [c[where] + f for c, f in zip(codes, first[:-1], strict=True)]
     )
     ends = np.arange(0, columns.size + 1, columns.shape[1])
-    design = sparse.csr_matrix((np.ones(columns.size), columns.ravel(), ends), shape=(len(where), n_effects))
+    entries = np.ones(columns.shape)
+    entries[:, -1] = moment[where] / -8.0
+    design = sparse.csr_matrix((entries.ravel(), columns.ravel(), ends), shape=(len(where), n_effects))
     b = np.zeros(n_effects)
     b[0] = np.log(np.sum(failures) / np.sum(exposure))
     for _ in range(60):
@@ -197,28 +208,26 @@ def fit_telemetry(spells: Spells) -> TelemetryModel:
     else:
         raise BadTelemetry("The likelihood did not settle")
     parts = [b[int(a) : int(z)] for a, z in pairwise(first)]
-    walked = parts[-1].reshape(n_alarms, n_quarters)  # quarter 0 is the newest
-    # Each quarter as it was forecast from the one before it; the oldest has none.
-    before = np.minimum(quarter + 1, n_quarters - 1)
-    forecast = np.full(len(cut.row), b[0]) + walked[cut.since // _N_SINCE, before]
-    for part, code in zip(parts[:-1], codes[:-1], strict=True):
-        forecast += part[code]
-    told = (quarter < n_quarters - 1) | (n_quarters == 1)
+    # The level that is forecast: trends as they stood, the quarters' own factors left out.
+    level = np.full(len(cut.row), b[0]) - parts[-1][cut.trend] * ago / 365.25
+    for part, code in zip(parts[:-2], codes[:-2], strict=True):
+        level += part[code]
+    weight = spells.weight[cut.row]
     return TelemetryModel(
         intercept=float(b[0]),
         main=tuple(tuple(float(v) for v in part) for part in parts[: len(ATTRIBUTES) + 1]),
         since=tuple(float(v) for v in parts[len(ATTRIBUTES) + 1]),
-        level=tuple(float(v) for v in walked[:, 0]),
+        trend=tuple(float(v) for v in parts[-1]),
         cross={
             name: float(v)
-            for (names, _), part in zip(cut.cross, parts[len(ATTRIBUTES) + 2 : -1], strict=True)
+            for (names, _), part in zip(cut.cross, parts[len(ATTRIBUTES) + 2 : -2], strict=True)
             for name, v in zip(names, part, strict=True)
             if v != 0.0
         },
-        n_failures=float(np.sum(w * cut.failed)),
-        exposure_years=float(np.sum(w * cut.years)),
+        n_failures=float(np.sum(weight * cut.failed)),
+        exposure_years=float(np.sum(weight * cut.years)),
         regime_cv=_regime_cv(
-            ago[told], (w * cut.failed)[told], np.asarray(w * cut.years * np.exp(forecast), dtype=np.float64)[told]
+            ago, weight * cut.failed, np.asarray(weight * cut.years * np.exp(level), dtype=np.float64)
         ),
     )
 

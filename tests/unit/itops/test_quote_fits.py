@@ -68,7 +68,7 @@ def test_a_quote_stands_on_the_fits_it_names() -> None:
     told = with_fits.result()
     assert told["model_version"] == "itops-2026.3"
     rates, repairs = told["fits"]
-    assert (rates["kind"], rates["version"], rates["unit"], rates["n_unknown"]) == ("fleet", "fleet-3", "site", 0)
+    assert (rates["kind"], rates["version"], rates["unit"], rates["n_unknown"]) == ("fleet", "fleet-2", "site", 0)
     assert rates["sha256"] == document_sha256(systems_fit())
     assert 0.3 < rates["rate_per_year"] < 0.5
     assert 0 < rates["share"] < 1
@@ -124,7 +124,7 @@ def test_a_site_the_fit_does_not_have_gets_the_fits_collective() -> None:
 )
 def test_a_fit_that_cannot_be_used_is_named(change: dict[str, Any], field: str, reason: str) -> None:
     submission, fleet, incidents = sent()
-    item = {"device_class": "server", "document": {"model_version": "fleet-3", "shape": "systems"}} | change
+    item = {"device_class": "server", "document": {"model_version": "fleet-2", "shape": "systems"}} | change
     item = {name: value for name, value in item.items() if value is not None}
     with pytest.raises(BadSubmission) as refused:
         price_request(submission | {"fits": {"fleet": [item]}}, fleet, incidents)
@@ -158,7 +158,7 @@ def test_the_command_reads_fits_beside_the_submission(tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["premium"] == result["premium"]
     shown = run.invoke(app, ["quote", str(tmp_path / "s.json")])
-    assert "[fit] fleet for server: fleet-3" in shown.stdout
+    assert "[fit] fleet for server: fleet-2" in shown.stdout
     (tmp_path / "repair.json").write_text("{}")
     bad = run.invoke(app, ["quote", str(tmp_path / "s.json")])
     assert bad.exit_code != 0
