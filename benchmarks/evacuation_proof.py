@@ -68,9 +68,10 @@ def leave_by_disagreements(plan: Plan, limit: int) -> tuple[int, int]:
             found = earliest_arrival(
                 graph.out_start, graph.out_edge, graph.head, graph.reverse, graph.no_turn, graph.private,
                 graph.ban_start, graph.ban_to, graph.seconds, trees.close_s, 1.0, lower, source_of,
-                trees.source_s, trees.source_late_s, np.array([e], dtype=np.int32), np.array([leave_s]),
+                trees.source_s, trees.source_late_s, np.array([0, 1]), np.array([e], dtype=np.int32),
+                np.array([leave_s]),
             )  # fmt: skip
-            return bool(found[1] >= 0)
+            return bool(found[2][0] >= 0)
 
         if late == -np.inf:
             wrong += arrives(0.0)

@@ -15,6 +15,7 @@ from core.errors import InvalidInput
 from geo import imports
 from geo.closing import Override, PartialLayer
 from geo.evacuation import (
+    ACCESSIBLE_NEEDS,
     STATUSES,
     Forecast,
     Households,
@@ -203,7 +204,7 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
             seats=np.array([z["seats"] for z in zones], dtype=np.int64),
             accessible_seats=np.array([z["accessible_seats"] for z in zones], dtype=np.int64),
             people=np.array([p.people for p in people], dtype=np.int64),
-            accessible=np.array([bool({"accessible", "wheelchair", "medical"} & set(p.needs)) for p in people]),
+            accessible=np.array([bool(ACCESSIBLE_NEEDS & set(p.needs)) for p in people]),
         )
     tell(f"Planning {n:,} households over {network.n_roads:,} roads")
     safe = SafeZones(np.array([z["lon"] for z in zones]), np.array([z["lat"] for z in zones]))

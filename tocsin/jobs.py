@@ -1,9 +1,10 @@
-"""The work beside the decisions: footprints over books, losses, routes, warnings broadcast, tables looked after."""
+"""The work beside the decisions: footprints over books, losses, routes and who must hear of them, warnings broadcast,
+tables looked after."""
 
 import asyncio
 import threading
 
-from alerts import broadcast
+from alerts import broadcast, reroute
 from alerts.cap_sign import read_signer
 from core.settings import Settings
 from geo import assess, assess_loss, plan
@@ -21,7 +22,7 @@ async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
     broadcaster = broadcast.Broadcaster(settings.mqtt) if settings.mqtt.host is not None else None
     public_url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
     tell = broadcast.handler(broadcaster.publish if broadcaster else None, public_url=public_url, signer=signer)
-    pool = worker_pool(settings, size=8)
+    pool = worker_pool(settings, size=10)
     await pool.open()
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -29,6 +30,7 @@ async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
             tasks.create_task(outbox.run(pool, "assess", assess.handle, stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "loss", assess_loss.handle, stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
+            tasks.create_task(outbox.run(pool, "reroute", reroute.handle, stop))
             tasks.create_task(outbox.run(pool, "broadcast", tell, stop))
             await stop.wait()
             halt.set()
