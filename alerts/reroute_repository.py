@@ -39,9 +39,7 @@ async def rerouted(
     return [Rerouted(**row) for row in await _rows(conn, "rerouted", values)]
 
 
-async def plan_revisions(
-    conn: AsyncConnection, due: Sequence[tuple[UUID, Rerouted, float]], *, now: datetime
-) -> int:
+async def plan_revisions(conn: AsyncConnection, due: Sequence[tuple[UUID, Rerouted, float]], *, now: datetime) -> int:
     """Keeps (delivery id, whom, seconds to wait); gives how many are new."""
     return await _do(
         conn,

@@ -19,18 +19,23 @@ from geo._compiled import earliest_arrival
 from geo.evacuation import Households, Margins, Plan, SafeZones, Seats, find_doors, plan_routes
 from geo.hazard import ArrivalZone, Hazard
 from geo.network import RoadNetwork, open_file
+from geo.tags import CLASSES
 from geo.traffic import Demand, clearance
 
 
-def world(network: RoadNetwork, n: int, seed: int) -> tuple[Households, SafeZones, Seats, Hazard]:
-    """What is planned for; the hazard grows by a ring every ten minutes."""
+def world(
+    network: RoadNetwork, n: int, seed: int, main_roads: bool = False
+) -> tuple[Households, SafeZones, Seats, Hazard]:
+    """What is planned for; the hazard grows by a ring every ten minutes. With `main_roads` safe zones stand at tertiary
+    roads or larger ones, else at any street."""
     rng = np.random.default_rng(seed)
     streets = np.flatnonzero(network.road_car & network.has_doors & ~network.road_private)
     road = rng.choice(streets, n)
     a, b, t = network.road_a[road], network.road_b[road], rng.random(n)
     lon = network.node_lon[a] * (1 - t) + network.node_lon[b] * t
     lat = network.node_lat[a] * (1 - t) + network.node_lat[b] * t
-    zone = network.road_a[rng.choice(streets, 50)]
+    larger = streets[network.road_class[streets] <= CLASSES.index("tertiary")]
+    zone = network.road_a[rng.choice(larger if main_roads else streets, 50)]
     people = rng.integers(1, 6, n)
     share = rng.gamma(1.5, 1.0, 50)
     seats = np.ceil(share / share.sum() * people.sum() * 1.15).astype(np.int64)

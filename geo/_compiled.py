@@ -287,8 +287,28 @@ def earliest_arrival(
     for i in range(n_starts):
         some = slice(begin_start[i], begin_start[i + 1])
         goal_edge, ends[i], travel_s[i], n_touched = _one_way(
-            out_start, out_edge, head, reverse, no_turn, private, ban_start, ban_to, seconds, close_s, margin, at_least_s,
-            source_of, source_s, source_late_s, begin_edge[some], begin_s[some], best, came, done, heap_key, heap_edge,
+            out_start,
+            out_edge,
+            head,
+            reverse,
+            no_turn,
+            private,
+            ban_start,
+            ban_to,
+            seconds,
+            close_s,
+            margin,
+            at_least_s,
+            source_of,
+            source_s,
+            source_late_s,
+            begin_edge[some],
+            begin_s[some],
+            best,
+            came,
+            done,
+            heap_key,
+            heap_edge,
             touched,
         )
         count = 0

@@ -107,6 +107,7 @@ class Seats:
     accessible: BoolArray  #: (n_households,) True: the household needs accessible seats
     arrived: BoolArray | None = None  #: (n_households,) True: it sits already, and its seats are not in `seats`
     stays: npt.NDArray[np.int64] | None = None  #: (n_households,) the safe zone it was told before; -1: none
+    give: float = 0.0  #: share of the least travel that may be given up for less crowded entrances of safe zones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

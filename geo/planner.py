@@ -219,6 +219,11 @@ class Planner:
             tuple(member_source_late),
         )  # fmt: skip
 
+    @staticmethod
+    def cars(trees: tuple[ModeTrees, ...]) -> tuple[ModeTrees, ...]:
+        """The trees of those who drive."""
+        return tuple(tree for tree in trees if not tree.graph.on_foot)
+
     def fastest(self, on_foot: bool, offered: BoolArray) -> tuple[Tree, FloatArray, Int32Array]:
         """(tree, slack, edges of its safe zones): the fastest ways over open roads, and how long each can be driven."""
         from geo._compiled import slack
@@ -476,7 +481,9 @@ class Planner:
             i = int(rows[at])
             path = np.append(edges[start[k] : start[k + 1]], src.edge[source]).astype(np.int32)
             usable = np.flatnonzero(good[k])
-            column = int(next(j for j in usable[np.argsort(begin_s[k, usable], kind="stable")] if s.edge[at, j] == path[0]))
+            column = int(
+                next(j for j in usable[np.argsort(begin_s[k, usable], kind="stable")] if s.edge[at, j] == path[0])
+            )
             road_k = column % (s.edge.shape[1] // 2)
             inner = path[1:-1]
             late = float(src.close_s[source]) - float(trees.source_s[source]) * margin

@@ -33,7 +33,10 @@ class Flow(NamedTuple):
     n_seated: int
 
 
-def min_cost_flow(cost_s: FloatArray, people: Int64Array, seats: Int64Array, first: BoolArray | None = None) -> Flow:
+def min_cost_flow(
+    cost_s: FloatArray, people: Int64Array, seats: Int64Array, first: BoolArray | None = None,
+    allowed: BoolArray | None = None,
+) -> Flow:  # fmt: skip
     """As many people seated as can be, at the least total cost; groups may be split.
 
     Parameters
@@ -42,6 +45,7 @@ def min_cost_flow(cost_s: FloatArray, people: Int64Array, seats: Int64Array, fir
     people : (n_groups,)
     seats : (n_zones,)
     first : (n_groups,) True: seated before all others where seats lack
+    allowed : (n_groups, n_zones) the pairs to begin with, of a like problem; written down
 
     Notes
     -----
@@ -52,7 +56,7 @@ def min_cost_flow(cost_s: FloatArray, people: Int64Array, seats: Int64Array, fir
     n, m = cost_s.shape
     outside = _outside(cost_s)
     order = np.argsort(np.where(seats > 0, cost_s, np.inf), axis=1, kind="stable")[:, :_NEAREST]
-    allowed: BoolArray = np.zeros((n, m), dtype=bool)
+    allowed = np.zeros((n, m), dtype=bool) if allowed is None else allowed
     np.put_along_axis(allowed, order, True, axis=1)
     while True:
         flow = _solve(cost_s, people, seats, first, allowed, outside)
@@ -67,8 +71,8 @@ def min_cost_flow(cost_s: FloatArray, people: Int64Array, seats: Int64Array, fir
 def _outside(cost_s: FloatArray) -> int:
     """The price of a place outside every safe zone: more than any chain of exchanges between safe zones can save."""
     finite = cost_s[np.isfinite(cost_s)]
-    dearest = int(np.round(finite.max() * _PER_SECOND)) if len(finite) else 1
-    return dearest * (cost_s.shape[1] + 2) + 1
+    dearest = round(float(finite.max()) * _PER_SECOND) if len(finite) else 1
+    return int(dearest * (cost_s.shape[1] + 2) + 1)
 
 
 def _solve(
@@ -161,6 +165,62 @@ def whole_households(
         flow.people.copy(), np.lexsort((np.arange(n), -people, group)), np.lexsort((np.arange(n), -people)),
     )  # fmt: skip
     return zone
+
+
+#: What limits the way into a safe zone is looked for within this distance of it.
+_ENTRANCE_M = 1000.0
+
+
+def entrance_per_h(planner: Planner, trees: tuple[ModeTrees, ...], offered: Int64Array) -> FloatArray:
+    """(n_offered,) the most vehicles an hour that open roads lead into each safe zone from 1 km away, by maximum flow."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_flow
+
+    (cars,) = planner.cars(trees)
+    graph, src, network = cars.graph, cars.sources, planner.network
+    capacity = network.road_capacity_per_h[graph.edge_road]
+    x, y = network.plane.forward(network.node_lon, network.node_lat)
+    zone_x, zone_y = network.plane.forward(planner.zones.lon, planner.zones.lat)
+    per_h: FloatArray = np.zeros(len(offered))
+    for k, zone in enumerate(offered.tolist()):
+        doors = np.unique(src.edge[src.zone == zone])
+        near = np.flatnonzero(np.hypot(x - zone_x[zone], y - zone_y[zone]) <= _ENTRANCE_M)
+        near = np.union1d(near, graph.tail[doors])
+        n = len(near)
+        node: Int64Array = np.full(network.n_nodes, n, dtype=np.int64)  # n: everything farther away
+        node[near] = np.arange(n)
+        tail, head = node[graph.tail], node[graph.head]
+        inner = np.flatnonzero((cars.close_s >= 0.0) & ~graph.private & (tail != head))
+        inner = inner[~np.isin(inner, doors)]
+        pairs = np.concatenate([tail[inner], tail[doors]]), np.concatenate([head[inner], np.full(len(doors), n + 1)])
+        cap = np.concatenate([capacity[inner], np.full(len(doors), 1e6)]).astype(np.int32)
+        matrix = csr_array((cap, pairs), shape=(n + 2, n + 2))
+        matrix.sum_duplicates()
+        per_h[k] = float(maximum_flow(matrix, n, n + 1).flow_value) if n else 0.0
+    return per_h
+
+
+def less_crowded(
+    cost_s: FloatArray, people: Int64Array, seats: Int64Array, first: BoolArray, allowed: BoolArray, least: Flow,
+    per_h: FloatArray, give: float,
+) -> Int64Array:  # fmt: skip
+    """(n_zones,) seats, cut down to what can come in in the shortest time for which all are still seated and travel
+    grows by no more than `give` of the least."""
+    taken = least.people.sum(axis=0)
+    busy = np.where(taken > 0, taken / np.maximum(per_h, 1e-9), 0.0)
+    low, high = float(people.sum()) / max(float(per_h.sum()), 1e-9), float(busy.max(initial=0.0))
+    best = seats
+    for _ in range(7):
+        if high <= low * 1.05:
+            break
+        time = (low * high) ** 0.5
+        limit = np.minimum(seats, np.ceil(per_h * time).astype(np.int64))
+        flow = min_cost_flow(cost_s, people, limit, first, allowed)
+        if flow.n_seated == least.n_seated and flow.cost_s <= (1.0 + give) * least.cost_s:
+            best, high = limit, time
+        else:
+            low = time
+    return best
 
 
 class Travel:
@@ -268,17 +328,26 @@ def seat_everyone(planner: Planner, c: Columns, trees: tuple[ModeTrees, ...], se
         total = np.bincount(group, weights=people).astype(np.int64)
         before_others = np.bincount(group, weights=threatened[some]) > 0
         stays = None if seats.stays is None else seats.stays[rows[some]][:, None] == offered[None, :]
+        allowed = np.zeros((len(total), len(offered)), dtype=bool)
+        limit, bound = room, None
         while True:
             least_s = _staying(travel.least_s[some], stays)
             mean = np.zeros((len(total), len(offered)))
             np.add.at(mean, group, least_s * people[:, None])
-            flow = min_cost_flow(mean / total[:, None], total, room, before_others)
+            mean /= total[:, None]
+            flow = min_cost_flow(mean, total, limit, before_others, allowed)
             used = np.zeros(travel.least_s.shape, dtype=bool)
             used[some] = (flow.people > 0)[group]
-            if not travel.settle(used):
+            if travel.settle(used):
+                continue
+            if bound is not None or not seats.give or not len(planner.cars(trees)):
                 break
+            bound = flow
+            per_h = entrance_per_h(planner, trees, offered)
+            limit = less_crowded(mean, total, room, before_others, allowed, flow, per_h, seats.give)
+        bound = bound or flow
         zone[some] = whole_households(_staying(travel.most_s[some], stays), people, room, group, flow)
-        bound_s, bound_people = bound_s + flow.cost_s, bound_people + flow.n_seated
+        bound_s, bound_people = bound_s + bound.cost_s, bound_people + bound.n_seated
     for k, z in enumerate(offered.tolist()):
         mine = rows[zone == k]
         if len(mine):
@@ -289,12 +358,12 @@ def seat_everyone(planner: Planner, c: Columns, trees: tuple[ModeTrees, ...], se
     for i in rows[zone < 0].tolist():
         full = bool(np.isfinite(travel.most_s[np.searchsorted(rows, i)]).any())
         c.drop(i, Status.NO_SEAT, "every safe zone that it can reach is full" if full else "no safe zone takes it")
-    used = [
+    by_zone = [
         np.bincount(offered[zone[mask]], weights=people[mask], minlength=len(seats.seats)).astype(np.int64)
         for mask in (seated, seated & seats.accessible[rows])
     ]
     return Seated(
-        used=used[0], used_accessible=used[1], n_people_seated=int(people[seated].sum()),
+        used=by_zone[0], used_accessible=by_zone[1], n_people_seated=int(people[seated].sum()),
         n_people_without=int(people[~seated].sum()), person_s=person_s, bound_person_s=bound_s,
         bound_people=bound_people,
     )  # fmt: skip

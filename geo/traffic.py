@@ -33,8 +33,7 @@ class Demand:
     capacity_factor: float = 1.0  #: on every road's capacity
     n_classes: int = 20
     n_rounds: int = 4
-    n_relief: int = 8  #: times that the last households are asked to take other ways
-    last_share: float = 0.1  #: of all households, who are asked first
+    n_relief: int = 12  #: times that households on the roads with the longest queues are asked to take other ways
     #: roads whose lanes all go one way, as codes: 2 * road along its shape, + 1 against it
     contraflow: tuple[int, ...] = ()
 
@@ -232,11 +231,13 @@ def _change(
 
 
 def relieve(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
-    """(ways, clearance) after the households that would arrive last changed to roads whose queues end sooner.
+    """(ways, clearance) after households left the roads whose queues would end last.
 
-    An equilibrium asks each driver's time, clearance the last arrival. In turn the last households weigh each road by
-    the free-flow time and the time that its whole load takes to pass its end beyond the mobilisation; what brings the
-    last arrival forward in the simulation is kept, and else fewer of them are asked.
+    An equilibrium asks each driver's time, clearance the last arrival. A road's queue ends no sooner than its whole
+    load needs to pass its end; in turn the households whose ways lead over the roads with the longest of these times
+    change to the way that costs least when a road costs its free-flow time times 1 + (its time / the longest
+    allowed)^_STEEP: the larger the power, the nearer this is to the least longest time. What brings the last arrival
+    forward in the simulation is kept.
     """
     from geo._traffic import load
 
@@ -245,41 +246,48 @@ def relieve(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
     best = simulate(trees, ways, demand)
     per_s = capacity_per_h(graph, demand) / 3600.0
     weight = np.full(len(rows), demand.vehicles)
-    free = _may_change(plan, rows)
-    asked = np.zeros(len(rows), dtype=bool)
-    asked[free] = True
-    share = demand.last_share
+    free = np.zeros(len(rows), dtype=bool)
+    free[_may_change(plan, rows)] = True
+    pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(len(rows))]
+    last = ways.last_share.copy()
+    volume = np.zeros(len(per_s))
+    load(ways.edges, ways.start, weight, np.arange(len(rows)), 1.0, volume)
+    fixed: BoolArray = np.zeros(len(per_s), dtype=bool)  # roads that nobody could leave
     for _ in range(demand.n_relief):
-        arrival = np.where(np.isfinite(best.household_s), best.household_s, -1.0)
-        late = np.argsort(-arrival, kind="stable")[: max(int(share * len(rows)), 1)]
-        late = late[asked[late]]
-        if not len(late):
+        flat, start = _flat(pieces)
+        passing_s = volume / per_s
+        # where a way ends there is no queue: what is beyond the last road's start is the safe zone's own
+        longest = float(np.where(fixed, 0.0, passing_s).max(initial=0.0))
+        if longest <= demand.mobilisation_min * 60.0:
             break
-        pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(len(rows))]
-        last = ways.last_share.copy()
-        volume = np.zeros(len(per_s))
-        load(ways.edges, ways.start, weight, np.arange(len(rows)), 1.0, volume)
+        allowed = _RELIEF * longest
+        hot = (passing_s > allowed) & ~fixed
+        asked = np.flatnonzero(np.add.reduceat(hot[flat], start[:-1]).astype(bool) & free)
 
-        def cost_now(volume: FloatArray = volume) -> FloatArray:
-            wait = np.maximum(volume / per_s - demand.mobilisation_min * 60.0, 0.0)
-            cost: FloatArray = graph.seconds + wait
+        def cost_now(volume: FloatArray = volume, allowed: float = allowed) -> FloatArray:
+            cost: FloatArray = graph.seconds * (1.0 + (volume / per_s / allowed) ** _STEEP)
             return cost
 
-        zones = np.unique(c.zone[rows[late]]).tolist() if plan.seated is not None else [-1]
-        for k in range(10):
-            for zone in zones:
-                mine = late[k::10]
-                mine = mine[(zone < 0) | (c.zone[rows[mine]] == zone)]
+        before = passing_s[hot].copy()
+        zones = np.unique(c.zone[rows[asked]]).tolist() if plan.seated is not None else [-1]
+        for zone in zones:
+            of_zone = asked[(zone < 0) | (c.zone[rows[asked]] == zone)]
+            n_parts = int(np.clip(len(of_zone) // 20, 1, 20))
+            for k in range(n_parts):
+                mine = of_zone[k::n_parts]
                 if len(mine):
                     _change(plan, rows, mine, zone, weight, volume, pieces, last, cost_now)
+        fixed[np.flatnonzero(hot)[volume[hot] / per_s[hot] > 0.98 * before]] = True
         flat, start = _flat(pieces)
-        tried = Ways(rows, flat, start, ways.first_share, last)
+        tried = Ways(rows, flat, start, ways.first_share, last.copy())
         found = simulate(trees, tried, demand)
         if (found.at(1.0) or 0.0) < (best.at(1.0) or 0.0):
             ways, best = tried, found
-        else:
-            share /= 3.0
     return ways, best
+
+
+#: Of the longest time, what roads are brought down to in one step; and how steeply they cost more beyond it.
+_RELIEF, _STEEP = 0.7, 8.0
 
 
 def _flat(pieces: list[Int32Array]) -> tuple[Int32Array, Rows]:

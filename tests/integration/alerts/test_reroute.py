@@ -115,7 +115,9 @@ FAR = shapely.box(80.3, 7.3, 80.31, 7.31)
 EAST = shapely.box(80.07, 7.04, 80.08, 7.06)
 
 
-def test_a_changed_way_is_pushed_once_to_those_whose_way_changed_and_to_nobody_else(valley: Any, tmp_path: Path) -> None:
+def test_a_changed_way_is_pushed_once_to_those_whose_way_changed_and_to_nobody_else(
+    valley: Any, tmp_path: Path
+) -> None:
     async def run() -> None:
         story = Story(valley, tmp_path)
         await story.begin()
@@ -126,7 +128,7 @@ def test_a_changed_way_is_pushed_once_to_those_whose_way_changed_and_to_nobody_e
         by_person = {message.address["to"]: message for message in first}
         push = by_person[f"web_push:{valley.people[0]}"]
         assert "changed" not in push.text.instruction
-        assert [zone["name"] for zone in push.payload["safe_zones"]][0] == "East hall"
+        assert next(zone["name"] for zone in push.payload["safe_zones"]) == "East hall"
         before = push.payload["route"]["polyline"]
 
         # the next version of the footprint closes the road east: one message, to one person, with the new way
@@ -293,4 +295,6 @@ def test_text_messages_and_calls_name_the_authority_and_a_stay_order_leaves_no_w
         assert set(words["order"]) == {"evacuate", "stay"}
         assert all("{authority}" in text for text in words["order"].values())
         assert words["rerouted"]
-    assert json.loads(json.dumps(ordered(said, order, "zh", exercise=False).sms)).startswith("Kegalle DMC官方命令：立即撤离。")
+    assert json.loads(json.dumps(ordered(said, order, "zh", exercise=False).sms)).startswith(
+        "Kegalle DMC官方命令：立即撤离。"
+    )
