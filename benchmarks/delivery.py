@@ -90,7 +90,7 @@ def hand_over(database: str, n_people: int) -> dict[str, Any]:
     """Releases one red warning to `n_people` in four zones; seconds from the reading until the provider has each."""
     from pydantic import SecretStr
 
-    from alerts import deliver, repository
+    from alerts import deliver, rule_repository
     from alerts.rule import level_rule
     from alerts.watch import watch_batch
     from core.clock import FixedClock
@@ -171,7 +171,7 @@ def hand_over(database: str, n_people: int) -> dict[str, Any]:
             )
             async with worker_pool(settings, size=settings.deliver.workers + 3) as pool:
                 async with pool.connection() as conn, conn.transaction():
-                    await repository.save_rule(
+                    await rule_repository.save_rule(
                         conn, rule, area=box(80.0, 7.0, 80.2, 11.0), area_desc={"en": "Valley"},
                         effective_from=now - timedelta(hours=1),
                     )  # fmt: skip

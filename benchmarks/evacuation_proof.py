@@ -22,6 +22,9 @@ from geo.network import RoadNetwork, open_file
 from geo.tags import CLASSES
 from geo.traffic import Demand, clearance
 
+#: Roads that the safe zone of thousands stands at.
+_LARGER = [CLASSES.index(name) for name in ("trunk", "primary", "secondary", "tertiary")]
+
 
 def world(
     network: RoadNetwork, n: int, seed: int, main_roads: bool = False
@@ -34,7 +37,7 @@ def world(
     a, b, t = network.road_a[road], network.road_b[road], rng.random(n)
     lon = network.node_lon[a] * (1 - t) + network.node_lon[b] * t
     lat = network.node_lat[a] * (1 - t) + network.node_lat[b] * t
-    larger = streets[network.road_class[streets] <= CLASSES.index("tertiary")]
+    larger = streets[np.isin(network.road_class[streets], _LARGER)]
     zone = network.road_a[rng.choice(larger if main_roads else streets, 50)]
     people = rng.integers(1, 6, n)
     share = rng.gamma(1.5, 1.0, 50)

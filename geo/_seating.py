@@ -37,9 +37,9 @@ def place_whole(
     for h in order:
         g, best = group[h], -1
         for z in range(m):
-            if quota[g, z] >= people[h] and room[z] >= people[h] and cost_s[h, z] < np.inf:
-                if best < 0 or cost_s[h, z] < cost_s[h, best]:
-                    best = z
+            fits = quota[g, z] >= people[h] and room[z] >= people[h] and cost_s[h, z] < np.inf
+            if fits and (best < 0 or cost_s[h, z] < cost_s[h, best]):
+                best = z
         if best >= 0:
             zone[h] = best
             quota[g, best] -= people[h]
@@ -106,8 +106,8 @@ def _make_room(zone: IntArray, room: IntArray, cost_s: FloatArray, people: IntAr
 
 @njit(cache=True)
 def quick_times(
-    edge: Int32Array, share: FloatArray, close_s: FloatArray, walk_s: FloatArray, own_s: FloatArray, seconds: FloatArray,
-    time_s: FloatArray, slack_s: FloatArray, here: BoolArray, margin: float, notice_s: float,
+    edge: Int32Array, share: FloatArray, close_s: FloatArray, walk_s: FloatArray, own_s: FloatArray,
+    seconds: FloatArray, time_s: FloatArray, slack_s: FloatArray, here: BoolArray, margin: float, notice_s: float,
 ) -> Any:  # fmt: skip
     """(travel, least), (n,) each: travel times of households whose fastest way stays open `notice_s` longer than they
     need, NaN: look closer; and the time of the fastest way over open roads, whether or not it stays open.

@@ -172,7 +172,7 @@ _ENTRANCE_M = 1000.0
 
 
 def entrance_per_h(planner: Planner, trees: tuple[ModeTrees, ...], offered: Int64Array) -> FloatArray:
-    """(n_offered,) the most vehicles an hour that open roads lead into each safe zone from 1 km away, by maximum flow."""
+    """(n_offered,) the most vehicles an hour that open roads lead into a safe zone from 1 km away: a maximum flow."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_flow
 

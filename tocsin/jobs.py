@@ -29,6 +29,10 @@ async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
             tasks.create_task(asyncio.to_thread(maintain.run, owner_url, halt))
             tasks.create_task(outbox.run(pool, "assess", assess.handle, stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "loss", assess_loss.handle, stop, limit=1, lease_s=_LEASE_S))
+            tasks.create_task(
+                outbox.run(pool, "loss_sources", assess_loss.handle_sources, stop, limit=1, lease_s=_LEASE_S)
+            )
+            tasks.create_task(assess_loss.keep_warm(pool, stop))
             tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "reroute", reroute.handle, stop))
             tasks.create_task(outbox.run(pool, "broadcast", tell, stop))
