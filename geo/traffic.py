@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from core.errors import InvalidInput
 from geo.crs import BoolArray, FloatArray
-from geo.evacuation import ModeTrees, Plan
+from geo.evacuation import ModeTrees, Plan, Seats
 from geo.network import WALKING_M_S, Int32Array
 from geo.sweep import Graph, run_sweep
 
 Rows = npt.NDArray[np.int64]
 
+#: Relative gap at which an equilibrium is good enough.
+_ENOUGH = 0.005
 ALPHA, BETA = 0.15, 4.0  # Bureau of Public Roads (1964)
 
 
@@ -186,6 +188,8 @@ def equilibrium(plan: Plan, rows: Rows, demand: Demand) -> tuple[Ways, float]:
                 if len(mine):
                     before, gain = _change(plan, rows, mine, zone, weight, volume, pieces, last, cost_now)
                     gap_total, gap_part = gap_total + before, gap_part + gain
+        if gap_part < _ENOUGH * gap_total:
+            break
     flat, start = _flat(pieces)
     return Ways(rows, flat, start, ways.first_share, last), gap_part / gap_total if gap_total else 0.0
 
@@ -303,11 +307,14 @@ def _time(flat: Int32Array, start: Rows, cost: FloatArray, first: FloatArray, la
 
 
 def clearance(
-    plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand, contraflow: Int32Array | None = None
-) -> dict[str, Any]:
+    plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand, contraflow: Int32Array | None = None,
+    seats: Seats | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The clearance of a plan beside "nearest and fastest", as `plan.json` tells it, with a band of capacity.
 
-    `unseated` is the same plan without seats: everybody on the fastest way to the nearest safe zone. `contraflow` are
+    `unseated` is the same plan without seats: everybody on the fastest way to the nearest safe zone. With `seats` the
+    peer that counts is "nearest and fastest until full" (`geo.drive_on`): a way into a full safe zone gets nobody a
+    seat, so that nearest and fastest, told as well, is no plan. `contraflow` are
     roads of two directions whose lanes all go outwards in a scenario beside it; nobody's route is made of it.
     """
     rows = who_drives(plan, reached, demand)
@@ -317,13 +324,24 @@ def clearance(
         return {"households_driving": 0, "reason": "no household drives"}
     nearest = planned_ways(unseated, rows)
     ways, gap = equilibrium(plan, rows, demand)
-    base = simulate(cars[0], nearest, demand)
+    base = peer = simulate(cars[0], nearest, demand)
+    if seats is not None:
+        from geo.drive_on import drive_on
+
+        peer = drive_on(unseated, rows, seats.people, np.maximum(seats.seats - seats.accessible_seats, 0), demand)
     ways, ours = relieve(plan, ways, demand)
     band = {
         name: simulate(cars[0], ways, replace(demand, capacity_factor=demand.capacity_factor * factor)).as_json()
         for name, factor in (("capacity_80_percent", 0.8), ("capacity_120_percent", 1.2))
     }
-    t100, b100 = ours.at(1.0), base.at(1.0)
+    t100, b100, p100 = ours.at(1.0), base.at(1.0), peer.at(1.0)
+    with_seats: dict[str, Any] = {}
+    if seats is not None:
+        with_seats = {
+            "nearest_and_fastest_until_full": peer.as_json()
+            | {"households_without_a_seat": len(rows) - len(peer.arrival_s)},
+            "times_sooner_than_nearest_ignoring_seats": round(b100 / t100, 2) if t100 and b100 else None,
+        }
     scenario: dict[str, Any] = {}
     if contraflow is not None:
         turned = replace(demand, contraflow=outward(cars[0], ways, contraflow))
@@ -337,7 +355,8 @@ def clearance(
         "demand": {k: v for k, v in asdict(demand).items() if k != "contraflow"},
         "spread": ours.as_json(),
         "nearest_and_fastest": base.as_json(),
-        "times_sooner_at_100_percent": round(b100 / t100, 2) if t100 and b100 else None,
+        "times_sooner_at_100_percent": round(p100 / t100, 2) if t100 and p100 else None,
+        **with_seats,
         "band": {k: {"t90_min": v["t90_min"], "t100_min": v["t100_min"]} for k, v in band.items()},
         "relative_gap": round(gap, 4),
         **scenario,
