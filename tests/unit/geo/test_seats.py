@@ -39,7 +39,9 @@ def test_a_flow_over_the_nearest_safe_zones_is_an_optimum_over_all(seed: int) ->
     rng = np.random.default_rng(seed)
     n, m = 30, 14
     cost = np.round(rng.uniform(60, 3000, (n, m)), 1)
-    cost[:, :3] = np.round(cost[:, :3] / 20, 1)  # three that everybody is near to and few fit into: most go beyond their nearest six
+    cost[:, :3] = np.round(
+        cost[:, :3] / 20, 1
+    )  # three that everybody is near to and few fit into: most go beyond their nearest six
     cost[rng.random((n, m)) < 0.15] = np.inf
     people = rng.integers(1, 30, n).astype(np.int64)
     seats = rng.integers(0, 30, m).astype(np.int64)
