@@ -241,6 +241,7 @@ async def add_repeats(conn: AsyncConnection, rows: Sequence[Row], now: datetime)
         "providers": "provider",
         "exercises": "exercise",
         "priorities": "priority",
+        "revisions": "revision",
         "repeats": "repeat",
     }
     values: dict[str, Any] = {name: [row[column] for row in rows] for name, column in columns.items()}
