@@ -28,6 +28,7 @@ from api.routes import (
     feeds,
     hazards,
     observations,
+    providers,
     public,
     quotes,
     session,
@@ -63,6 +64,7 @@ _NOUNS = (
     observations,
     stream,
     public,
+    providers,
 )
 #: Streams get this long to say goodbye when the server stops.
 _STOP_S = 5
