@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alerts import repository
+from alerts import rule_repository
 from alerts.lifecycle import Decision, LifecycleState, Message, rehearse
 from alerts.rule import LevelRule, Reading
 from alerts.rulebook import RuleEntry
@@ -43,7 +43,7 @@ async def dry_run(conn: AsyncConnection, entries: Sequence[RuleEntry], *, now: d
     start = now - timedelta(days=days)
     streams = sorted({entry.rule.datastream_id for entry in entries})
     longest = max((entry.rule.lookback for entry in entries), default=timedelta(0))
-    readings = await repository.readings_since(conn, dict.fromkeys(streams, start - longest)) if streams else {}
+    readings = await rule_repository.readings_since(conn, dict.fromkeys(streams, start - longest)) if streams else {}
     outlooks: dict[int, list[Outlook]] = {}
     if any(entry.rule.forecast_within is not None for entry in entries):
         outlooks = await LiveForecasts(memory=now - start + timedelta(hours=72)).rehearse(conn, streams, now)
@@ -54,7 +54,7 @@ async def dry_run(conn: AsyncConnection, entries: Sequence[RuleEntry], *, now: d
         state = LifecycleState(evaluated_until=start)
         told = outlooks.get(stream, [])
         _, decisions = rehearse(entry.rule, state, known, now, outlooks=told)
-        standing = await repository.standing_rule(conn, entry.rule.rule_id, now)
+        standing = await rule_repository.standing_rule(conn, entry.rule.rule_id, now)
         before = None
         if standing is not None and standing.datastream_id == stream:
             before = _rehearsal(standing, rehearse(standing, state, known, now, outlooks=told)[1], known, now)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from alerts import alert as alert_noun
-from alerts import lifecycle, repository
+from alerts import lifecycle, repository, rule_repository
 from alerts.alert import Alert, reference
 from alerts.audience import UNRELEASABLE
 from alerts.level import Level
@@ -98,7 +98,7 @@ async def approve(
     first, _ = await _version(conn, warning_id, version)
     if first.alert.rule_id is not None and first.alert.msg_type == "Cancel":
         # a cancel also closes the rule's warning: locked in the order in which watching locks
-        await repository.lock_rule_state(conn, first.alert.rule_id)
+        await rule_repository.lock_rule_state(conn, first.alert.rule_id)
     warning, chain = await _version(conn, warning_id, version)
     person = await _person(conn, principal_id, warning.alert.tenant_id)
     if warning.state != "draft" or warning is not chain[-1]:
@@ -156,11 +156,11 @@ async def _release(conn: AsyncConnection, warning: StoredWarning, now: datetime)
 
 
 async def _close_rule(conn: AsyncConnection, rule_id: UUID, warning_id: UUID, now: datetime) -> None:
-    standing = await repository.lock_rule_state(conn, rule_id)
+    standing = await rule_repository.lock_rule_state(conn, rule_id)
     if standing is None or standing[1] != warning_id:
         return
     state, _ = lifecycle.cancel(standing[0], now)
-    await repository.reset_rule_state(conn, rule_id, state, warning_id, now)
+    await rule_repository.reset_rule_state(conn, rule_id, state, warning_id, now)
 
 
 async def reject(
@@ -367,7 +367,7 @@ async def _record(
     decision = Decision(
         reason=reason, at=now, before=alert.level, after=alert.level, detail=detail or {}, operator=False
     )
-    await repository.save_decision(
+    await rule_repository.save_decision(
         conn,
         tenant_id=alert.tenant_id,
         rule_id=alert.rule_id,

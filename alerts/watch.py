@@ -18,15 +18,16 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from alerts import notices, repository
+from alerts import notices, repository, rule_repository
 from alerts.alert import UNREACHABLE, Alert, Recipient, content_sha256, reference
 from alerts.audience import MASS_PEOPLE, Release, hold_reason, inside, priorities, release
 from alerts.level import LEVELS, Level
 from alerts.lifecycle import Decision, LifecycleState, Message, Phase, Reason, advance
 from alerts.message import Facts, language_with_texts, missing_languages, render_all
 from alerts.quorum import independent_count
-from alerts.repository import LiveRule, StoredWarning
+from alerts.repository import StoredWarning
 from alerts.rule import Reading
+from alerts.rule_repository import LiveRule
 from core.clock import Clock, ScenarioClock
 from core.errors import Unavailable
 from core.events import ObservationsStored, WarningChanged, WarningReleased
@@ -62,7 +63,7 @@ async def watch_batch(
     if forecasts is not None:
         await forecasts.forecast(conn, event.datastream_ids, event.received_until)
     now = event.received_until if _held(clock) else max(clock.now(), event.received_until)
-    rules = await repository.live_rules(conn, event.datastream_ids, event.received_until)
+    rules = await rule_repository.live_rules(conn, event.datastream_ids, event.received_until)
     work = _Watch(conn, clock=clock, auto_release_people=auto_release_people)
     decisions = await work.advance(rules, event.received_until, now)
     if _held(clock):
@@ -82,7 +83,7 @@ def together(events: Sequence[ObservationsStored]) -> ObservationsStored:
 
 async def tick(conn: AsyncConnection, now: datetime, *, clock: Clock, auto_release_people: int) -> list[Decision]:
     """Lets time pass to `now` for every warning that is open or awaits confirmation: silence, renewal, expiry."""
-    rules = await repository.open_rules(conn, now)
+    rules = await rule_repository.open_rules(conn, now)
     work = _Watch(conn, clock=clock, auto_release_people=auto_release_people)
     return await work.advance(rules, now, now)
 
@@ -102,7 +103,7 @@ class _Watch:
             start = min(live.state.evaluated_until or until, until) - live.rule.lookback
             datastream_id = live.rule.datastream_id
             since[datastream_id] = min(since.get(datastream_id, start), start)
-        readings = await repository.readings_since(self.conn, since) if since else {}
+        readings = await rule_repository.readings_since(self.conn, since) if since else {}
         outlooks = await self._outlooks(rules, until)
         everything: list[Decision] = []
         states: list[tuple[UUID, LifecycleState, UUID | None]] = []
@@ -113,7 +114,7 @@ class _Watch:
             everything += made
             if state != live.state or warning_id != live.warning_id:
                 states.append((live.rule.rule_id, state, warning_id))
-        await repository.save_states(self.conn, states, now)
+        await rule_repository.save_states(self.conn, states, now)
         return everything
 
     async def _outlooks(self, rules: Sequence[LiveRule], until: datetime) -> dict[int, list[Outlook]]:
@@ -149,7 +150,7 @@ class _Watch:
         return state, warning_id, everything
 
     async def _record(self, live: LiveRule, decision: Decision, warning_id: UUID | None, version: int | None) -> None:
-        await repository.save_decision(
+        await rule_repository.save_decision(
             self.conn,
             tenant_id=live.rule.tenant_id,
             rule_id=live.rule.rule_id,
@@ -287,7 +288,7 @@ class _Watch:
         if rule.independent <= 1:
             return verdict
         agreeing = [one for one in LEVELS if one >= max(Level.BLUE, decision.after - 1)]
-        own, others = await repository.agreeing_stations(
+        own, others = await rule_repository.agreeing_stations(
             self.conn, rule.tenant_id, rule.datastream_id, agreeing, decision.at
         )
         if independent_count(own, others) >= rule.independent:

@@ -139,7 +139,7 @@ def hand_over(database: str, server_pid: int, n_people: int, processes: int) -> 
     """
     from pydantic import SecretStr
 
-    from alerts import repository
+    from alerts import rule_repository
     from alerts.level import Level
     from alerts.rule import level_rule
     from alerts.watch import watch_batch
@@ -222,7 +222,7 @@ def hand_over(database: str, server_pid: int, n_people: int, processes: int) -> 
             )
             async with worker_pool(settings, size=2) as pool:
                 async with pool.connection() as conn, conn.transaction():
-                    await repository.save_rule(
+                    await rule_repository.save_rule(
                         conn, rule, area=box(80.0, 7.0, 80.2, 11.0), area_desc={"en": "Valley"},
                         effective_from=now - timedelta(hours=1),
                     )  # fmt: skip

@@ -140,7 +140,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "observations_stored": ("watch", "stream"),
     "footprint_published": ("assess", "plan", "stream"),
     "assessment_made": ("loss", "stream"),
-    "loss_estimated": ("stream",),
+    "loss_estimated": ("loss_sources", "stream"),
     "plan_made": ("stream",),
     "ruling_changed": ("plan",),
     "station_state_changed": ("stream",),

@@ -1,6 +1,7 @@
 """The loss of an assessment: the footprint's intensity through curves, terms and reinsurance, with its spread."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +11,11 @@ from uuid import UUID
 
 import numpy as np
 
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput, NotFound, TocsinError
 from core.events import AssessmentMade, LossEstimated
 from core.log import get_logger
 from geo import kept_files, loss, repository, repository_loss
+from geo._compiled_loss import warm_up
 from geo.curve_choice import CURVE_SIGMA
 from geo.estimate import Estimate, Places, estimate, tiv_reconciliation
 from geo.exposure import cents_text, exact_sum
@@ -23,11 +25,11 @@ from geo.oed import TIV_FIELDS
 from geo.oed_table import OedTable, encode
 from geo.repository import Portfolio
 from geo.repository_loss import Assessed
-from geo.terms import FloatArray, IntArray
+from geo.terms import BoolArray, FloatArray, IntArray
 from store import outbox
 from store.clock import read_clock
 from store.outbox import Work
-from store.pool import AsyncConnection
+from store.pool import AsyncConnection, Pool, lent_connection
 
 log = get_logger("assess")
 
@@ -52,6 +54,23 @@ class Resident:
     lon: FloatArray
     lat: FloatArray
     location_id: IntArray  #: (rows,)
+    cents: IntArray  #: (rows, 4) insured value by coverage
+    account: IntArray  #: (rows,) account of each row, numbered
+    currency: IntArray  #: (rows,) index of `currencies`
+    currencies: tuple[str, ...]  #: upper case; a blank one is the book's
+
+    @classmethod
+    def of(cls, tables: Mapping[str, OedTable], lon: FloatArray, lat: FloatArray, location_id: IntArray) -> "Resident":
+        """Reads what every footprint needs, once."""
+        table = tables["location"]
+        cents = np.stack([np.rint(table.numbers(name) * 100).astype(np.int64) for name in TIV_FIELDS], axis=1)
+        (account,), _ = encode(table.texts("AccNumber"))
+        (code,), names = encode(table.texts("LocCurrency"))
+        known = sorted({name.upper() for name in names})
+        return cls(
+            tables, lon, lat, location_id, cents, account,
+            np.array([known.index(name.upper()) for name in names], dtype=np.int64)[code], tuple(known),
+        )  # fmt: skip
 
 
 class FileShelf:
@@ -77,6 +96,19 @@ class FileShelf:
             self._kept.popitem(last=False)
         return kept[1]
 
+    async def fill(self, conn: AsyncConnection) -> int:
+        """Reads the newest books that are not here and for which there is room; how many it read."""
+        n_read, room = 0, self.max_rows
+        for portfolio in sorted(await repository.portfolios(conn, None), key=lambda p: p.imported_at, reverse=True):
+            kept = self._kept.get(portfolio.portfolio_id)
+            if kept is None or kept[0] != (bytes(portfolio.source_sha256), portfolio.imported_at):
+                if room < self.max_rows // 10:
+                    break
+                n_read += await self.resident(conn, portfolio) is not None
+                kept = self._kept.get(portfolio.portfolio_id)
+            room -= kept[1].tables["location"].n if kept else 0
+        return n_read
+
 
 _SHELF = FileShelf()
 
@@ -92,7 +124,7 @@ def _match(files: Mapping[str, tuple[str, bytes]], stored: repository_loss.Store
     known = np.flatnonzero(stored.key[at] == key) if len(stored.key) else np.zeros(0, dtype=np.int64)
     tables["location"] = kept_files.rows_of(table, known)
     at = at[known]
-    return Resident(tables, stored.lon[at], stored.lat[at], stored.location_id[at])
+    return Resident.of(tables, stored.lon[at], stored.lat[at], stored.location_id[at])
 
 
 @dataclass(frozen=True)
@@ -117,37 +149,40 @@ def compute(
     n_samples: int | None = None,
     seed: int = 1,
     mapper: Mapper = loss.in_process,
+    by_source: bool = True,
 ) -> Outcome:
     """The loss of a book under a field: pure work on arrays, for a worker thread.
+
+    `by_source`: also what each source of uncertainty contributes, which costs several times the loss itself.
 
     Terms join the locations of an account and no others, and reinsurance only takes from what is lost: accounts that
     are not hit are left out of the sampling, and counted in the reconciliation.
     """
-    table = resident.tables["location"]
     _, _, status = field.at(resident.lon, resident.lat)
-    (account,), names = encode(table.texts("AccNumber"))
-    touched = np.zeros(len(names), dtype=bool)
-    touched[account[status == HIT]] = True
-    rows = np.flatnonzero(touched[account])
+    touched = np.zeros(int(resident.account.max(initial=-1)) + 1, dtype=bool)
+    touched[resident.account[status == HIT]] = True
+    hit_account = touched[resident.account]
+    rows = np.flatnonzero(hit_account)
     if not len(rows):
         result: dict[str, Any] = {
             "currency": currency, "unit": field.unit, "n_hit": 0, "exposed_tiv": 0.0, "tiv_with_loss": 0.0,
             "losses": {p: dict.fromkeys(("mean", "mean_se", "sd", "p5", "p50", "p95"), 0.0) for p in loss.PERSPECTIVES},
-            "unknown": _unknown_rest(table, status, np.arange(table.n), currency), "curves": [], "sd_by_source": {},
-            "reconciliation": _rest(table, status, np.arange(table.n), {}),
+            "unknown": _unknown_rest(resident, status, ~hit_account, currency), "curves": [], "sd_by_source": {},
+            "reconciliation": _rest(resident, status, ~hit_account, {}),
         }  # fmt: skip
         return Outcome(currency, "", result, [], [])
     loaded = kept_files.loss_book(resident.tables, rows, peril=peril, event_date=day, currency=currency)
     n = n_samples or (N_SAMPLES_SMALL if len(loaded.book.item_row) <= SMALL_ITEMS else N_SAMPLES_LARGE)
     assumed = replace(Uncertainty(n_samples=n, seed=seed), curve_sigma=CURVE_SIGMA[field.unit])
     places = Places.of(loaded.book, resident.lon[rows], resident.lat[rows])
-    found = estimate(loaded, field, places, event=event, assumed=assumed, mapper=mapper)
-    rest = np.flatnonzero(~touched[account])
+    found = estimate(loaded, field, places, event=event, assumed=assumed, mapper=mapper, with_contributions=by_source)
     result = found.as_json()
-    for reason, counted in _unknown_rest(table, status, rest, currency).items():
+    if not by_source:
+        result["sd_by_source"] = None
+    for reason, counted in _unknown_rest(resident, status, ~hit_account, currency).items():
         before = result["unknown"].get(reason, {"n_items": 0, "tiv": 0.0})
         result["unknown"][reason] = {name: before[name] + counted[name] for name in before}
-    result["reconciliation"] = _rest(table, status, rest, tiv_reconciliation(loaded.book, found))
+    result["reconciliation"] = _rest(resident, status, ~hit_account, tiv_reconciliation(loaded.book, found))
     result["peril"], result["event_date"] = peril, day.isoformat()
     if "account" not in resident.tables:
         # without an account file nobody knows what is insured: what the engine calls gross would be the ground-up loss
@@ -160,36 +195,29 @@ def compute(
     )  # fmt: skip
 
 
-def _cents(table: OedTable) -> IntArray:
-    return np.stack([np.rint(table.numbers(name) * 100).astype(np.int64) for name in TIV_FIELDS], axis=1)
-
-
-def _unknown_rest(table: OedTable, status: Any, rows: IntArray, currency: str) -> dict[str, dict[str, Any]]:
+def _unknown_rest(resident: Resident, status: Any, rest: BoolArray, currency: str) -> dict[str, dict[str, Any]]:
     """Items of untouched accounts of which nothing can be told; values of the book's own currency."""
-    cents, told = _cents(table)[rows], {}
-    mine = np.array([c.upper() in ("", currency) for c in table.strings("LocCurrency")])[rows]
+    told = {}
+    own = np.array([c in ("", currency) for c in resident.currencies], dtype=bool)[resident.currency]
     for code, reason in REASONS.items():
-        there = (status[rows] == code)[:, None] & (cents > 0)
-        if there.any():
-            told[reason] = {"n_items": int(there.sum()), "tiv": float(cents[there & mine[:, None]].sum()) / 100}
+        mine = rest & (status == code)
+        cents = resident.cents[mine]
+        if (cents > 0).any():
+            told[reason] = {"n_items": int((cents > 0).sum()), "tiv": exact_sum(cents[own[mine]].ravel()) / 100}
     return told
 
 
-def _rest(table: OedTable, status: Any, rows: IntArray, told: Mapping[str, Any]) -> dict[str, Any]:
+def _rest(resident: Resident, status: Any, rest: BoolArray, told: Mapping[str, Any]) -> dict[str, Any]:
     """The reconciliation of the sampled accounts with the others added: amounts as decimal text."""
-    names, code = np.unique(np.array([c.upper() for c in table.strings("LocCurrency")]), return_inverse=True)
-    cents = _cents(table)
-    inside = np.zeros(table.n, dtype=bool)
-    inside[rows] = True
     result = {}
-    for number, currency in enumerate(names.tolist()):
-        mine = code == number
+    for number, currency in enumerate(resident.currencies):
+        mine = resident.currency == number
         parts: dict[str, int] = dict(told.get(currency, {}).get("parts", {}))
         for state, label in ((OUTSIDE, "not hit"), *((k, f"unknown: {v}") for k, v in REASONS.items())):
-            amount = exact_sum(cents[mine & inside & (status == state)].ravel())
+            amount = exact_sum(resident.cents[mine & rest & (status == state)].ravel())
             if amount:
                 parts[label] = parts.get(label, 0) + amount
-        total = exact_sum(cents[mine].ravel())
+        total = exact_sum(resident.cents[mine].ravel())
         result[currency] = {
             "tiv_in": cents_text(total), "parts": {k: cents_text(v) for k, v in sorted(parts.items())},
             "difference": cents_text(total - sum(parts.values())),
@@ -236,6 +264,7 @@ async def estimate_assessment(
     n_samples: int | None = None,
     seed: int = 1,
     mapper: Mapper = loss.in_process,
+    by_source: bool = True,
 ) -> Outcome:
     """Computes and stores the loss of an assessment, in place of one it had, and tells whoever watches.
 
@@ -244,7 +273,7 @@ async def estimate_assessment(
     """
     of = await repository_loss.assessed(conn, assessment_id)
     portfolio = next(p for p in await repository.portfolios(conn, of.tenant_id) if p.portfolio_id == of.portfolio_id)
-    outcome = await _outcome(conn, of, portfolio, shelf or _SHELF, n_samples, seed, mapper)
+    outcome = await _outcome(conn, of, portfolio, shelf or _SHELF, n_samples, seed, mapper, by_source)
     if not outcome.problem:
         outcome.result["difference"] = difference(
             outcome.result, of.exposed_tiv, await repository_loss.loss_before(conn, of)
@@ -264,7 +293,7 @@ async def estimate_assessment(
 
 async def _outcome(
     conn: AsyncConnection, of: Assessed, portfolio: Portfolio, shelf: FileShelf, n_samples: int | None, seed: int,
-    mapper: Mapper,
+    mapper: Mapper, by_source: bool,
 ) -> Outcome:  # fmt: skip
     def unknown(problem: str) -> Outcome:
         return Outcome(portfolio.currency, problem, {}, [], [])
@@ -279,16 +308,50 @@ async def _outcome(
     try:
         return await asyncio.to_thread(
             compute, resident, of.field, event=event, peril=OED_PERIL.get(of.peril), day=of.started_at.date(),
-            currency=portfolio.currency, n_samples=n_samples, seed=seed, mapper=mapper,
+            currency=portfolio.currency, n_samples=n_samples, seed=seed, mapper=mapper, by_source=by_source,
         )  # fmt: skip
     except InvalidInput as error:
         return unknown(str(error))
 
 
 async def handle(conn: AsyncConnection, work: Work) -> None:
-    """Handler of the outbox consumer `loss`."""
+    """Handler of the outbox consumer `loss`: the loss first, since people wait for it."""
     event = outbox.decode(work)
     if not isinstance(event, AssessmentMade):
         raise InvalidInput("The loss consumer takes assessments only.", kind=work.kind)
     clock = await read_clock(conn)
-    await estimate_assessment(conn, event.assessment_id, now=clock.now())
+    await estimate_assessment(conn, event.assessment_id, now=clock.now(), by_source=False)
+
+
+async def handle_sources(conn: AsyncConnection, work: Work) -> None:
+    """Handler of the outbox consumer `loss_sources`: what each source of uncertainty contributes to a loss.
+
+    It comes after the loss and takes longer. What a newer footprint version has overtaken is left without.
+    """
+    event = outbox.decode(work)
+    if not isinstance(event, LossEstimated):
+        raise InvalidInput("The loss_sources consumer takes losses only.", kind=work.kind)
+    waiting = await repository_loss.loss_without_sources(conn, event.assessment_id)
+    if waiting is None:
+        return
+    clock = await read_clock(conn)
+    await estimate_assessment(
+        conn, event.assessment_id, now=clock.now(), n_samples=int(waiting["n_samples"]), seed=int(waiting["seed"])
+    )
+
+
+async def keep_warm(pool: Pool, stop: asyncio.Event, *, every_s: float = 5.0, shelf: FileShelf | None = None) -> None:
+    """Reads books into memory before a footprint asks for them, as often as one is imported, until `stop` is set.
+
+    Also makes the compiled code ready. A book that cannot be read is told by whoever needs it.
+    """
+    shelf = shelf or _SHELF
+    await asyncio.to_thread(warm_up)
+    while not stop.is_set():
+        try:
+            async with lent_connection(pool) as conn:
+                await shelf.fill(conn)
+        except TocsinError as error:
+            log.debug("books are not warm", error=str(error))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), every_s)

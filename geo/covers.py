@@ -89,40 +89,89 @@ def aggregate_recovered(years: YearLosses, attachment: float, limit: float, shar
     return paid
 
 
-def hours_clause(years: YearLosses, hours: float) -> YearLosses:
-    """Losses within so many hours of the first one are one occurrence, as the reinsured would choose the window.
+def hours_clause(years: YearLosses, hours: float, *, windows: str = "first") -> YearLosses:
+    """Losses within so many hours are one occurrence: the window's sum on its first loss, zero on the others.
 
-    Windows are laid from the first loss of the year on; the window's sum stands on its first occurrence and the others
-    become zero. Needs the days of the occurrences.
+    Needs the days of the occurrences. `windows`: "first" lays them one after the other from the year's first loss on;
+    "best" lets the reinsured choose, no two windows overlapping: the dearest window first, then the dearest of what is
+    left. That is the best choice for one occurrence; for several under an attachment a search could do better still.
     """
     if years.day is None:
         raise BadLossTable("the hours clause needs the day of each occurrence")
     if not hours > 0:
         raise BadCover(f"hours: {hours:g} is not more than zero")
-    days, year, loss = years.day, years.year, years.loss.copy()
-    order = np.lexsort((days, year))
-    head, start_year, start_day = -1, -1, 0.0
-    for i in order.tolist():
-        if head >= 0 and year[i] == start_year and days[i] - start_day <= hours / 24:
-            loss[head] += loss[i]
-            loss[i] = 0.0
-        else:
-            head, start_year, start_day = i, int(year[i]), float(days[i])
-    return years.with_loss(loss)
+    if windows not in ("first", "best"):
+        raise BadCover(f"windows: {windows!r} is neither first nor best")
+    order = np.lexsort((years.day, years.year))
+    days, year, loss = years.day[order], years.year[order], years.loss[order]
+    joined = np.zeros_like(loss)
+    starts = np.flatnonzero(np.r_[True, year[1:] != year[:-1]]) if len(year) else np.zeros(0, dtype=np.int64)
+    for first, last in zip(starts.tolist(), [*starts[1:].tolist(), len(year)], strict=True):
+        for head, tail in _windows(days[first:last], loss[first:last], hours / 24, windows):
+            joined[first + head] = loss[first + head : first + tail].sum()
+    out = np.empty_like(joined)
+    out[order] = joined
+    return years.with_loss(out)
+
+
+def _windows(days: FloatArray, loss: FloatArray, length: float, windows: str) -> list[tuple[int, int]]:
+    """[first, end) of the windows over one year's losses, which ascend by day."""
+    ends = np.searchsorted(days, days + length, side="right")
+    found: list[tuple[int, int]] = []
+    if windows == "first":
+        head = 0
+        while head < len(days):
+            found.append((head, int(ends[head])))
+            head = int(ends[head])
+        return found
+    total = np.r_[0.0, np.cumsum(loss)]
+    pieces = [(0, len(days))]
+    while pieces:
+        low, high = pieces.pop()
+        if low >= high:
+            continue
+        tails = np.minimum(ends[low:high], high)
+        worth = total[tails] - total[low:high]
+        head = low + int(np.argmax(worth))
+        tail = int(tails[head - low])
+        found.append((head, tail))
+        pieces += [(low, head), (tail, high)]
+    return found
+
+
+Bands = tuple[tuple[float, float], ...]
+
+
+def read_bands(text: str) -> Bands:
+    """Bands of demand surge from FROM:FACTOR,FROM:FACTOR; raises BadCover."""
+    try:
+        bands = tuple((float(a), float(b)) for a, _, b in (part.partition(":") for part in text.split(",")))
+    except ValueError:
+        raise BadCover(f"demand surge: {text!r} is not FROM:FACTOR,FROM:FACTOR") from None
+    surge_factors(np.zeros(0), bands)
+    return bands
+
+
+def surge_factors(loss: FloatArray, bands: Sequence[tuple[float, float]]) -> FloatArray:
+    """The factor of each loss's band: (loss from which it holds, factor), ascending; 1 below the first."""
+    starts = np.array([start for start, _ in bands], dtype=float)
+    factors = np.array([1.0, *(factor for _, factor in bands)], dtype=float)
+    if not (np.isfinite(starts).all() and np.isfinite(factors).all()):
+        raise BadCover("demand surge: a threshold or factor is not a finite number")
+    if (np.diff(starts) <= 0).any() or (starts < 0).any():
+        raise BadCover("demand surge: thresholds ascend and are not negative")
+    if (np.diff(factors) < 0).any():
+        raise BadCover("demand surge: factors are at least 1 and do not fall")
+    found: FloatArray = factors[np.searchsorted(starts, loss, side="right")]
+    return found
 
 
 def demand_surge(years: YearLosses, bands: Sequence[tuple[float, float]]) -> YearLosses:
-    """Losses with the factor of their band: (loss from which it holds, factor), ascending; 1 below the first.
+    """Occurrences with the factor of their band.
 
     A stated assumption of the user, never applied unasked: prices of repair rise after large events, and how much is
     not measured by this program.
     """
     if not bands:
         return years
-    starts = np.array([start for start, _ in bands], dtype=float)
-    factors = np.array([1.0, *(factor for _, factor in bands)], dtype=float)
-    if (np.diff(starts) <= 0).any() or (starts < 0).any():
-        raise BadCover("demand surge: thresholds ascend and are not negative")
-    if (np.diff(factors) < 0).any():
-        raise BadCover("demand surge: factors are at least 1 and do not fall")
-    return years.with_loss(years.loss * factors[np.searchsorted(starts, years.loss, side="right")])
+    return years.with_loss(years.loss * surge_factors(years.loss, bands))

@@ -97,7 +97,10 @@ def apply_covers(years: YearLosses, given: Mapping[str, Any]) -> tuple[YearLosse
             years = covers.demand_surge(years, [(float(a), float(b)) for a, b in given["demand_surge"]])
             told["demand_surge_aal"] = float(years.annual().mean() - before)
         if "hours_clause" in given:
-            years = covers.hours_clause(years, float(given["hours_clause"]))
+            clause = given["hours_clause"]
+            clause = clause if isinstance(clause, Mapping) else {"hours": clause}
+            _known(clause, ("hours", "windows"), "--cover hours_clause")
+            years = covers.hours_clause(years, float(clause["hours"]), windows=str(clause.get("windows", "first")))
         excess = given.get("excess") or []
         net = years.loss.copy()
         premium = np.zeros(years.n_years)

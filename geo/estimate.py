@@ -84,6 +84,7 @@ class Estimate:
             "unknown": {reason: {"n_items": n, "tiv": tiv} for reason, (n, tiv) in sorted(self.unknown.items())},
             "curves": list(self.choice.names), "assumptions": dict(loss.told(self.assumed)),
             "net_of": "reinsurance" if self.chain.outward is not None else "nothing: no reinsurance was given",
+            "demand_surge": [list(band) for band in self.chain.surge],
             "left_out": {
                 reason: {"n": n, **({} if np.isnan(tiv) else {"tiv": tiv})}
                 for reason, (n, tiv) in self.book.left_out.items()
@@ -160,8 +161,9 @@ def chain_of(loaded: LossBook, by: str | None = None) -> Chain:
     if by is not None:
         (item_group, row_group), names = group_codes(book, by)
     return Chain(
-        book.programme, loaded.outward, book.row_policy, len(book.policy_row), item_group, row_group, len(names)
-    )
+        book.programme, loaded.outward, book.row_policy, len(book.policy_row), item_group, row_group, len(names),
+        loaded.surge,
+    )  # fmt: skip
 
 
 def estimate(

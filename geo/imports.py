@@ -4,10 +4,12 @@ import asyncio
 import csv
 import hashlib
 import json
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from sys import intern
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +21,8 @@ from core.ids import derived_id
 from geo import hazard, kept_files, repository, repository_loss
 from geo import network as roads
 from geo.crs import WGS84, coordinate_fault
-from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, extra_json, read_accounts, read_locations
+from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, read_accounts, read_locations
+from geo.oed_lines import extra_json
 from geo.plausibility import Doubt, Quality, doubtful_coordinates
 from geo.repository import LocationImport
 from store.pool import AsyncConnection
@@ -100,7 +103,7 @@ async def import_oed(
     refused: list[BadRow] = []
     reconciliation = Reconciliation()
     options = f"{epsg}|{currency}|{skip_bad}".encode() + (f"|{datum}".encode() if datum != "wgs84" else b"")
-    quality, seen = Quality(), _Seen([], [], [], [])
+    quality, seen = Quality(), _Seen()
     if (ri_info is None) != (ri_scope is None):
         raise InvalidInput("reinsurance info and scope come together or not at all")
     by_kind = {"location": path, "account": accounts, "ri_info": ri_info, "ri_scope": ri_scope, "rates": rates}
@@ -114,8 +117,7 @@ async def import_oed(
 
         def read() -> list[LocationRow] | None:
             rows = next(chunks, None)
-            for row in rows or ():
-                seen.add(row, quality)
+            seen.add(rows or (), quality)
             return rows
 
         # the next rows are read while the database stores the last ones
@@ -159,31 +161,20 @@ async def import_oed(
     )
 
 
-@dataclass
 class _Seen:
-    """What the checks over a whole book need of each row."""
+    """What the checks over a whole book need of each row: numbers in arrays, since a book has a million of them."""
 
-    line: list[int]
-    lon: list[float]
-    lat: list[float]
-    country: list[str]
+    def __init__(self) -> None:
+        self.line, self.lon, self.lat = array("q"), array("d"), array("d")
+        self.country: list[str] = []
 
-    def add(self, row: LocationRow, quality: Quality) -> None:
-        coordinates = 0.0
-        if row.lon is not None and row.lat is not None:
-            # trailing zeros are no precision
-            coordinates = 1.0 if round(row.lon, 3) != row.lon and round(row.lat, 3) != row.lat else 0.5
-            self.line.append(row.line)
-            self.lon.append(row.lon)
-            self.lat.append(row.lat)
-            self.country.append(row.country_code)
-        quality.add(
-            coordinates=coordinates,
-            occupancy=row.occupancy_code,
-            construction=row.construction_code,
-            extra=row.extra,
-            tiv_cents=row.tiv_cents,
-        )
+    def add(self, rows: Sequence[LocationRow], quality: Quality) -> None:
+        placed = [row for row in rows if row.lon is not None]
+        self.line.extend([row.line for row in placed])
+        self.lon.extend([row.lon for row in placed if row.lon is not None])
+        self.lat.extend([row.lat for row in placed if row.lat is not None])
+        self.country += [intern(row.country_code) for row in placed]
+        quality.add(rows)
 
     def doubtful(self) -> list[Doubt]:
         return doubtful_coordinates(self.line, np.array(self.lon), np.array(self.lat), self.country)
@@ -234,10 +225,9 @@ def survey(
 ) -> Survey:
     """What an import would say of a location file. Raises BadOedFile, NotReconciled."""
     refused: list[BadRow] = []
-    told, quality, seen = Reconciliation(), Quality(), _Seen([], [], [], [])
+    told, quality, seen = Reconciliation(), Quality(), _Seen()
     for rows in read_locations(path, refused, told, epsg=epsg, encoding=encoding, datum=datum):
-        for row in rows:
-            seen.add(row, quality)
+        seen.add(rows, quality)
         if progress is not None:
             progress(told.n_mapped + told.n_unknown + told.n_refused)
     _reconcile_file(told)

@@ -14,8 +14,10 @@ from geo.oed import BadOedFile, table_rows
 from geo.oed_table import OedTable, read_table
 from geo.reinsurance_oed import INFO_FIELDS, SCOPE_FIELDS, read_outward
 from geo.terms import IntArray
-from geo.terms_book import ACCOUNT_FIELDS, LOCATION_FIELDS, Rates, build
+from geo.terms_book import LOCATION_FIELDS, build
 from geo.terms_files import LossBook, read_rates
+from geo.terms_policies import ACCOUNT_FIELDS
+from geo.terms_rows import Rates
 
 _FIELDS: dict[str, tuple[str, ...]] = {
     "location": (*LOCATION_FIELDS, *PLACE_FIELDS), "account": ACCOUNT_FIELDS, "ri_info": INFO_FIELDS,

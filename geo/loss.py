@@ -15,6 +15,7 @@ from core.errors import InvalidInput
 from geo import chance
 from geo._compiled_loss import sample_binned, sample_items
 from geo.chance import KeyArray
+from geo.covers import Bands, surge_factors
 from geo.damage_spread import DamageSpread, quantile_table, shifted_curve
 from geo.ep import YearLosses
 from geo.reinsurance import Outward
@@ -245,6 +246,7 @@ class Chain:
     item_group: IntArray | None = None  #: (n_items,) group of an item
     row_group: IntArray | None = None  #: (n_rows,)
     n_groups: int = 0
+    surge: Bands = ()  #: demand surge by the event's ground-up loss; empty: none
 
     def apply(self, ground_up: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(insured, net) of each row."""
@@ -287,6 +289,8 @@ def run_chunk(chain: Chain, ground_up: GroundUp, samples: Sequence[int], sources
     out = np.empty(p.n_items)
     for at, sample in enumerate(samples):
         ground_up.draw(sample, sources, out)
+        if chain.surge:
+            out *= surge_factors(out.sum(keepdims=True), chain.surge)
         insured, net = chain.apply(out)
         total[:, at] = out.sum(), insured.sum(), net.sum()
         if chain.item_group is not None and chain.row_group is not None:

@@ -245,6 +245,7 @@ def _told_set(
     _write(out, [{"perspective": p, **losses[p]} for p in PERSPECTIVES], "--out")
     return {
         "currency": book.currency, "losses": losses, "n_samples": request.samples, "seed": request.seed,
+        "demand_surge": [list(band) for band in request.loaded.surge],
         "unknown": {reason: {"n_items": n, "tiv": tiv} for reason, (n, tiv) in sorted(unknown.items())},
         "left_out": {
             reason: {"n": n, **({} if np.isnan(tiv) else {"tiv": tiv})} for reason, (n, tiv) in book.left_out.items()

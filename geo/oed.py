@@ -5,7 +5,6 @@ kept as they came. Amounts become whole hundredths of their currency without pas
 """
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -524,12 +523,3 @@ def _day(named: Mapping[str, str], name: str) -> date | None:
         return date.fromisoformat(text[:10])
     except ValueError:
         raise _RowFault(name, f"{text!r} is not a date as 2026-01-31") from None
-
-
-#: Made once: json.dumps makes another for each row.
-_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
-
-
-def extra_json(extra: Mapping[str, str]) -> str:
-    """Extra columns as JSON text, in the order of their names, so that the same row is the same text."""
-    return _JSON.encode(extra)

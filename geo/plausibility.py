@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from geo.crs import FloatArray
+from geo.exposure import exact_sum
+from geo.oed import LocationRow
 
 #: A place is doubted when it lies so many times further from its country's other locations than its mended twin.
 _TIMES = 10.0
@@ -82,27 +84,29 @@ class Quality:
     #: (share of each point of QUALITY_WEIGHTS in its order) -> locations, hundredths of insured value
     found: dict[tuple[float, ...], list[int]] = field(default_factory=dict)
 
-    def add(
-        self,
-        *,
-        coordinates: float,
-        occupancy: int | None,
-        construction: int | None,
-        extra: Mapping[str, str],
-        tiv_cents: int,
-    ) -> None:
-        """Counts one location; `coordinates` is 1 where both have four decimals or more, 0.5 with fewer, 0 without."""
-        key = (
-            coordinates,
-            float(occupancy not in (None, 0, 1000)),
-            float(construction not in (None, 0, 5000)),
-            float(extra.get("NumberOfStoreys", "0") not in ("", "0", "-1", "-999")),
-            float(extra.get("YearBuilt", "0") not in ("", "0")),
-            float(bool(extra.get("PostalCode") or extra.get("StreetAddress"))),
-        )
-        kind = self.found.setdefault(key, [0, 0])
-        kind[0] += 1
-        kind[1] += tiv_cents
+    def add(self, rows: Sequence[LocationRow]) -> None:
+        """Counts locations."""
+        if not rows:
+            return
+        lon = np.array([row.lon for row in rows], dtype=float)  # None becomes NaN
+        lat = np.array([row.lat for row in rows], dtype=float)
+        # trailing zeros are no precision
+        precise = (np.round(lon, 3) != lon) & (np.round(lat, 3) != lat)
+        shares = np.stack([
+            np.where(np.isnan(lon), 0, np.where(precise, 2, 1)),
+            [2 * (row.occupancy_code not in (None, 0, 1000)) for row in rows],
+            [2 * (row.construction_code not in (None, 0, 5000)) for row in rows],
+            [2 * (row.extra.get("NumberOfStoreys", "0") not in ("", "0", "-1", "-999")) for row in rows],
+            [2 * (row.extra.get("YearBuilt", "0") not in ("", "0")) for row in rows],
+            [2 * bool(row.extra.get("PostalCode") or row.extra.get("StreetAddress")) for row in rows],
+        ])  # fmt: skip
+        code = np.array([1, 3, 9, 27, 81, 243]) @ shares
+        tiv = np.array([row.tiv_cents for row in rows], dtype=np.int64)
+        for kind in np.unique(code):
+            mine = code == kind
+            of = self.found.setdefault(tuple((shares[:, mine.argmax()] / 2).tolist()), [0, 0])
+            of[0] += int(mine.sum())
+            of[1] += exact_sum(tiv[mine])
 
     def as_json(self) -> dict[str, Any]:
         """Mean score of 0 to 100 by location and by insured value; None without any."""

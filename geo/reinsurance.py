@@ -64,6 +64,7 @@ class Outward:
 
     n_rows: int
     tiers: tuple[Tier, ...]
+    notes: tuple[str, ...] = ()  #: what of the files does not act on one event
 
     def net(self, insured: FloatArray) -> FloatArray:
         """(n_rows,) insured loss net of reinsurance."""

@@ -11,7 +11,8 @@ from core.errors import InvalidInput
 from geo.oed_table import OedTable, encode, joint
 from geo.reinsurance import KINDS, RISK_LEVELS, Outward, Tier, Treaty, order
 from geo.terms import BoolArray, FloatArray, IntArray
-from geo.terms_book import Rates, TermsBook, _covered, _days, rates_of
+from geo.terms_book import TermsBook
+from geo.terms_rows import Rates, covered, days_of, rates_of
 
 _KEYS = ("PortNumber", "AccNumber", "PolNumber", "LocGroup", "LocNumber")
 _OTHER = ("CedantName", "ProducerName", "LOB", "CountryCode", "ReinsTag")
@@ -146,7 +147,12 @@ def read_outward(
         )  # fmt: skip
         tiers.setdefault((int(priority[row]), level), []).append(treaty)
     made = [Tier(p, level, _merged(treaties)) for (p, level), treaties in tiers.items()]
-    return Outward(book.n_rows, order(made))
+    notes = tuple(
+        f"{name} of contract {numbers[row]} answers to a year and is not applied to one event: tocsin ep --cover"
+        for name in ("AggLimit", "AggAttachment")
+        for row in np.flatnonzero(info.numbers(name) > 0).tolist()
+    )
+    return Outward(book.n_rows, order(made), notes)
 
 
 def _limitless(values: FloatArray) -> FloatArray:
@@ -154,8 +160,8 @@ def _limitless(values: FloatArray) -> FloatArray:
 
 
 def _responds(info: OedTable, peril: str | None, event_date: date | None) -> BoolArray:
-    answer = _covered(info, "ReinsPeril", peril)
-    begins, ends = _days(info, "ReinsInceptionDate"), _days(info, "ReinsExpiryDate")
+    answer = covered(info, "ReinsPeril", peril)
+    begins, ends = days_of(info, "ReinsInceptionDate"), days_of(info, "ReinsExpiryDate")
     for row in range(info.n):
         first, last = begins[row], ends[row]
         if first and last and last < first:
@@ -179,7 +185,7 @@ def _check_exact(scope: OedTable, rows: list[int], kind: str, level: str) -> Non
 
 
 def _inceptions(book: TermsBook) -> Any:
-    days = _days(book.account, "PolInceptionDate")
+    days = days_of(book.account, "PolInceptionDate")
     missing = [row for row in book.policy_row.tolist() if days[row] is None]
     for row in missing:
         book.account.refuse(row, "PolInceptionDate", "it is empty, and a risk-attaching contract needs it")
@@ -188,7 +194,7 @@ def _inceptions(book: TermsBook) -> Any:
 
 
 def _attached(info: OedTable, row: int, inception: Any) -> BoolArray:
-    first, last = _days(info, "ReinsInceptionDate")[row], _days(info, "ReinsExpiryDate")[row]
+    first, last = days_of(info, "ReinsInceptionDate")[row], days_of(info, "ReinsExpiryDate")[row]
     if first is None or last is None:
         info.refuse(row, "ReinsInceptionDate", "a risk-attaching contract needs its inception and expiry")
         info.check()

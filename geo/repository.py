@@ -1,6 +1,8 @@
 """Rows of exposure, hazard and evacuation to nouns and back: the only caller of geo/sql."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,13 +23,13 @@ from geo.evacuation import Route
 from geo.exposure import Book, Exposed, cents_text
 from geo.hazard import ArrivalZone, Hazard, check_zones
 from geo.hazard_field import HazardField
-from geo.oed import LocationRow, PolicyRow, extra_json
+from geo.oed import LocationRow, PolicyRow
+from geo.oed_lines import copy_lines
 from geo.orders import OfficialOrder
 from store import queries
 from store.pool import AsyncConnection
 
 _SQL = queries.load("geo")
-_H3_RESOLUTION = 9
 
 
 class NoTenant(NotFound):
@@ -80,6 +82,9 @@ class LocationImport:
     def __init__(self, conn: AsyncConnection, tenant_id: UUID, name: str) -> None:
         self.conn, self.tenant_id, self.name = conn, tenant_id, name
         self.portfolio_id: UUID
+        self.new = False  #: the book was not there: nothing can be in it that the file lacks
+        self.accounts: dict[str, None] = {}
+        self.currencies: Counter[str] = Counter()
 
     async def begin(self) -> tuple[UUID, bytes | None]:
         """Makes room; the portfolio's id, and the hash of the file it was made from if it is there already."""
@@ -89,6 +94,7 @@ class LocationImport:
         found = await self.conn.execute(_SQL["lock_portfolio"], {"tenant_id": self.tenant_id, "name": self.name})
         row = await found.fetchone()
         if row is None:
+            self.new = True
             self.portfolio_id = derived_id("portfolio", self.tenant_id, self.name)
             await self.conn.execute(
                 _SQL["make_portfolio"],
@@ -98,25 +104,21 @@ class LocationImport:
         self.portfolio_id = row[0]
         return row[0], bytes(row[1])
 
-    async def add(self, rows: Iterable[LocationRow]) -> None:
+    async def add(self, rows: Sequence[LocationRow]) -> None:
         """Moves a chunk of good rows into the book; what the file lacks is taken out by `finish`."""
-        from h3.api.basic_int import latlng_to_cell
-
+        if not rows:
+            return
+        self.accounts.update(dict.fromkeys(row.acc_number for row in rows))
+        self.currencies.update(row.currency for row in rows)
+        lines = await asyncio.to_thread(copy_lines, rows)
         async with self.conn.cursor().copy(_SQL["copy_location_chunk"]) as copy:
-            for r in rows:
-                cell = None if r.lon is None or r.lat is None else latlng_to_cell(r.lat, r.lon, _H3_RESOLUTION)
-                await copy.write_row(
-                    (
-                        r.acc_number, r.loc_number, r.lon, r.lat, cell, r.country_code, r.occupancy_code,
-                        r.construction_code, cents_text(r.building_cents), cents_text(r.other_cents),
-                        cents_text(r.contents_cents), cents_text(r.bi_cents), r.currency, r.perils, extra_json(r.extra),
-                    )
-                )  # fmt: skip
+            await copy.write(lines)
         await self.conn.execute(
             _SQL["save_locations"],
             {"tenant_id": self.tenant_id, "portfolio_id": self.portfolio_id},
         )
-        await self.conn.execute(_SQL["note_chunk"])
+        if not self.new:
+            await self.conn.execute(_SQL["note_chunk"])
         await self.conn.execute(_SQL["empty_chunk"])
 
     async def finish(
@@ -127,13 +129,10 @@ class LocationImport:
         Without an account file each account is one policy that carries the account's number.
         """
         conn = self.conn
-        await conn.execute(_SQL["analyze_location_import"])
         if currency is None:
-            row = await (await conn.execute(_SQL["commonest_currency"])).fetchone()
-            currency = str(row[0]) if row else "XXX"
+            currency = min(self.currencies, key=lambda c: (-self.currencies[c], c)) if self.currencies else "XXX"
         if policies is None:
-            accounts = await (await conn.execute(_SQL["imported_accounts"])).fetchall()
-            policies = [PolicyRow(acc, acc, "", None, None) for (acc,) in accounts]
+            policies = [PolicyRow(acc, acc, "", None, None) for acc in sorted(self.accounts)]
         async with conn.cursor().copy(_SQL["copy_policy_import"]) as copy:
             for p in policies:
                 policy_id = derived_id("policy", portfolio_id, p.acc_number, p.pol_number)
@@ -142,9 +141,12 @@ class LocationImport:
         await conn.execute(
             _SQL["save_portfolio"], {**names, "name": self.name, "currency": currency, "source_sha256": sha256}
         )
+        removed = 0
         try:
-            removed = (await conn.execute(_SQL["remove_absent_locations"], names)).rowcount
-            await conn.execute(_SQL["remove_absent_policies"], names)
+            if not self.new:
+                await conn.execute(_SQL["analyze_location_import"])
+                removed = (await conn.execute(_SQL["remove_absent_locations"], names)).rowcount
+                await conn.execute(_SQL["remove_absent_policies"], names)
             await conn.execute(_SQL["save_policies"], names)
         except psycopg.errors.ForeignKeyViolation as error:
             raise StillNeeded(portfolio=self.name) from error

@@ -106,6 +106,12 @@ async def loss_before(conn: AsyncConnection, of: Assessed) -> dict[str, Any] | N
     return {"version": row[0], "exposed_tiv": row[1], "currency": row[2], "losses": row[4]}
 
 
+async def loss_without_sources(conn: AsyncConnection, assessment_id: UUID) -> dict[str, Any] | None:
+    """The assumptions (n_samples, seed) of a loss that lacks its parts by source; None where none is due."""
+    row = await (await conn.execute(_SQL["loss_without_sources"], {"assessment_id": assessment_id})).fetchone()
+    return dict(row[0]) if row else None
+
+
 async def save_loss(
     conn: AsyncConnection,
     of: Assessed,

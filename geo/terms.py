@@ -12,7 +12,7 @@ compares. What that module leaves open or does unexpectedly is told in docs/meth
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +88,12 @@ class Terms:
         return bool((self.min_deductible > 0).any() or np.isfinite(self.max_deductible).any())
 
 
+class PaidBySteps(Protocol):
+    """What nodes pay by bands of their loss (geo.step_terms)."""
+
+    def paid(self, loss: FloatArray) -> FloatArray: ...
+
+
 @dataclass(frozen=True)
 class Level:
     """One level: which rows meet in which node, and the nodes' terms. Rows that are not named pass through."""
@@ -100,6 +106,7 @@ class Level:
     alone: bool = field(default=False)  #: every node has one row
     n_rows_of_node: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     plain: bool = field(default=False)  #: flat deductible and limit only, the fast way
+    steps: PaidBySteps | None = None  #: in place of the terms
 
     @classmethod
     def make(cls, name: str, node: IntArray, terms: Terms, *, by_layer: bool = False) -> "Level | None":
@@ -145,6 +152,8 @@ def _ordinary(loss: FloatArray, t: Terms) -> tuple[FloatArray, FloatArray]:
 def node_loss(loss: FloatArray, level: Level) -> FloatArray:
     """(n_nodes,) insured loss of nodes from the loss that reaches them, where no level has a minimum or maximum."""
     t = level.terms
+    if level.steps is not None:
+        return level.steps.paid(loss)
     if level.plain:
         out = loss - t.deductible
         np.maximum(out, 0.0, out=out)

@@ -12,11 +12,14 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from core.errors import InvalidInput
+from geo.covers import Bands, surge_factors
 from geo.oed_table import read_table
 from geo.reinsurance import Outward
 from geo.reinsurance_oed import INFO_FIELDS, SCOPE_FIELDS, arrow_rows, read_outward
 from geo.terms import BadTerms, FloatArray
-from geo.terms_book import ACCOUNT_FIELDS, LOCATION_FIELDS, Rates, TermsBook, build
+from geo.terms_book import LOCATION_FIELDS, TermsBook, build
+from geo.terms_policies import ACCOUNT_FIELDS
+from geo.terms_rows import Rates
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,21 @@ class LossBook:
 
     book: TermsBook
     outward: Outward | None
+    surge: Bands = ()  #: demand surge by the event's ground-up loss; empty: none
 
     def losses(self, damage_ratio: float | FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(ground-up, insured, net) of each row (n_rows,) from the damage ratio of each item, or one for all.
 
-        Ground-up is the item's, and stands on each of its policy layers. Raises BadTerms where a ratio lies outside
+        Ground-up is the item's, and stands on each of its policy layers; demand surge, where there is one, is in it and
+        in what follows. Raises BadTerms where a ratio lies outside
         [0, 1] or is not a number: an unknown ratio is not a loss of zero, and has to be left out by name before.
         """
         ratio = np.asarray(damage_ratio, dtype=np.float64)
         if not bool(((ratio >= 0) & (ratio <= 1)).all()):
             raise BadTerms("a damage ratio lies outside 0..1 or is not a number")
         ground_up = self.book.item_tiv * ratio
+        if self.surge:
+            ground_up = ground_up * surge_factors(ground_up.sum(keepdims=True), self.surge)
         insured = self.book.programme.insured(ground_up)
         net = insured if self.outward is None else self.outward.net(insured)
         return ground_up[self.book.row_item], insured, net
@@ -146,6 +153,8 @@ def summary(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray])
         "loss_ri": float(net.sum()),
         "ceded": float(insured.sum() - net.sum()),
         "left_out": told,
+        "assumed": dict(book.assumed) | (dict.fromkeys(loaded.outward.notes, 1) if loaded.outward else {}),
+        "demand_surge": [list(band) for band in loaded.surge],
     }
 
 

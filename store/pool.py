@@ -117,6 +117,16 @@ def role_pool(url: str, role: Role, *, size: int) -> Pool:
 
 
 @asynccontextmanager
+async def lent_connection(pool: Pool) -> AsyncIterator[AsyncConnection]:
+    """A connection of the pool in autocommit; raises DatabaseUnavailable, also where the server goes meanwhile."""
+    try:
+        async with pool.connection() as conn:
+            yield conn
+    except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise DatabaseUnavailable(_one_line(error)) from error
+
+
+@asynccontextmanager
 async def tenant_transaction(pool: Pool, tenant_id: UUID) -> AsyncIterator[AsyncConnection]:
     """A transaction that sees one tenant's rows and the public ones; raises DatabaseUnavailable."""
     try:

@@ -21,13 +21,17 @@ async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
     broadcaster = broadcast.Broadcaster(settings.mqtt) if settings.mqtt.host is not None else None
     public_url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
     tell = broadcast.handler(broadcaster.publish if broadcaster else None, public_url=public_url, signer=signer)
-    pool = worker_pool(settings, size=8)
+    pool = worker_pool(settings, size=10)
     await pool.open()
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.to_thread(maintain.run, owner_url, halt))
             tasks.create_task(outbox.run(pool, "assess", assess.handle, stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "loss", assess_loss.handle, stop, limit=1, lease_s=_LEASE_S))
+            tasks.create_task(
+                outbox.run(pool, "loss_sources", assess_loss.handle_sources, stop, limit=1, lease_s=_LEASE_S)
+            )
+            tasks.create_task(assess_loss.keep_warm(pool, stop))
             tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "broadcast", tell, stop))
             await stop.wait()

@@ -19,8 +19,9 @@ import paho.mqtt.client as paho
 import shapely
 from paho.mqtt.enums import CallbackAPIVersion
 
-from alerts.repository import first_warnings, save_rule
+from alerts.repository import first_warnings
 from alerts.rule import level_rule
+from alerts.rule_repository import save_rule
 from core.clock import ScenarioClock
 from core.errors import Unavailable
 from core.ids import new_id

@@ -3,7 +3,7 @@ SELECT tenant_id FROM tenant WHERE slug = %(slug)s;
 
 -- name: make_location_import
 -- Which locations the file has that is being imported: what a book holds beside them goes.
-CREATE TEMP TABLE location_import (acc_number text, loc_number text, currency text) ON COMMIT DROP;
+CREATE TEMP TABLE location_import (acc_number text, loc_number text) ON COMMIT DROP;
 
 -- name: make_location_chunk
 -- Rows of the chunk in hand, emptied after each, so that no chunk is looked for among the others.
@@ -15,7 +15,7 @@ CREATE TEMP TABLE location_chunk (
 
 -- name: copy_location_chunk
 COPY location_chunk (acc_number, loc_number, lon, lat, h3, country_code, occupancy_code, construction_code,
-    building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed) FROM STDIN;
+    building_tiv, other_tiv, contents_tiv, bi_tiv, currency, perils, oed) FROM STDIN (FORMAT csv);
 
 -- name: make_policy_import
 CREATE TEMP TABLE policy_import (
@@ -27,12 +27,6 @@ COPY policy_import (policy_id, acc_number, pol_number, perils, inception, expiry
 
 -- name: analyze_location_import
 ANALYZE location_import;
-
--- name: imported_accounts
-SELECT DISTINCT acc_number FROM location_import ORDER BY acc_number;
-
--- name: commonest_currency
-SELECT currency FROM location_import GROUP BY currency ORDER BY count(*) DESC, currency LIMIT 1;
 
 -- name: lock_portfolio
 SELECT portfolio_id, source_sha256 FROM portfolio WHERE tenant_id = %(tenant_id)s AND name = %(name)s FOR UPDATE;
@@ -68,7 +62,7 @@ WHERE (l.lon, l.lat, l.h3, l.country_code, l.occupancy_code, l.construction_code
     excluded.currency, excluded.loc_perils_covered, excluded.oed);
 
 -- name: note_chunk
-INSERT INTO location_import SELECT acc_number, loc_number, currency FROM location_chunk;
+INSERT INTO location_import SELECT acc_number, loc_number FROM location_chunk;
 
 -- name: empty_chunk
 TRUNCATE location_chunk;

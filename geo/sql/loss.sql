@@ -31,6 +31,17 @@ JOIN footprint AS f ON f.footprint_id = a.footprint_id
 WHERE f.hazard_event_id = %(hazard_event_id)s AND a.portfolio_id = %(portfolio_id)s AND f.version < %(version)s
 ORDER BY f.version DESC LIMIT 1;
 
+-- name: loss_without_sources
+-- A known loss of the newest footprint version whose parts by source of uncertainty are not computed.
+SELECT l.result -> 'assumptions'
+FROM assessment_loss AS l
+JOIN assessment AS a ON a.assessment_id = l.assessment_id
+JOIN footprint AS f ON f.footprint_id = a.footprint_id
+WHERE l.assessment_id = %(assessment_id)s AND l.problem = '' AND l.result -> 'sd_by_source' = 'null'::jsonb
+    AND NOT EXISTS (
+        SELECT FROM footprint AS g WHERE g.hazard_event_id = f.hazard_event_id AND g.version > f.version
+    );
+
 -- name: save_loss
 INSERT INTO assessment_loss (assessment_id, tenant_id, currency, problem, mean_gul, mean_il, mean_ri, result, computed_at)
 VALUES (%(assessment_id)s, %(tenant_id)s, %(currency)s, %(problem)s, %(mean_gul)s, %(mean_il)s, %(mean_ri)s, %(result)s,

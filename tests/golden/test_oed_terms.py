@@ -11,6 +11,7 @@ from geo import terms_files
 
 FOLDER = Path(__file__).parent / "oed_terms"
 DIRECT = json.loads((FOLDER / "direct.json").read_text())
+STEPS = json.loads((FOLDER / "steps.json").read_text())
 REINSURANCE = json.loads((FOLDER / "reinsurance.json").read_text())
 
 Key = tuple[str, str, str, int]
@@ -86,6 +87,20 @@ def test_ground_up_equals_the_oracle(ours: dict[float, dict[str, dict[Key, Any]]
                 theirs = _theirs([row for row in DIRECT["losses"] if row[1] == account], ratio)
                 for key, values in theirs.items():
                     assert values[0] == pytest.approx(rows[key][0], rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def stepped(tmp_path_factory: pytest.TempPathFactory) -> terms_files.LossBook:
+    return _load(tmp_path_factory.mktemp("steps"), STEPS["files"])
+
+
+@pytest.mark.parametrize("account", sorted({row[1] for row in STEPS["losses"]}))
+def test_step_policies_equal_the_oracle(account: str, stepped: terms_files.LossBook) -> None:
+    mine = [row for row in STEPS["losses"] if row[1] == account]
+    assert any(row[6] > 0 for row in mine)
+    for ratio in sorted({row[0] for row in mine}):
+        ours = {key: value for key, value in _ours(stepped, ratio).items() if key[0] == account}
+        _compare(ours, _theirs(mine, ratio), 1)
 
 
 @pytest.mark.parametrize("name", sorted(REINSURANCE["cases"]))

@@ -108,13 +108,14 @@ def register(app: typer.Typer) -> None:
 
         from alerts import repository
         from core.settings import load_settings
+        from store.queries import Row
         from tocsin.database import command_connection
 
         known = ("draft", "released", "superseded", "rejected", "ended")
         if state is not None and state not in known:
             raise InvalidInput(f"--state: {state!r} is none of {', '.join(known)}")
 
-        async def read() -> list[repository.Row]:
+        async def read() -> list[Row]:
             async with command_connection(load_settings(), None, say=lambda text: print(text, file=sys.stderr)) as conn:
                 return await repository.list_warnings(conn, state)
 

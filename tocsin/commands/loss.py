@@ -2,15 +2,30 @@
 
 import json
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from core.errors import InvalidInput
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+from tocsin.commands.oed_book import (
+    Account,
+    AsJson,
+    By,
+    ByOut,
+    Currency,
+    DemandSurge,
+    Encoding,
+    EventDate,
+    Location,
+    Peril,
+    RateTable,
+    RiInfo,
+    RiScope,
+    check_pair,
+    load_book,
+    tell_left_out,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def loss(
-    location: Annotated[Path, typer.Argument(metavar="LOCATION", help="OED location file.", show_default=False)],
-    account: Annotated[Path, typer.Argument(metavar="ACCOUNT", help="OED account file.", show_default=False)],
+    location: Location,
+    account: Account,
     out: Annotated[Path, typer.Option(help="CSV file to write: a line for ground-up (gul), gross (il) and net (ri).")],
     footprint: Annotated[
         Path | None, typer.Option(help="GeoJSON polygons with an intensity; with event_id and rate: a set of events.")
@@ -37,12 +52,12 @@ def loss(
         Path | None, typer.Option(help="Folder of an Oasis model's tables (PiWind's layout): a set of events.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Events a year of a single footprint, for --elt-out.")] = 1.0,
-    ri_info: Annotated[Path | None, typer.Option(help="OED reinsurance info file; needs --ri-scope.")] = None,
-    ri_scope: Annotated[Path | None, typer.Option(help="OED reinsurance scope file; needs --ri-info.")] = None,
-    peril: Annotated[str | None, typer.Option(help="OED peril code of the event, for example WTC.")] = None,
-    event_date: Annotated[str | None, typer.Option(help="Day of the event, 2026-01-31.")] = None,
-    currency: Annotated[str | None, typer.Option(help="Currency of the result; else that of the files.")] = None,
-    rates: Annotated[Path | None, typer.Option(help="Exchange rates, CSV with cur_from, cur_to, roe.")] = None,
+    ri_info: RiInfo = None,
+    ri_scope: RiScope = None,
+    peril: Peril = None,
+    event_date: EventDate = None,
+    currency: Currency = None,
+    rates: RateTable = None,
     samples: Annotated[int, typer.Option(help="Samples of each event.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives the same losses, however the work is divided.")] = 1,
     curve_sigma: Annotated[
@@ -59,8 +74,9 @@ def loss(
         float | None, typer.Option(help="Share of damage variance that a neighbourhood has in common.")
     ] = None,
     neighbourhood_km: Annotated[float, typer.Option(help="Size of a neighbourhood.")] = 2.0,
-    by: Annotated[str | None, typer.Option(help="OED field to group losses by; needs --by-out.")] = None,
-    by_out: Annotated[Path | None, typer.Option(help="CSV file for the losses grouped --by a field.")] = None,
+    demand_surge: DemandSurge = None,
+    by: By = None,
+    by_out: ByOut = None,
     policies_out: Annotated[Path | None, typer.Option(help="CSV file for policies ranked for claims triage.")] = None,
     locations_out: Annotated[Path | None, typer.Option(help="CSV file for mean losses of locations.")] = None,
     elt_out: Annotated[
@@ -72,41 +88,28 @@ def loss(
     cluster: Annotated[
         str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port; needs the extra `cluster`.")
     ] = None,
-    encoding: Annotated[str, typer.Option(help="Text encoding of the CSV files, for example gb18030.")] = "utf-8-sig",
+    encoding: Encoding = "utf-8-sig",
     as_json: AsJson = False,
 ) -> None:
     """Losses of a book under a footprint or a set of events: mean, sd, P5, P50, P95, ground-up, gross and net.
 
     What has no place, no hazard value or no published curve is told with its insured value, and is never zero.
     """
-    from geo import loss_files, terms_files
+    from geo import loss_files
+    from geo.estimate import PLACE_FIELDS
 
     hazards = {"--footprint": footprint, "--depth": depth, "--shake": shake, "--wind": wind, "--model": model}
     given = [name for name, value in hazards.items() if value is not None]
     if len(given) != 1:
         raise InvalidInput(f"give one of {', '.join(hazards)}" + (f", not {' and '.join(given)}" if given else ""))
-    if (by is None) != (by_out is None):
-        raise InvalidInput("--by and --by-out come together")
+    check_pair(by, by_out)
     if not rate > 0:
         raise InvalidInput(f"--rate: {rate:g} is not more than zero")
     if ylt_out is not None and model is None:
         raise InvalidInput("--ylt-out: only a --model says which event happens in which year; else: tocsin ep ELT.csv")
-    day = None
-    if event_date is not None:
-        try:
-            day = date.fromisoformat(event_date)
-        except ValueError:
-            raise InvalidInput(f"--event-date: {event_date!r} is not a date as 2026-01-31") from None
-    if peril is not None:
-        from geo.perils import perils_of
-
-        perils_of(peril, field="--peril")
-    from geo.estimate import PLACE_FIELDS
-
-    loaded = terms_files.load(
-        location, account, ri_info=ri_info, ri_scope=ri_scope, peril=peril, event_date=day,
-        currency=currency.upper() if currency else None, rates=terms_files.read_rates(rates) if rates else None,
-        encoding=encoding, keep=(*PLACE_FIELDS, *((by,) if by else ())),
+    loaded = load_book(
+        location, account, ri_info=ri_info, ri_scope=ri_scope, peril=peril, event_date=event_date, currency=currency,
+        rates=rates, encoding=encoding, keep=(*PLACE_FIELDS, *((by,) if by else ())), demand_surge=demand_surge,
     )  # fmt: skip
     request = loss_files.Request(
         loaded=loaded, footprint=footprint, unit=unit, depth=depth, depth_unit=depth_unit, shake=shake, wind=wind,
@@ -121,9 +124,7 @@ def loss(
         )  # fmt: skip
     for reason, counted in told["unknown"].items():
         print(f"unknown: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {reason}", file=sys.stderr)
-    for reason, counted in told["left_out"].items():
-        value = f", insured value {counted['tiv']:,.2f}" if "tiv" in counted else ""
-        print(f"left out: {counted['n']:,}{value}: {reason}", file=sys.stderr)
+    tell_left_out(told["left_out"])
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return

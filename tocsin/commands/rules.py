@@ -38,7 +38,7 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON document on standa
 async def _entries(
     conn: "AsyncConnection", file: Path, tenant: str, radius_km: float | None, within_h: float, cost_loss: float | None
 ) -> "list[RuleEntry]":
-    from alerts import repository
+    from alerts import repository, rule_repository
     from alerts.rulebook import Site, Sites, read_json, read_stations
 
     try:
@@ -46,7 +46,7 @@ async def _entries(
     except (OSError, UnicodeDecodeError) as error:
         raise BadRuleCommand(f"{file}: {error}") from error
     found = await repository.tenant_by_slug(conn, tenant)
-    sites = Sites([Site(**row) for row in await repository.rule_sites(conn, found["tenant_id"])])
+    sites = Sites([Site(**row) for row in await rule_repository.rule_sites(conn, found["tenant_id"])])
     if file.suffix.lower() == ".csv":
         more: dict[str, Any] = {"hysteresis": 0.2, "cost_loss": cost_loss}
         if within_h:
@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
         """Brings rules in, each as a new version where it says something new; all of the file, or nothing."""
         import asyncio
 
-        from alerts import repository
+        from alerts import rule_repository
         from core.settings import load_settings
         from store.clock import read_clock
         from tocsin.database import command_connection
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
                         raise BadRuleCommand(
                             f"{file.name}: effective_from of {entry.rule.code!r} is past: {starts.isoformat()}"
                         )
-                    version = await repository.save_rule(
+                    version = await rule_repository.save_rule(
                         conn, entry.rule, area=entry.area, area_desc=entry.area_desc, effective_from=starts
                     )
                     done.append(
@@ -123,7 +123,7 @@ def register(app: typer.Typer) -> None:
         """Rules in force or to come, with where each stands."""
         import asyncio
 
-        from alerts import repository
+        from alerts import repository, rule_repository
         from core.settings import load_settings
         from store.clock import read_clock
         from tocsin.database import command_connection
@@ -134,7 +134,7 @@ def register(app: typer.Typer) -> None:
                 now = (await read_clock(conn)).now()
                 if tenant is not None:
                     await repository.tenant_by_slug(conn, tenant)  # a name that is not there is no empty list
-                return await repository.list_rules(conn, tenant, now, all_versions=all_versions)
+                return await rule_repository.list_rules(conn, tenant, now, all_versions=all_versions)
 
         rows = asyncio.run(work())
         if as_json:

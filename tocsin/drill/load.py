@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-import alerts.repository as alert_rows
+import alerts.rule_repository as alert_rows
 import geo.repository as geo_rows
 import ingest.repository as ingest_rows
 from alerts.level import Level

@@ -5,9 +5,9 @@ Run with the interpreter of an environment that has oasislmf 2.5.8, ods-tools 5.
 
     OASIS_FLOAT=f8 PYTHON make.py
 
-Writes direct.json and reinsurance.json: the OED files as text, and the oracle's losses of each item, policy and layer
+Writes direct.json, steps.json and reinsurance.json: the OED files as text, and the oracle's losses of each item, policy and layer
 at each damage ratio (`oasislmf exposure run`, one peril, allocation rules as it comes: 2 and 3). Each account of
-direct.json is a case of its own and named for what it shows. The files are kept; this script is how they were made.
+direct.json and steps.json is a case of its own and named for what it shows. The files are kept; this script is how they were made.
 """
 
 import csv
@@ -148,6 +148,61 @@ def direct() -> tuple[list[Row], list[Row]]:
     return locations, policies
 
 
+def steps() -> tuple[list[Row], list[Row]]:
+    """(locations, policies): an account for each kind of step policy that the oracle knows."""
+    locations: list[Row] = []
+    policies: list[Row] = []
+    parts = {1: ["Building"], 2: ["Contents"], 3: ["BuildingContents"], 5: ["Building", "Contents"]}
+
+    def case(
+        name: str, kind: int, measures: tuple[int, int], bands: list[tuple[float, float, float]], *, limit: float = 0,
+        deductible: float = 0, site: Row | None = None, policy: Row | None = None, n: int = 2, **common: Any,
+    ) -> None:  # fmt: skip
+        for i in range(1, n + 1):
+            value = {key: amount * i for key, amount in TIV.items()}
+            locations.append(
+                {"PortNumber": 1, "AccNumber": f"{kind} {name}", "LocNumber": i, "CountryCode": "US",
+                 "LocPerilsCovered": "WTC", "LocCurrency": "USD", "IsAggregate": 0, "NumberOfBuildings": 1, **value,
+                 **(site or {})}
+            )  # fmt: skip
+        for number, (start, end, pays) in enumerate(bands, start=1):
+            row: Row = {
+                "PortNumber": 1, "AccNumber": f"{kind} {name}", "PolNumber": "P1", "LayerNumber": 1,
+                "AccCurrency": "USD", "PolPerilsCovered": "WTC", "PolPeril": "WTC", "StepFunctionName": "s",
+                "StepNumber": number, "StepTriggerType": kind, "TriggerType": measures[0], "PayOutType": measures[1],
+                **common, **(policy or {}),
+            }  # fmt: skip
+            for part in parts[kind]:
+                row |= {f"Trigger{part}Start": start, f"Trigger{part}End": end, f"PayOut{part}Start": pays,
+                        f"PayOutLimit{part}": limit, f"Deductible{part}": deductible}  # fmt: skip
+            policies.append(row)
+
+    shares = [(0.0, 0.1, 0.02), (0.1, 0.4, 0.2), (0.4, 1.0, 0.8)]
+    amounts = [(0.0, 0.1, 500.0), (0.1, 0.4, 5000.0), (0.4, 1.0, 50000.0)]
+    triggers = [(0.0, 5000.0, 0.1), (5000.0, 40000.0, 0.3)]
+    further = {"ExtraExpenseFactor": 0.1, "ExtraExpenseLimit": 300, "DebrisRemovalFactor": 0.05}
+    for kind in parts:
+        case("share of value pays share of value", kind, (2, 2), shares)
+        case("share of value pays share of value to a limit", kind, (2, 2), shares, limit=30000)
+        case("share of value pays share of value, expenses", kind, (2, 2), shares, limit=20000, **further)
+        case("share of value pays share of value, debris", kind, (2, 2), shares, DebrisRemovalFactor=0.1)
+        case("share of value pays share of loss", kind, (2, 1), shares)
+        case("share of value pays share of loss, deductible", kind, (2, 1), shares, deductible=100)
+        case("share of value pays share of loss, both", kind, (2, 1), shares, deductible=100, limit=20000)
+        case("share of value pays share of loss, expenses", kind, (2, 1), shares, **further)
+        case("share of value pays share of loss to a limit, expenses", kind, (2, 1), shares, limit=20000, **further)
+        case("expenses alone on top", kind, (2, 1), [*shares, (0.0, 1.0, 0.0)], **further)
+        case("share of value pays share of limit", kind, (2, 3), shares, limit=40000)
+        case("share of value pays an amount", kind, (2, 0), amounts)
+        case("amount pays share of loss to a limit", kind, (0, 1), triggers, limit=9000)
+        case("amount pays share of loss, expenses", kind, (0, 1), triggers, limit=9000, **further)
+        case("site terms and a layer", kind, (2, 1), shares, site={"LocDed6All": 2000, "LocLimit1Building": 60000},
+             policy={"LayerAttachment": 1000, "LayerLimit": 40000, "LayerParticipation": 0.5})  # fmt: skip
+        case("policy terms below", kind, (2, 2), shares, policy={"PolDed3Contents": 1000, "PolDed5PD": 500})
+        case("one location", kind, (2, 2), shares, n=1)
+    return locations, policies
+
+
 def _book() -> tuple[list[Row], list[Row]]:
     locations: list[Row] = []
     policies: list[Row] = []
@@ -240,7 +295,7 @@ def reinsurance() -> dict[str, tuple[list[Row], list[Row]]]:
 
 def scaled(name: str, value: Any) -> Any:
     """Amounts a thousand times larger: the oracle rounds what it prints to hundredths."""
-    money = any(part in name for part in ("TIV", "Ded", "Limit", "Attachment"))
+    money = any(part in name for part in ("TIV", "Ded", "Limit", "Attachment", "PayOut", "Trigger"))
     return value * 1000 if money and isinstance(value, (int, float)) and value >= 100 else value
 
 
@@ -283,11 +338,15 @@ def ask(files: dict[str, str], ratios: tuple[float, ...] = RATIOS) -> list[list[
 
 
 def main() -> None:
-    """Writes the two files."""
-    locations, policies = direct()
-    files = {"location": text(locations), "account": text(policies)}
-    written = {"files": files, "losses": ask(files)}
-    (HERE / "direct.json").write_text(json.dumps(written, indent=0))
+    """Writes the files, or those that are named on the command line."""
+    only = sys.argv[1:]
+    for name, made in (("direct", direct()), ("steps", steps())):
+        if only and name not in only:
+            continue
+        files = dict(zip(("location", "account"), (text(rows) for rows in made), strict=True))
+        (HERE / f"{name}.json").write_text(json.dumps({"files": files, "losses": ask(files)}, indent=0))
+    if only and "reinsurance" not in only:
+        return
     book = dict(zip(("location", "account"), (text(rows) for rows in _book()), strict=True))
     cases = {}
     for name, (info, scope) in reinsurance().items():

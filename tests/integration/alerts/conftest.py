@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from alerts import repository
+from alerts import rule_repository
 from alerts.alert import Text
 from alerts.channels import Outgoing
 from alerts.level import Level, level
@@ -129,7 +129,7 @@ class Valley:
             **given,
         )
         async with self.worker() as conn:
-            await repository.save_rule(
+            await rule_repository.save_rule(
                 conn, self.rule, area=area, area_desc={"en": "Kelani valley", "zh": "凯拉尼河谷"}, effective_from=at(-1)
             )
         return self.rule

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from alerts import repository, watch
+from alerts import rule_repository, watch
 from alerts.dry_run import dry_run
 from alerts.rulebook import Site, Sites, read_json
 from core.clock import FixedClock
@@ -195,19 +195,19 @@ def test_a_rule_file_is_tried_on_the_last_days_and_then_brought_in(valley: Any) 
     async def story() -> Any:
         valley.store(*RISE)
         async with valley.worker() as conn:
-            sites = Sites([Site(**row) for row in await repository.rule_sites(conn, valley.tenant_id)])
+            sites = Sites([Site(**row) for row in await rule_repository.rule_sites(conn, valley.tenant_id)])
             text = json.dumps({"rules": [rule]})
             entries = read_json(text, tenant_id=valley.tenant_id, sites=sites, name="r.json")
             (first,) = await dry_run(conn, entries, now=at(670), days=1.0)
             nothing = valley.rows("SELECT count(*) AS n FROM rule")[0]["n"]
-            await repository.save_rule(
+            await rule_repository.save_rule(
                 conn, entries[0].rule, area=entries[0].area, area_desc={"en": "x"}, effective_from=at(600)
             )
         async with valley.worker() as conn:
             higher = {**rule, "thresholds": {"alert": 9.0}}
             changed = read_json(json.dumps({"rules": [higher]}), tenant_id=valley.tenant_id, sites=sites, name="r.json")
             (second,) = await dry_run(conn, changed, now=at(670), days=1.0)
-            listed = await repository.list_rules(conn, "kelani", at(670))
+            listed = await rule_repository.list_rules(conn, "kelani", at(670))
         return first, nothing, second, listed
 
     first, nothing, second, listed = go(story())
@@ -249,7 +249,7 @@ def test_one_cause_does_not_warn_by_itself(valley: Any, gateway: str, reason: st
             tenant_id=valley.tenant_id, code="norwood", datastream_id=stream, thresholds={"alert": 2.0, "minor": 2.5}
         )
         async with valley.worker() as conn:
-            await repository.save_rule(conn, rule, area=helpers.AREA, area_desc={"en": "N"}, effective_from=at(-1))
+            await rule_repository.save_rule(conn, rule, area=helpers.AREA, area_desc={"en": "N"}, effective_from=at(-1))
         own = valley.datastream_id
         valley.datastream_id = stream
         await valley.see((0.0, 3.0))

@@ -16,6 +16,7 @@ import shapely
 
 from geo import assess, assess_loss, imports, repository
 from geo.hazard_field import PolygonField
+from store import outbox
 from store.pool import AsyncConnection
 from tests.integration.geo.test_geo import T0, box, with_conn
 
@@ -120,7 +121,9 @@ def test_losses_are_stored_with_terms_reinsurance_unknowns_and_the_difference_to
     assert {p[0] for p in places} == {"1", "2"}
     assert all(p[2] and p[3] == 1.0 for p in places)
     assert worker.execute("SELECT DISTINCT pol_number, rank FROM assessment_policy").fetchall() == [("P1", 1)]
-    published = worker.execute("SELECT count(*) FROM outbox WHERE kind = 'loss_estimated'").fetchone()
+    published = worker.execute(
+        "SELECT count(*) FROM outbox WHERE kind = 'loss_estimated' AND consumer = 'stream'"
+    ).fetchone()
     assert published == (3,)
     assert worker.execute(
         "SELECT count(*) FROM outbox WHERE kind = 'assessment_made' AND consumer = 'loss'"
@@ -193,3 +196,63 @@ def test_the_commands_import_publish_and_assess(
     assert told["assumptions"]["n_samples"] == 50
     assert told["policies"][0]["pol_number"] == "P1"
     assert "Other" in tocsin("assess", "f1", "--portfolio", "Other", code=3)
+
+
+def test_the_loss_comes_first_and_its_parts_by_source_after_it_once(
+    postgres_url: str, worker: Worker, make_tenant: Callable[[str], UUID], files: dict[str, Path]
+) -> None:
+    tenant = make_tenant("one")
+
+    async def of(conn: AsyncConnection, consumer: str, handler: Any) -> int:
+        works = await outbox.claim(conn, consumer, worker="w", limit=10, lease_s=60)
+        for work in works:
+            async with conn.transaction():
+                await outbox.hold(conn, work)
+                await handler(conn, work)
+                await outbox.complete(conn, [work.outbox_id])
+        return len(works)
+
+    async def result(conn: AsyncConnection, made: UUID) -> dict[str, Any]:
+        rows = await conn.execute("SELECT result FROM assessment_loss WHERE assessment_id = %s", [made])
+        found: dict[str, Any] = (await rows.fetchone())[0]  # type: ignore[index]
+        return found
+
+    async def work(conn: AsyncConnection) -> list[Any]:
+        await book(conn, tenant, files)
+        made = await flood(conn, tenant, 1.0)
+        assert await of(conn, "loss", assess_loss.handle) == 1
+        first = await result(conn, made)
+        handled = [await of(conn, "loss_sources", assess_loss.handle_sources) for _ in range(3)]
+        second = await result(conn, made)
+        # overtaken by a newer version before its turn came: it stays without
+        older = await flood(conn, tenant, 1.0, 1)
+        await of(conn, "loss", assess_loss.handle)
+        await flood(conn, tenant, 2.0, 2)
+        await of(conn, "loss_sources", assess_loss.handle_sources)
+        return [first, second, handled, await result(conn, older)]
+
+    first, second, handled, overtaken = with_conn(postgres_url, work)
+    assert first["sd_by_source"] is None
+    assert set(second["sd_by_source"]) >= {"hazard", "damage", "curve"}
+    assert {k: v for k, v in first.items() if k != "sd_by_source"} == {
+        k: v for k, v in second.items() if k != "sd_by_source"
+    }
+    # the second loss_estimated finds nothing to do, and makes no third
+    assert handled == [1, 1, 0]
+    assert overtaken["sd_by_source"] is None
+
+
+def test_books_are_in_memory_before_a_footprint_asks_and_anew_after_an_import(
+    postgres_url: str, make_tenant: Callable[[str], UUID], files: dict[str, Path]
+) -> None:
+    tenant = make_tenant("one")
+
+    async def work(conn: AsyncConnection) -> list[int]:
+        await book(conn, tenant, files)
+        shelf = assess_loss.FileShelf()
+        read = [await shelf.fill(conn), await shelf.fill(conn)]
+        files["location"].write_text(LOCATIONS.replace("100000.10", "90000"), encoding="utf-8")
+        await book(conn, tenant, files)
+        return [*read, await shelf.fill(conn), await shelf.fill(conn)]
+
+    assert with_conn(postgres_url, work) == [1, 0, 1, 0]

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from typing import Any
 
 import psycopg
 import pytest
 
 from ingest.accept import Acceptor, Item, accept_payloads
 from ingest.batch import Message
-from ingest.observation import Check
+from ingest.observation import CLOCK_SUSPECT, Check
 from ingest.repository import ConnectionLost
+from store import queries
 from store.pool import AsyncConnection, connect_worker_async
 from tests.integration.ingest.conftest import START_S, Bench, plain
 
@@ -262,3 +264,26 @@ def test_a_lost_connection_is_said_and_the_batch_can_be_given_again(bench: Bench
 
     asyncio.run(work())
     assert bench.accept(plain("Hanwella", START_S, 1.0, id="a")).outcomes["new"] == 1
+
+
+def test_looking_up_the_recent_past_walks_the_index(bench: Bench) -> None:
+    """What a restart looks up must not grow with the history: a long past is not read to find its end."""
+    bench.accept(plain("Hanwella", START_S, 1.0))
+    n_per_day, n_days = 1_440, 3  # a reading a minute, forty gauges
+    with psycopg.connect(bench.url, autocommit=True) as conn:
+        ((datastream_id,),) = conn.execute("SELECT datastream_id FROM observation").fetchall()
+        conn.execute(
+            """INSERT INTO observation (datastream_id, observed_at, value, quality, tests, received_at)
+               SELECT %s + ds, to_timestamp(%s) + make_interval(secs => i * %s), 1.0, 1, 0, to_timestamp(%s)
+               FROM generate_series(1, %s) AS i, generate_series(0, 39) AS ds""",
+            (datastream_id, START_S, 86_400 / n_per_day, START_S, n_per_day * n_days),
+        )
+        query = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + queries.load("ingest")["recent"]
+        params = {"datastream_ids": [datastream_id], "n": 100, "clock_suspect": int(CLOCK_SUSPECT)}
+        ((plan,),) = conn.execute(query.encode(), params).fetchall()
+
+    def scanned(node: dict[str, Any]) -> float:
+        here = node["Actual Rows"] * node["Actual Loops"] if node.get("Alias", "").startswith("o") else 0
+        return max([here, *(scanned(one) for one in node.get("Plans", ()))])
+
+    assert 100 <= scanned(plan[0]["Plan"]) <= 400

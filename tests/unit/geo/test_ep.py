@@ -14,6 +14,7 @@ from geo.covers import (
     aggregate_recovered,
     demand_surge,
     hours_clause,
+    read_bands,
     recovered,
     reinstatement_premium,
 )
@@ -144,6 +145,32 @@ def test_hours_clause_joins_losses_within_the_window_only() -> None:
         hours_clause(YearLosses.make([0], [1.0], 1), 72)
 
 
+def test_the_reinsured_may_choose_the_window() -> None:
+    """Days 0, 2 and 4 with 1, 8 and 8: from the first loss on 72 hours hold 9, the best window holds 16."""
+    table = YearLosses.make([0, 0, 0], [1.0, 8.0, 8.0], 1, [0.0, 2.0, 4.0])
+    assert hours_clause(table, 72).loss.tolist() == [9.0, 0.0, 8.0]
+    assert hours_clause(table, 72, windows="best").loss.tolist() == [1.0, 16.0, 0.0]
+    with pytest.raises(BadCover, match="neither first nor best"):
+        hours_clause(table, 72, windows="worst")
+
+
+@pytest.mark.parametrize("windows", ["first", "best"])
+def test_windows_keep_every_loss_and_the_best_one_is_the_dearest_there_is(windows: str) -> None:
+    rng = np.random.default_rng(3)
+    table = YearLosses.make(rng.integers(0, 40, 300), rng.lognormal(0, 1, 300), 40, rng.uniform(0, 40, 300))
+    joined = hours_clause(table, 168, windows=windows)
+    assert joined.annual() == pytest.approx(table.annual())
+    assert table.day is not None
+    for year in range(40):
+        mine = table.year == year
+        days, losses = table.day[mine], table.loss[mine]
+        dearest = max((losses[(days >= d) & (days <= d + 7)].sum() for d in days), default=0.0)
+        largest = float(joined.loss[mine].max(initial=0.0))
+        assert largest <= dearest * (1 + 1e-12)
+        if windows == "best":
+            assert largest == pytest.approx(dearest)
+
+
 def test_demand_surge_is_a_step_that_can_be_left_out(years: YearLosses) -> None:
     assert demand_surge(years, []) is years
     surged = demand_surge(years, [(10.0, 1.1), (30.0, 1.3)])
@@ -151,6 +178,10 @@ def test_demand_surge_is_a_step_that_can_be_left_out(years: YearLosses) -> None:
     assert surged.loss == pytest.approx(expected)
     with pytest.raises(BadCover):
         demand_surge(years, [(10.0, 0.9)])
+    assert read_bands("10:1.1,30:1.3") == ((10.0, 1.1), (30.0, 1.3))
+    for text in ("10", "a:b", "10:0.9", "30:1.1,10:1.2", "10:inf"):
+        with pytest.raises(BadCover):
+            read_bands(text)
 
 
 def test_from_file_to_file_with_covers(tmp_path: Path) -> None:

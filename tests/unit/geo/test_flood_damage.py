@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +287,11 @@ def test_oed_locations_need_a_first_floor_and_a_known_occupancy(tmp_path: Path) 
     assert damage(known[1], 3.0, "hazus", HAZUS, JRC).status == "unknown_curve"
     bare, _, _ = read_buildings(file, HAZUS)
     assert damage(bare[0], 3.0, "hazus", HAZUS, JRC).status == "unknown_first_floor"
+
+
+@pytest.mark.parametrize("name", ["flood_curves_hazus", "flood_curves_jrc", "flood_curves_usace", "v_half_eberenz2021"])
+def test_every_set_of_curves_carries_its_source(name: str) -> None:
+    given = json.loads((resources.files("geo") / "data" / f"{name}.json").read_text(encoding="utf-8"))["publication"]
+    for field in ("author", "title", "page", "unit", "valid", "checked"):
+        assert given[field].strip(), field
+    assert 1990 < given["year"] < 2030

@@ -1,6 +1,7 @@
 """Loss with uncertainty: the distributions, what places share, and that order and chunks change nothing."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,6 +243,18 @@ def test_a_large_book_keeps_its_spread_where_places_share_and_loses_it_where_the
     # doubling the places of one postcode does not halve, nor cut by the root of two, the coefficient of variation
     assert cv(100) / cv(50) > 0.9
     assert cv(3200) / cv(50) > 0.8
+
+
+def test_demand_surge_raises_large_events_before_the_terms() -> None:
+    f = felt(50, n_samples=40)
+    plain = simulate(chain(50, limit=70.0), f, 40).total
+    start = float(np.median(plain[0]))
+    surged = simulate(replace(chain(50, limit=70.0), surge=((start, 1.4),)), f, 40).total
+    large = plain[0] >= start
+    assert surged[0] == pytest.approx(np.where(large, 1.4, 1.0) * plain[0])
+    assert (surged[1] <= 50 * 70.0).all()  # limits hold after it
+    assert (surged[1][large] < 1.4 * plain[1][large]).any()
+    assert np.array_equal(surged[1][~large], plain[1][~large])
 
 
 def test_contributions_name_each_source_and_what_correlation_adds() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from geo.chinese_datum import UnknownDatum, gcj02_to_bd09, to_wgs84, wgs84_to_gcj02
 from geo.crs import geodesic_m
-from geo.oed import BadRow, Reconciliation, read_locations
+from geo.oed import BadRow, LocationRow, Reconciliation, read_locations
 from geo.plausibility import Quality, doubtful_coordinates
 
 
@@ -80,9 +80,18 @@ def test_a_far_place_without_a_slip_is_left_alone(england: tuple[np.ndarray, np.
 def test_quality_is_weighted_by_value() -> None:
     quality = Quality()
     full = {"NumberOfStoreys": "2", "YearBuilt": "1990", "PostalCode": "X"}
-    quality.add(coordinates=1.0, occupancy=1050, construction=5100, extra=full, tiv_cents=300)
-    quality.add(coordinates=0.0, occupancy=1000, construction=None, extra={}, tiv_cents=100)
+    row = LocationRow(2, "A", "1", 1.2345, 52.7654, "GB", 1050, 5100, 300, 0, 0, 0, "GBP", "WW1", full)
+    quality.add([row, row._replace(lon=None, lat=None, occupancy_code=1000, construction_code=None, building_cents=100,
+                                   extra={})])  # fmt: skip
     told = quality.as_json()
     assert (told["score"], told["score_by_value"]) == (50.0, 75.0)
     assert told["lacking"]["OccupancyCode"] == 1
     assert Quality().as_json()["score"] is None
+
+
+def test_coordinates_with_few_decimals_are_worth_half() -> None:
+    row = LocationRow(2, "A", "1", 1.2345, 52.7654, "GB", None, None, 100, 0, 0, 0, "GBP", "WW1", {})
+    for lon, share in ((1.2345, 40.0), (1.23, 20.0), (1.2300, 20.0)):
+        quality = Quality()
+        quality.add([row._replace(lon=lon)])
+        assert quality.as_json()["score"] == share

@@ -1,5 +1,6 @@
 """Terms by hand, laws of insurance, and bad files told with line, field and reason."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from geo import terms_files
 from geo.oed_table import BadOedRows
 from geo.perils import UnknownPeril, covers
 from geo.terms import BadTerms, Level, Programme, Terms, with_columns
-from geo.terms_book import UnclearTerms
+from geo.terms_rows import UnclearTerms
 
 LOC = "PortNumber,AccNumber,LocNumber,LocPerilsCovered,LocCurrency,BuildingTIV,ContentsTIV"
 ACC = "PortNumber,AccNumber,PolNumber,LayerNumber,AccCurrency,PolPerilsCovered"
+STEP = (
+    f"{ACC},StepTriggerType,StepNumber,TriggerType,PayOutType,TriggerBuildingStart,TriggerBuildingEnd,"
+    "PayOutBuildingStart,PayOutBuildingEnd,DeductibleBuilding,PolDed6All"
+)
 
 
 def _book(folder: Path, loc: str, acc: str, info: str = "", scope: str = "", **options: object) -> terms_files.LossBook:
@@ -39,6 +44,15 @@ def test_worked_by_hand(tmp_path: Path) -> None:
     )  # fmt: skip
     ground_up, insured, net = book.losses(0.5)
     assert (ground_up.tolist(), insured.tolist(), net.tolist()) == ([100.0], [20.0], [15.0])
+
+
+def test_a_step_policy_pays_by_the_band_of_its_loss(tmp_path: Path) -> None:
+    """Bands of the value 200: 10 to 40 % pays 20 % of it, more pays 80 %; the contents are not named and pay nothing."""
+    rows = "1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.4,0.2,,,\n1,A,P,1,EUR,WTC,1,2,2,2,0.4,1,0.8,,,\n"
+    book = _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,150,30\n1,A,2,WTC,EUR,50,\n", f"{STEP}\n{rows}")
+    for ratio, paid in ((0.05, 0.0), (0.1, 40.0), (0.39, 40.0), (0.4, 160.0), (1.0, 160.0)):
+        insured = book.losses(ratio)[1]
+        assert insured.tolist() == pytest.approx([paid * 0.75, 0.0, paid * 0.25])
 
 
 def test_peril_leaves_out_what_does_not_cover_it_and_says_so(tmp_path: Path) -> None:
@@ -82,14 +96,33 @@ def test_currencies_by_a_rate_table(tmp_path: Path) -> None:
     [
         (f"{LOC}\n1,A,1,WTC,EUR,x,\n", None, "line 2: BuildingTIV: 'x' is not a number"),
         (f"{LOC}\n1,A,1,WTC,EUR,1,\n\n1,A,2,WTC,EUR,-5,\n", None, "line 4: BuildingTIV: '-5' is negative"),
-        (f"{LOC}\n1,A,1,WTC,EUR,1,\n1,B,2,WTC,EUR,5,\n", None, "line 3: AccNumber: account 'B' is not in acc.csv"),
+        (
+            f"{LOC}\n1,A,1,WTC,EUR,1,\n1,B,2,WTC,EUR,5,\n",
+            None,
+            "line 3: AccNumber: account 'B' of portfolio '1' is not in acc.csv",
+        ),
         (f"{LOC}\n1,A,1,WTC,EUR,1,\n1,A,1,WTC,EUR,5,\n", None, "line 3: LocNumber"),
         (f"{LOC}\n1,A,1,WXX,EUR,1,\n", None, "line 2: LocPerilsCovered: 'WXX' is not an OED peril code"),
         (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDed6All: 3 is a share"),
         (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,7\n", "PolDedType6All: 7 is none of 0, 1, 2, 3"),
         (None, f"{ACC},PolDed6All,PolDedCode6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDedCode6All: 1 is a kind"),
         (None, f"{ACC},LayerParticipation\n1,A,P,1,EUR,WTC,1.5\n", "LayerParticipation: '1.5' is more than 1"),
-        (None, f"{ACC},StepTriggerType,StepNumber\n1,A,P,1,EUR,WTC,1,1\n", "StepNumber: step policies"),
+        (None, f"{ACC},StepTriggerType,StepNumber\n1,A,P,1,EUR,WTC,4,1\n", "StepTriggerType: 4 is none of 1, 2, 3, 5"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,1,2,0.1,0.5,0.2,,,\n", "PayOutType: TriggerType 1 with PayOutType 2"),
+        (
+            None,
+            f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.5,0.1,0.2,,,\n",
+            "TriggerBuildingEnd: 0.1 is not more than the start",
+        ),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,0.3,,\n", "PayOutBuildingEnd: a ramp"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,3,0.1,0.5,0.2,,,\n", "PayOutLimitBuilding: it is empty"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,,5,\n", "DeductibleBuilding: stands only beside"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,,,7\n", "steps cannot stand beside a deductible or limit"),
+        (
+            None,
+            f"{ACC},LayerAttachment,AccMaxDed6All\n1,A,P,1,EUR,WTC,,5\n1,A,Q,2,EUR,WTC,9,5\n",
+            "line 2: AccMaxDed6All",
+        ),
         (None, f"{ACC},PolInceptionDate\n1,A,P,1,EUR,WTC,31/12/2026\n", "PolInceptionDate: '31/12/2026' is not a date"),
     ],
 )
@@ -140,6 +173,86 @@ def test_groups_by_any_field_add_up(tmp_path: Path) -> None:
     assert sum(row["loss_il"] for row in grouped.values()) == pytest.approx(90 - 18)
     with pytest.raises(InvalidInput, match="--by"):
         terms_files.by_field(book, losses, "Nothing")
+
+
+def test_terms_by_peril_of_one_location(tmp_path: Path) -> None:
+    """The line whose LocPeril names the event's peril speaks; the value counts once (as in the oracle: 160)."""
+    loc = f"{LOC},LocPeril,LocDed6All\n1,A,1,WTC;ORF,EUR,1000,,ORF,80\n1,A,1,WTC;ORF,EUR,1000,,WTC,40\n"
+    acc = f"{ACC}\n1,A,P,1,EUR,AA1\n"
+    book = _book(tmp_path, loc, acc, peril="WTC")
+    ground_up, insured, _ = book.losses(0.2)
+    assert (ground_up.tolist(), insured.tolist()) == ([200.0], [160.0])
+    assert _book(tmp_path, loc, acc, peril="ORF").losses(0.2)[1].tolist() == [120.0]
+    with pytest.raises(BadOedRows, match="line 3: LocPeril: terms differ by LocPeril"):
+        _book(tmp_path, loc, acc)
+
+
+def test_accounts_without_locations_are_told(tmp_path: Path) -> None:
+    book = _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,100,\n", f"{ACC}\n1,A,P,1,EUR,WTC\n1,B,Q,1,EUR,WTC\n")
+    told = terms_files.summary(book, book.losses(1.0))
+    assert told["left_out"] == {"accounts without a location": {"n": 1}}
+    assert terms_files.table(book, book.losses(1.0))["AccNumber"].to_pylist() == ["A"]
+
+
+def test_a_blank_currency_is_that_of_the_files_or_refused(tmp_path: Path) -> None:
+    loc = f"{LOC}\n1,A,1,WTC,EUR,100,\n1,A,2,WTC, ,50,\n"
+    book = _book(tmp_path, loc, f"{ACC}\n1,A,P,1,,WTC\n")
+    told = terms_files.summary(book, book.losses(1.0))
+    assert told["currency"] == "EUR"
+    assert told["loss_il"] == 150.0
+    assert told["assumed"] == {"LocCurrency is blank: taken as EUR": 1, "AccCurrency is blank: taken as EUR": 1}
+    (tmp_path / "roe.csv").write_text("cur_from,cur_to,roe\nUSD,EUR,0.9\n")
+    with pytest.raises(BadOedRows, match="line 3: LocCurrency: it is empty, and the files have amounts in EUR, USD"):
+        _book(tmp_path, loc, f"{ACC}\n1,A,P,1,USD,WTC\n", currency="EUR",
+              rates=terms_files.read_rates(tmp_path / "roe.csv"))  # fmt: skip
+
+
+def test_a_file_without_portfolio_numbers_is_joined_by_account(tmp_path: Path) -> None:
+    acc = "AccNumber,PolNumber,PolPerilsCovered\nA,P,WTC\n"
+    assert _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,100,\n", acc).losses(0.5)[1].tolist() == [50.0]
+
+
+def test_the_insured_loss_goes_back_to_its_locations(tmp_path: Path) -> None:
+    """Site deductible 20 on the first, policy limit 90 on both: 80 and 100 become 40 and 50, whatever paid them."""
+    loc = f"{LOC},LocDed6All\n1,A,1,WTC,EUR,100,,20\n1,A,2,WTC,EUR,60,40,\n"
+    book = _book(tmp_path, loc, f"{ACC},PolLimit6All\n1,A,P,1,EUR,WTC,90\n")
+    insured = book.losses(1.0)[1]
+    assert insured.tolist() == pytest.approx([40.0, 30.0, 20.0])
+
+
+def test_a_flood_sublimit_holds_for_flood_alone(tmp_path: Path) -> None:
+    loc = f"{LOC}\n1,A,1,AA1,EUR,100,\n"
+    acc = f"{ACC},PolPeril,PolLimit6All\n1,A,P,1,EUR,AA1,WTC,80\n1,A,P,1,EUR,AA1,ORF,25\n"
+    for peril, paid in (("WTC", 80.0), ("ORF", 25.0), ("QEQ", 100.0)):
+        assert _book(tmp_path, loc, acc, peril=peril).losses(1.0)[1].tolist() == [paid]
+    with pytest.raises(UnclearTerms, match="--peril"):
+        _book(tmp_path, loc, acc)
+
+
+def test_facultative_and_proportional_covers_come_before_the_excess(tmp_path: Path) -> None:
+    """100: facultative half of the risk (50), quota share a fifth of what is left (10), 15 xs 20 of the occurrence."""
+    info = (
+        "ReinsNumber,ReinsType,RiskLevel,InuringPriority,CededPercent,PlacedPercent,OccLimit,OccAttachment,AggLimit\n"
+        "1,FAC,LOC,1,0.5,1,,,\n2,QS,SEL,2,0.2,1,,,\n3,CXL,SEL,3,1,0.8,15,20,45\n"
+    )
+    scope = "ReinsNumber,PortNumber,AccNumber,LocNumber,CededPercent\n1,1,A,1,1\n2,1,,,1\n3,1,,,1\n"
+    book = _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,100,\n", f"{ACC}\n1,A,P,1,EUR,WTC\n", info, scope)
+    losses = book.losses(1.0)
+    assert losses[2].tolist() == pytest.approx([40.0 - 0.8 * 15.0])
+    told = terms_files.summary(book, losses)
+    assert told["ceded"] == pytest.approx(72.0)
+    assert list(told["assumed"]) == [
+        "AggLimit of contract 3 answers to a year and is not applied to one event: tocsin ep --cover"
+    ]
+
+
+def test_demand_surge_stands_before_the_terms(tmp_path: Path) -> None:
+    """At 150 and above everything costs 1.2 times as much: 200 -> 240, limit 230."""
+    book = _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,100,100\n", f"{ACC},PolLimit6All\n1,A,P,1,EUR,WTC,230\n")
+    surged = replace(book, surge=((150.0, 1.2),))
+    assert [x.sum() for x in surged.losses(1.0)] == pytest.approx([240.0, 230.0, 230.0])
+    assert [x.sum() for x in surged.losses(0.7)] == pytest.approx([x.sum() for x in book.losses(0.7)])
+    assert terms_files.summary(surged, surged.losses(1.0))["demand_surge"] == [[150.0, 1.2]]
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.1, float("nan")])
