@@ -101,9 +101,7 @@ async def reply(
     return Replied(meaning=understood, answer_id=kept.answer_id)
 
 
-async def _about(
-    conn: AsyncConnection, channel: str, reference: UUID | None, number: str | None, now: datetime
-) -> Row:
+async def _about(conn: AsyncConnection, channel: str, reference: UUID | None, number: str | None, now: datetime) -> Row:
     found = None
     if reference is not None:
         found = await provider_repository.reported_delivery(conn, reference, channel)

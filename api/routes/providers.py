@@ -42,7 +42,7 @@ async def _check_signature(ctx: Context) -> None:
 async def provider_status(
     channel: ReportingChannel, body: ProviderStatusIn, ctx: Annotated[Context, needs("report", "delivery")]
 ) -> ProviderStatusKept:
-    """Keeps that a message arrived or failed. Signed: X-Tocsin-Signature over X-Tocsin-Timestamp, a dot and the body."""
+    """Keeps that a message arrived or failed. Signed: X-Tocsin-Signature over X-Tocsin-Timestamp, "." and the body."""
     await _check_signature(ctx)
     async with ctx.system_transaction() as conn:
         kept = await provider_report.report(
