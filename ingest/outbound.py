@@ -76,16 +76,20 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
+def checked(host: str, addresses: list[str], *, allow_private: bool) -> list[str]:
+    """Addresses of a name, each once; raises AddressRefused where one of them is private."""
+    if not allow_private and not all(is_public(one) for one in addresses):
+        raise AddressRefused("This name leads to a private address.", host=host)
+    return list(dict.fromkeys(addresses))
+
+
 async def public_addresses(host: str, port: int, *, allow_private: bool = False) -> list[str]:
     """The addresses of a name, in the order to try; raises AddressRefused where one of them is private, NotReached."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise NotReached(f"the name {host} is not known") from error
-    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
-    if not allow_private and not all(is_public(one) for one in addresses):
-        raise AddressRefused("This name leads to a private address.", host=host)
-    return addresses
+    return checked(host, [str(one[4][0]) for one in found], allow_private=allow_private)
 
 
 class _Checked(AbstractResolver):
@@ -119,6 +123,11 @@ class Outbound:
     def __init__(self, *, allow_private: bool = False) -> None:
         self._allow_private = allow_private
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def allow_private(self) -> bool:
+        """Whether private addresses are spoken to."""
+        return self._allow_private
 
     def _started(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -188,7 +188,8 @@ class Heard:
 async def _hear(
     pool: Pool, outbound: Outbound, taker: Taker, feed: FeedRow, end: asyncio.Event, clock: Clock
 ) -> None:  # fmt: skip
-    await subscribe.listen(pool, subscribe.Ear(feed, taker, _fetcher(outbound, feed)), end, clock=clock)
+    ear = subscribe.Ear(feed, taker, _fetcher(outbound, feed))
+    await subscribe.listen(pool, ear, end, clock=clock, allow_private=outbound.allow_private)
 
 
 def _fetcher(outbound: Outbound, feed: FeedRow) -> Fetch:

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(min=1, max=32, help="That send, over one outbox. Default: TOCSIN_DELIVER__PROCESSES."),
         ] = None,
-        part: Annotated[int, typer.Option(hidden=True, min=1)] = 1,
+        part: Annotated[int, typer.Option(hidden=True, min=1, help="Which of them this one is.")] = 1,
     ) -> None:
         """Sends released warnings to people, until stopped."""
         from tocsin import senders

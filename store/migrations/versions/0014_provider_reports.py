@@ -1,4 +1,4 @@
-"""What providers report of a message after they took it."""
+"""What providers report of a message after they took it, and gridded forecasts of feeds."""
 
 from store.migrate import run_sql
 
