@@ -19,6 +19,7 @@ from geo._compiled_loss import warm_up
 from geo.curve_choice import CURVE_SIGMA
 from geo.estimate import Estimate, Places, estimate, tiv_reconciliation
 from geo.exposure import cents_text, exact_sum
+from geo.flood_choice import FloodChoice
 from geo.hazard_field import HIT, OED_PERIL, OUTSIDE, REASONS, HazardField
 from geo.loss import Mapper, Uncertainty
 from geo.oed import TIV_FIELDS
@@ -150,6 +151,7 @@ def compute(
     seed: int = 1,
     mapper: Mapper = loss.in_process,
     by_source: bool = True,
+    flood: FloodChoice | None = None,
 ) -> Outcome:
     """The loss of a book under a field: pure work on arrays, for a worker thread.
 
@@ -175,9 +177,18 @@ def compute(
     n = n_samples or (N_SAMPLES_SMALL if len(loaded.book.item_row) <= SMALL_ITEMS else N_SAMPLES_LARGE)
     assumed = replace(Uncertainty(n_samples=n, seed=seed), curve_sigma=CURVE_SIGMA[field.unit])
     places = Places.of(loaded.book, resident.lon[rows], resident.lat[rows])
-    found = estimate(loaded, field, places, event=event, assumed=assumed, mapper=mapper, with_contributions=by_source)
+    found = estimate(
+        loaded,
+        field,
+        places,
+        event=event,
+        assumed=assumed,
+        mapper=mapper,
+        with_contributions=by_source,
+        flood=flood,
+    )
     result = found.as_json()
-    if not by_source:
+    if not by_source and found.told:
         result["sd_by_source"] = None
     for reason, counted in _unknown_rest(resident, status, ~hit_account, currency).items():
         before = result["unknown"].get(reason, {"n_items": 0, "tiv": 0.0})
@@ -265,15 +276,16 @@ async def estimate_assessment(
     seed: int = 1,
     mapper: Mapper = loss.in_process,
     by_source: bool = True,
+    flood: FloodChoice | None = None,
 ) -> Outcome:
     """Computes and stores the loss of an assessment, in place of one it had, and tells whoever watches.
 
     What stands in the way (no intensity, no files, terms that cannot be read) is stored as the problem: the loss is
-    then unknown, and not zero. Raises NoAssessment.
+    then unknown, and not zero. `flood` in place of what the book declares. Raises NoAssessment.
     """
     of = await repository_loss.assessed(conn, assessment_id)
     portfolio = next(p for p in await repository.portfolios(conn, of.tenant_id) if p.portfolio_id == of.portfolio_id)
-    outcome = await _outcome(conn, of, portfolio, shelf or _SHELF, n_samples, seed, mapper, by_source)
+    outcome = await _outcome(conn, of, portfolio, shelf or _SHELF, n_samples, seed, mapper, by_source, flood)
     if not outcome.problem:
         outcome.result["difference"] = difference(
             outcome.result, of.exposed_tiv, await repository_loss.loss_before(conn, of)
@@ -293,7 +305,7 @@ async def estimate_assessment(
 
 async def _outcome(
     conn: AsyncConnection, of: Assessed, portfolio: Portfolio, shelf: FileShelf, n_samples: int | None, seed: int,
-    mapper: Mapper, by_source: bool,
+    mapper: Mapper, by_source: bool, flood: FloodChoice | None,
 ) -> Outcome:  # fmt: skip
     def unknown(problem: str) -> Outcome:
         return Outcome(portfolio.currency, problem, {}, [], [])
@@ -309,6 +321,7 @@ async def _outcome(
         return await asyncio.to_thread(
             compute, resident, of.field, event=event, peril=OED_PERIL.get(of.peril), day=of.started_at.date(),
             currency=portfolio.currency, n_samples=n_samples, seed=seed, mapper=mapper, by_source=by_source,
+            flood=flood or FloodChoice.from_json(portfolio.flood_curves),
         )  # fmt: skip
     except InvalidInput as error:
         return unknown(str(error))

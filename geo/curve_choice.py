@@ -4,21 +4,23 @@ Only published curves are taken, and only for what they were made for. What has 
 and never counted as undamaged. Sources and checks: docs/methods/loss.md.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from geo import shakemap, vulnerability
+from geo import flood_choice, shakemap, vulnerability
+from geo.flood_choice import DEFAULT, Buildings, FloodChoice, uses_first_floor
 from geo.loss import CurveSet
+from geo.point_files import load_flood_curves
 from geo.terms import IntArray
 
 #: Standard deviation of the log odds by which a curve may be wrong for a whole event: assumptions.
 CURVE_SIGMA = {"m": 0.5, "m/s": 1.0, "g": 0.5, "damage_ratio": 0.0}
+
+#: (name, (intensities, ratios)) of a curve, or the reason why there is none.
+Found = tuple[str, tuple[Any, Any]] | str
 
 _BI = "no published curve for business interruption"
 _EBERENZ = {
@@ -60,13 +62,6 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-@cache
-def _jrc() -> dict[str, Any]:
-    text = (resources.files("geo") / "data" / "flood_curves_jrc.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
-
-
 def _sector(occupancy: int) -> str | None:
     """OED occupancy code to JRC's sector: 1050-1099 residential, 1100-1149 commercial, 1150-1199 industrial."""
     for first, last, sector in ((1050, 1099, "residential"), (1100, 1149, "commercial"), (1150, 1199, "industrial")):
@@ -75,25 +70,26 @@ def _sector(occupancy: int) -> str | None:
     return None
 
 
-def _flood(country: str, occupancy: int, _construction: int, coverage: int) -> tuple[str, Any] | str:
+def _flood(country: str, occupancy: int, coverage: int, building: Sequence[int], choice: FloodChoice) -> Found:
     if coverage == 3:
         return _BI
+    if uses_first_floor(country, choice):
+        floor, storeys, basement, ratio = building
+        return flood_choice.curve(choice, occupancy, coverage, (floor, storeys, basement, ratio))
     continent = _CONTINENT.get(country)
     if continent is None:
         return f"no flood curve for country {country or '(blank)'}"
-    if continent == "north-america":
-        return "no JRC flood curve for North America; HAZUS needs a first floor height: tocsin flood"
     sector = _sector(occupancy)
     if sector is None:
         return f"no flood curve for occupancy {occupancy}"
-    curve = _jrc()["curves"][continent].get(sector)
+    jrc = load_flood_curves()[1]
+    curve = jrc["curves"][continent].get(sector)
     if curve is None:
         return f"no flood curve for {sector} in {continent}"
-    name = f"JRC 2017 {continent} {sector}, depth above ground"
-    return name, (_jrc()["depth_m"], curve)
+    return f"JRC 2017 {continent} {sector}, depth above ground", (jrc["depth_m"], curve)
 
 
-def _wind(country: str, _occupancy: int, _construction: int, coverage: int) -> tuple[str, Any] | str:
+def _wind(country: str, _occupancy: int, _construction: int, coverage: int) -> Found:
     if coverage == 3:
         return _BI
     region = _REGION.get(country, "global")
@@ -103,7 +99,7 @@ def _wind(country: str, _occupancy: int, _construction: int, coverage: int) -> t
     return name, (wind, vulnerability.emanuel(wind, v_half))
 
 
-def _shake(_country: str, _occupancy: int, construction: int, coverage: int) -> tuple[str, Any] | str:
+def _shake(_country: str, _occupancy: int, construction: int, coverage: int) -> Found:
     if coverage != 0:
         return "no published curve for contents, other structures and business interruption under shaking"
     for first, last, kind in ((5050, 5099, "W1"), (5100, 5149, "URML"), (5150, 5199, "C1L")):
@@ -114,31 +110,39 @@ def _shake(_country: str, _occupancy: int, construction: int, coverage: int) -> 
     return f"no fragility for construction {construction}"
 
 
-def _stated(_country: str, _occupancy: int, _construction: int, _coverage: int) -> tuple[str, Any] | str:
+def _stated(_country: str, _occupancy: int, _construction: int, _coverage: int) -> Found:
     return "damage ratio stated by the footprint", ((0.0, 1.0), (0.0, 1.0))
 
 
-_CHOICES = {"m": _flood, "m/s": _wind, "g": _shake, "damage_ratio": _stated}
+_CHOICES = {"m/s": _wind, "g": _shake, "damage_ratio": _stated}
 
 
 def choose(
     unit: str, countries: Sequence[str], occupancy: IntArray, construction: IntArray, item_place: IntArray,
-    item_coverage: IntArray,
+    item_coverage: IntArray, *, flood: FloodChoice = DEFAULT, buildings: Buildings | None = None,
 ) -> Choice:  # fmt: skip
     """A curve for each item.
 
     countries, occupancy, construction (n_places,) : of the places; item_place, item_coverage (n_items,): coverage 0
     buildings, 1 other, 2 contents, 3 business interruption
+    flood, buildings : what the book declares of flood curves, and what it says of its buildings
     """
     names, codes = np.unique(np.asarray(countries, dtype=str), return_inverse=True)
-    table = np.stack([codes[item_place], occupancy[item_place], construction[item_place], item_coverage], axis=1)
+    of_building = np.zeros((len(occupancy), 4), dtype=np.int64) if buildings is None else buildings.codes()
+    table = np.column_stack(
+        [codes[item_place], occupancy[item_place], construction[item_place], item_coverage, of_building[item_place]]
+    )
     kinds, of_item = np.unique(table, axis=0, return_inverse=True)
     curves: dict[str, Any] = {}
     reasons: dict[str, int] = {}
     curve_of, reason_of = np.full(len(kinds), -1), np.full(len(kinds), -1)
     numbers: dict[str, int] = {}
-    for row, (country, occ, con, coverage) in enumerate(kinds.tolist()):
-        found = _CHOICES[unit](str(names[country]).upper(), occ, con, coverage)
+    for row, (code, occ, con, coverage, *building) in enumerate(kinds.tolist()):
+        country = str(names[code]).upper()
+        if unit == "m":
+            found = _flood(country, occ, coverage, building, flood)
+        else:
+            found = _CHOICES[unit](country, occ, con, coverage)
         if isinstance(found, str):
             reason_of[row] = reasons.setdefault(found, len(reasons))
             continue

@@ -1,7 +1,7 @@
 """A hazard field against a book with its terms: who is hit, what it costs, what cannot be told, and to the cent."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from core.errors import InvalidInput
 from geo import chance, loss
 from geo.curve_choice import CURVE_SIGMA, Choice, choose
 from geo.exposure import exact_sum
+from geo.flood_choice import BUILDING_FIELDS, Buildings, FloodChoice, uses_first_floor
 from geo.hazard_field import HIT, OUTSIDE, REASONS, HazardField
 from geo.loss import Chain, Felt, Mapper, Samples, Uncertainty
 from geo.oed import TIV_FIELDS
@@ -19,7 +20,7 @@ from geo.terms_book import TermsBook
 from geo.terms_files import LossBook
 
 #: Columns of the location file that an estimate needs beyond the terms.
-PLACE_FIELDS = ("Latitude", "Longitude", "OccupancyCode", "ConstructionCode")
+PLACE_FIELDS = ("Latitude", "Longitude", "OccupancyCode", "ConstructionCode", *BUILDING_FIELDS)
 N_CONTRIBUTION = 100  #: samples at most for the contribution of each source
 
 
@@ -69,20 +70,28 @@ class Estimate:
     unknown: dict[str, tuple[int, float]]  #: reason -> (items, insured value)
     exposed_tiv: float  #: of places that are hit, curve or not
     n_hit: int
+    flood: FloodChoice | None = None  #: where the intensity is a depth
+    taken: dict[str, tuple[int, float]] = field(default_factory=dict)  #: what was assumed -> (items, insured value)
 
     @property
     def n(self) -> int:
         return len(self.samples.sample)
 
+    @property
+    def told(self) -> bool:
+        """Whether a loss can be told at all: False where something is hit and nothing that is hit has a curve."""
+        return len(self.felt.item) > 0 or not self.n_hit
+
     def as_json(self) -> dict[str, Any]:
-        """For people and programs. Losses are in the book's currency."""
+        """For people and programs. Losses are in the book's currency; none at all where none can be told."""
         known = self.felt.exposed
         return {
             "currency": self.book.currency, "unit": self.unit, "n_hit": self.n_hit,
-            "losses": loss.distribution(self.samples), "sd_by_source": self.contributions,
+            "losses": loss.distribution(self.samples) if self.told else dict.fromkeys(loss.PERSPECTIVES),
+            "sd_by_source": self.contributions,
             "exposed_tiv": self.exposed_tiv, "tiv_with_loss": known,
             "unknown": {reason: {"n_items": n, "tiv": tiv} for reason, (n, tiv) in sorted(self.unknown.items())},
-            "curves": list(self.choice.names), "assumptions": dict(loss.told(self.assumed)),
+            "curves": list(self.choice.names), "assumptions": dict(loss.told(self.assumed)) | self._flood(),
             "net_of": "reinsurance" if self.chain.outward is not None else "nothing: no reinsurance was given",
             "demand_surge": [list(band) for band in self.chain.surge],
             "left_out": {
@@ -90,6 +99,12 @@ class Estimate:
                 for reason, (n, tiv) in self.book.left_out.items()
             },
         }  # fmt: skip
+
+    def _flood(self) -> dict[str, Any]:
+        if self.flood is None:
+            return {}
+        taken = {what: {"n_items": n, "tiv": tiv} for what, (n, tiv) in sorted(self.taken.items())}
+        return {"flood": self.flood.as_json(), "assumed": taken}
 
     def by_location(self) -> dict[int, tuple[float, float, float]]:
         """Row of the location file -> mean (ground-up, gross, net), for places with a loss in some sample."""
@@ -176,10 +191,19 @@ def estimate(
     by: str | None = None,
     mapper: Mapper = loss.in_process,
     with_contributions: bool = True,
+    flood: FloodChoice | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Estimate:
-    """The loss of a book under a hazard field. Without `assumed` the curve's sigma is that of the unit."""
+    """The loss of a book under a hazard field. Without `assumed` the curve's sigma is that of the unit.
+
+    `flood` is which depth-damage curves the book declares; raises BadOedRows where they cannot read its columns.
+    """
     book = loaded.book
+    flood = (flood or FloodChoice()) if field.unit == "m" else None
+    buildings = None
+    if flood is not None:
+        buildings = Buildings.of(book.location, flood)
+        book.location.check()
     if assumed is None:
         assumed = Uncertainty()
         assumed = replace(assumed, curve_sigma=CURVE_SIGMA[field.unit])
@@ -187,8 +211,9 @@ def estimate(
     state = status.astype(np.int64)
     item_state = state[book.item_row]
     choice = choose(
-        field.unit, places.country, places.occupancy, places.construction, book.item_row, book.item_coverage
-    )
+        field.unit, places.country, places.occupancy, places.construction, book.item_row, book.item_coverage,
+        flood=flood or FloodChoice(), buildings=buildings,
+    )  # fmt: skip
     known = (item_state == HIT) & (choice.item_curve >= 0)
     unknown: dict[str, tuple[int, float]] = {}
     for code, reason in REASONS.items():
@@ -212,9 +237,16 @@ def estimate(
     if with_contributions and len(item):
         shares = loss.contributions(chain, felt, min(assumed.n_samples, N_CONTRIBUTION), mapper=mapper)
     hit = item_state == HIT
+    taken: dict[str, tuple[int, float]] = {}
+    if flood is not None and buildings is not None:
+        by_floor = np.array([uses_first_floor(c.upper(), flood) for c in places.country], dtype=bool)
+        for what, where in buildings.assumed.items():
+            mine = known & (where & by_floor)[book.item_row]
+            if mine.any():
+                taken[what] = (int(mine.sum()), float(book.item_tiv[mine].sum()))
     return Estimate(
         book, felt, chain, choice, samples, state, intensity, book.item_row, assumed, field.unit, shares, unknown,
-        float(book.item_tiv[hit].sum()), len(np.unique(book.item_row[hit])),
+        float(book.item_tiv[hit].sum()), len(np.unique(book.item_row[hit])), flood, taken,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from math import nan
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -18,12 +19,13 @@ from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
-from geo import hazard, kept_files, repository, repository_loss
+from geo import flood_choice, hazard, kept_files, repository, repository_loss
 from geo import network as roads
 from geo.crs import WGS84, coordinate_fault
+from geo.flood_choice import FloodChoice
 from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, read_accounts, read_locations
 from geo.oed_lines import extra_json
-from geo.plausibility import Doubt, Quality, doubtful_coordinates
+from geo.plausibility import Codes, Doubt, Quality, doubtful_coordinates, doubtful_values, outside_country
 from geo.repository import LocationImport
 from store.pool import AsyncConnection
 
@@ -92,13 +94,15 @@ async def import_oed(
     ri_info: Path | None = None,
     ri_scope: Path | None = None,
     rates: Path | None = None,
+    flood: FloodChoice = flood_choice.DEFAULT,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """A book of locations from an OED location file, in place of what the portfolio of that name held.
 
     Locations that stay keep their ids. With `skip_bad` good rows are imported although others are refused; without
-    it one bad row refuses the file. `progress` is told the rows read so far. Raises RowsRefused (every bad row with
-    line, field and reason), BadOedFile, StillNeeded, NotReconciled.
+    it one bad row refuses the file. `flood` is which depth-damage curves the book's losses take. `progress` is told the
+    rows read so far. Raises RowsRefused (every bad row with line, field and reason), BadOedFile, StillNeeded,
+    NotReconciled.
     """
     refused: list[BadRow] = []
     reconciliation = Reconciliation()
@@ -142,7 +146,7 @@ async def import_oed(
             if bad and not skip_bad:
                 raise RowsRefused(accounts.name, bad)
             refused += bad
-        done = await staged.finish(portfolio_id, policies, currency, digest)
+        done = await staged.finish(portfolio_id, policies, currency, digest, flood.as_json())
         _reconcile(reconciliation, done["stored"])
         packed = {kind: kept_files.pack(file, kind, encoding) for kind, file in kept.items()}
         await repository_loss.save_files(conn, tenant_id, portfolio_id, packed)
@@ -165,19 +169,38 @@ class _Seen:
     """What the checks over a whole book need of each row: numbers in arrays, since a book has a million of them."""
 
     def __init__(self) -> None:
-        self.line, self.lon, self.lat = array("q"), array("d"), array("d")
+        self.line, self.lon, self.lat = array("q"), array("d"), array("d")  # NaN where there is no place
+        self.building, self.contents, self.occupancy = array("q"), array("q"), array("q")
         self.country: list[str] = []
+        self.currency: list[str] = []
+        self.codes = Codes()
 
     def add(self, rows: Sequence[LocationRow], quality: Quality) -> None:
-        placed = [row for row in rows if row.lon is not None]
-        self.line.extend([row.line for row in placed])
-        self.lon.extend([row.lon for row in placed if row.lon is not None])
-        self.lat.extend([row.lat for row in placed if row.lat is not None])
-        self.country += [intern(row.country_code) for row in placed]
+        self.line.extend([row.line for row in rows])
+        self.lon.extend([nan if row.lon is None else row.lon for row in rows])
+        self.lat.extend([nan if row.lat is None else row.lat for row in rows])
+        self.building.extend([row.building_cents for row in rows])
+        self.contents.extend([row.contents_cents for row in rows])
+        self.occupancy.extend([row.occupancy_code or 0 for row in rows])
+        self.country += [intern(row.country_code) for row in rows]
+        self.currency += [intern(row.currency) for row in rows]
+        self.codes.add(rows)
         quality.add(rows)
 
     def doubtful(self) -> list[Doubt]:
-        return doubtful_coordinates(self.line, np.array(self.lon), np.array(self.lat), self.country)
+        lon, lat = np.array(self.lon), np.array(self.lat)
+        building, contents, occupancy = (np.array(one) for one in (self.building, self.contents, self.occupancy))
+        where = outside_country(self.line, lon, lat, self.country)
+        told = {doubt.line for doubt in where}
+        return sorted(
+            [
+                *where,
+                *(one for one in doubtful_coordinates(self.line, lon, lat, self.country) if one.line not in told),
+                *doubtful_values(self.line, building, contents, self.currency, occupancy),
+                *self.codes.doubtful(),
+            ],
+            key=lambda doubt: doubt.line,
+        )
 
 
 def _sha256(files: Sequence[Path], options: bytes) -> bytes:

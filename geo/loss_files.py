@@ -14,6 +14,7 @@ from geo.curve_choice import CURVE_SIGMA
 from geo.damage_spread import DamageSpread
 from geo.estimate import Estimate, Places, chain_of, estimate, tiv_reconciliation
 from geo.exposure import cents_text
+from geo.flood_choice import DEFAULT, FloodChoice
 from geo.hazard_field import HazardField
 from geo.loss import PERSPECTIVES, Correlation, EventLoss, Mapper, Uncertainty
 from geo.oasis_model import OasisModel
@@ -45,6 +46,8 @@ class Request:
     local_correlation: float | None = None
     neighbourhood_km: float = 2.0
     by: str | None = None
+    against: Path | None = None  #: an earlier version of the hazard file
+    flood: FloodChoice = DEFAULT
 
     def assumed(self, unit: str | None) -> Uncertainty:
         """The assumptions; defaults of the unit where nothing else was asked for."""
@@ -83,11 +86,14 @@ def run(
 ) -> dict[str, Any]:
     """Computes and writes; the sums for people and programs. Raises what reading and computing raise."""
     if request.model is not None:
+        if request.against is not None:
+            raise InvalidInput("--against: it is an earlier version of one footprint, and a model is a set of events")
         return _run_model(request, mapper, progress, out, elt_out, ylt_out)
     events = _events(request)
     places = Places.of(request.loaded.book)
     if len(events) > 1:
-        for name, path in (("--by-out", by_out), ("--policies-out", policies_out), ("--locations-out", locations_out)):
+        for name, path in (("--by-out", by_out), ("--policies-out", policies_out), ("--locations-out", locations_out),
+                           ("--against", request.against)):  # fmt: skip
             if path is not None:
                 raise InvalidInput(f"{name}: it tells of one event, and there are {len(events)}")
         return _run_set(request, events, places, mapper, progress, out, elt_out)
@@ -96,11 +102,14 @@ def run(
     tick = (lambda done: progress(done, assumed.n_samples)) if progress is not None else None
     found = estimate(
         request.loaded, event.field, places, event=_number(event.id), assumed=assumed, by=request.by, mapper=mapper,
-        progress=tick,
+        flood=request.flood, progress=tick,
     )  # fmt: skip
     told = found.as_json()
     told["reconciliation"] = money_text(tiv_reconciliation(request.loaded.book, found))
-    _write(out, [{"perspective": p, **told["losses"][p]} for p in PERSPECTIVES], "--out")
+    if request.against is not None:
+        told["difference"] = _difference(request, request.against, event, places, found, mapper)
+    blank = dict.fromkeys(("mean", "mean_se", "sd", "p5", "p50", "p95"), "")  # unknown is no zero
+    _write(out, [{"perspective": p, **(told["losses"][p] or blank)} for p in PERSPECTIVES], "--out")
     if by_out is not None and request.by is not None:
         _write(by_out, found.groups(request.by), "--by-out")
     if policies_out is not None:
@@ -110,6 +119,36 @@ def run(
     if elt_out is not None:
         one = EventLoss(1, event.rate, found.samples.total, found.felt.exposed)
         _write_elt(elt_out, [one], {1: event.id})
+    return told
+
+
+def _difference(
+    request: Request, against: Path, event: _Event, places: Places, found: Estimate, mapper: Mapper
+) -> dict[str, Any]:
+    """What a new version of a footprint changes: the same draws for both, so that the difference is the hazard's."""
+    kind = next(name for name in ("footprint", "depth", "shake", "wind") if getattr(request, name) is not None)
+    changed: dict[str, Any] = {kind: against, "against": None}
+    older = _events(replace(request, **changed))
+    if len(older) > 1:
+        raise InvalidInput(f"--against: {against.name} holds {len(older)} events, and one is asked for")
+    if older[0].field.unit != event.field.unit:
+        raise InvalidInput(
+            f"--against: {against.name} is in {older[0].field.unit}, the new version in {event.field.unit}"
+        )
+    before = estimate(
+        request.loaded, older[0].field, places, event=_number(event.id), assumed=request.assumed(event.field.unit),
+        mapper=mapper, with_contributions=False, flood=request.flood,
+    )  # fmt: skip
+    told: dict[str, Any] = {
+        "n_hit": found.n_hit - before.n_hit,
+        "exposed_tiv": found.exposed_tiv - before.exposed_tiv,
+        "tiv_with_loss": found.felt.exposed - before.felt.exposed,
+    }
+    if not (found.told and before.told):  # an unknown loss has no difference
+        return told | dict.fromkeys(PERSPECTIVES)
+    for i, perspective in enumerate(PERSPECTIVES):
+        change = found.samples.total[i] - before.samples.total[i]
+        told[perspective] = {"before": float(before.samples.total[i].mean()), **loss.quantiles(change)}
     return told
 
 
@@ -184,7 +223,7 @@ def _run_set(
     for number, event in enumerate(events, start=1):
         found = estimate(
             request.loaded, event.field, places, event=_number(event.id), assumed=request.assumed(event.field.unit),
-            mapper=mapper, with_contributions=False,
+            mapper=mapper, with_contributions=False, flood=request.flood,
         )  # fmt: skip
         for reason, (n, tiv) in found.unknown.items():
             before = unknown.get(reason, (0, 0.0))

@@ -250,6 +250,11 @@ class _LocationParser:
             self.account._add(self.account.read, currency, sum(amounts.values()))
             if not amounts:
                 raise _RowFault("BuildingTIV", "no TIV is given in any of the four coverages; write 0 where it is zero")
+            if "\0" in "".join(texts):
+                raise _RowFault(
+                    next(name for name, text in zip(self.columns, texts, strict=True) if "\0" in text),
+                    "it holds a NUL character",
+                )
             if currency not in self.currencies:
                 if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
                     raise _RowFault("LocCurrency", f"{texts[at['LocCurrency']]!r} is not an ISO 4217 code")
@@ -327,6 +332,10 @@ class _LocationParser:
 def check_header(columns: Sequence[str], required: Sequence[str], *, any_of: Sequence[str] = ()) -> None:
     """Raises BadOedFile naming the columns that are missing or doubled."""
     missing = [name for name in required if name not in columns]
+    if len(columns) == 1 and missing:
+        for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if columns[0].count(mark) >= len(required) - 1:
+                raise BadOedFile(f"the header is one column with {name} in it: OED files are separated by commas")
     if missing:
         raise BadOedFile(f"the header lacks {', '.join(missing)}")
     if any_of and not any(name in columns for name in any_of):
@@ -376,12 +385,33 @@ def table_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
             except csv.Error as error:
                 raise BadOedFile(f"{path.name}, line {reader.line_num}: {error}") from error
             except UnicodeDecodeError as error:
-                raise BadOedFile(
-                    f"{path.name}, after line {reader.line_num}: not {encoding} text ({error.reason}); "
-                    "name its encoding, for example gb18030"
-                ) from error
+                raise BadOedFile(f"{path.name}, {_undecodable(path, encoding, error)}") from error
     except OSError as error:
         raise BadOedFile(f"{path}: {error.strerror}") from error
+
+
+_MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+def _undecodable(path: Path, encoding: str, error: UnicodeDecodeError) -> str:
+    """Where a file stops being text of an encoding, and what it may be."""
+    with path.open("rb") as file:
+        begin = file.read(2)
+        mark = next((name for first, name in _MARKS if begin == first), None)
+        if mark is not None:
+            return f"line 1: it begins as {mark} text: --encoding {mark}"
+        file.seek(0)
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as fault:
+                return (
+                    f"line {number}: not {encoding} text (byte 0x{line[fault.start]:02x}); name its encoding, for "
+                    "example --encoding gb18030, or cp1252 for Western Europe"
+                )
+            except UnicodeError:
+                break
+    return f"not {encoding} text ({error.reason}); name its encoding, for example --encoding gb18030"
 
 
 def about_n_rows(path: Path) -> int | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -68,6 +68,7 @@ class Portfolio:
     currency: str
     source_sha256: bytes
     imported_at: datetime
+    flood_curves: dict[str, Any] = field(default_factory=dict)  #: as geo.flood_choice writes it
 
 
 async def portfolios(conn: AsyncConnection, tenant_id: UUID | None) -> list[Portfolio]:
@@ -122,7 +123,12 @@ class LocationImport:
         await self.conn.execute(_SQL["empty_chunk"])
 
     async def finish(
-        self, portfolio_id: UUID, policies: Sequence[PolicyRow] | None, currency: str | None, sha256: bytes
+        self,
+        portfolio_id: UUID,
+        policies: Sequence[PolicyRow] | None,
+        currency: str | None,
+        sha256: bytes,
+        flood_curves: dict[str, Any],
     ) -> dict[str, Any]:
         """Takes out of the book what was not added, and completes it; raises StillNeeded.
 
@@ -139,8 +145,12 @@ class LocationImport:
                 await copy.write_row((policy_id, p.acc_number, p.pol_number, p.perils, p.inception, p.expiry))
         names = {"tenant_id": self.tenant_id, "portfolio_id": portfolio_id}
         await conn.execute(
-            _SQL["save_portfolio"], {**names, "name": self.name, "currency": currency, "source_sha256": sha256}
-        )
+            _SQL["save_portfolio"],
+            {
+                **names, "name": self.name, "currency": currency, "source_sha256": sha256,
+                "flood_curves": Jsonb(flood_curves),
+            },
+        )  # fmt: skip
         removed = 0
         try:
             if not self.new:

@@ -37,10 +37,10 @@ INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256, i
 VALUES (%(portfolio_id)s, %(tenant_id)s, %(name)s, 'XXX', '', clock_timestamp()) ON CONFLICT (tenant_id, name) DO NOTHING;
 
 -- name: save_portfolio
-INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256, imported_at)
-VALUES (%(portfolio_id)s, %(tenant_id)s, %(name)s, %(currency)s, %(source_sha256)s, clock_timestamp())
+INSERT INTO portfolio (portfolio_id, tenant_id, name, currency, source_sha256, imported_at, flood_curves)
+VALUES (%(portfolio_id)s, %(tenant_id)s, %(name)s, %(currency)s, %(source_sha256)s, clock_timestamp(), %(flood_curves)s)
 ON CONFLICT (tenant_id, name) DO UPDATE SET currency = excluded.currency, source_sha256 = excluded.source_sha256,
-    imported_at = excluded.imported_at;
+    imported_at = excluded.imported_at, flood_curves = excluded.flood_curves;
 
 -- name: save_locations
 -- One chunk of the file. A location that was there before keeps its id, so that what hangs on it stays, and one that
@@ -88,7 +88,7 @@ FROM location WHERE portfolio_id = %(portfolio_id)s GROUP BY 1, 2;
 
 -- name: portfolios
 -- Of one tenant, or of all.
-SELECT portfolio_id, tenant_id, name, currency, source_sha256, imported_at FROM portfolio
+SELECT portfolio_id, tenant_id, name, currency, source_sha256, imported_at, flood_curves FROM portfolio
 WHERE %(tenant_id)s::uuid IS NULL OR tenant_id = %(tenant_id)s ORDER BY portfolio_id;
 
 -- name: book_accounts

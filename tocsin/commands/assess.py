@@ -22,6 +22,19 @@ def assess(
     footprint_version: Annotated[int | None, typer.Option(help="Version of the footprint; else the newest.")] = None,
     samples: Annotated[int | None, typer.Option(help="Samples; else 500, or 100 for a large book.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same losses, however the work is divided.")] = 1,
+    flood_curves: Annotated[
+        str | None,
+        typer.Option(
+            help="Depth-damage curves: auto (HAZUS in the United States, else jrc), jrc, hazus, hazus-coastal-a, "
+            "hazus-coastal-v, fia or usace; else as the book declares."
+        ),
+    ] = None,
+    first_floor_ft: Annotated[
+        float | None, typer.Option(help="Height of the first floor where a location gives none; else it is unknown.")
+    ] = None,
+    storeys: Annotated[
+        float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port; needs the extra `cluster`.")
     ] = None,
@@ -36,10 +49,14 @@ def assess(
     from core.settings import load_settings
     from geo import assess as assessing
     from geo import assess_loss, repository, repository_loss
+    from geo.flood_choice import FloodChoice
     from store.clock import read_clock
     from tocsin.commands.loss import _mapper
     from tocsin.database import command_connection
 
+    flood = None
+    if (flood_curves, first_floor_ft, storeys) != (None, None, None):
+        flood = FloodChoice.of(flood_curves, first_floor_ft, storeys)
     settings = load_settings()
     log.configure(settings.log_level, as_json=settings.log_json)
 
@@ -60,7 +77,7 @@ def assess(
             assessment_id = await repository_loss.assessment_of(conn, footprint_id, book.portfolio_id)
             assert assessment_id is not None
             outcome = await assess_loss.estimate_assessment(
-                conn, assessment_id, now=now, n_samples=samples, seed=seed, mapper=mapper
+                conn, assessment_id, now=now, n_samples=samples, seed=seed, mapper=mapper, flood=flood
             )
             of = await repository_loss.assessed(conn, assessment_id)
             return {
@@ -83,9 +100,12 @@ def assess(
     for name, word in (("gul", "ground-up"), ("il", "gross"), ("ri", "net")):
         q = told["losses"][name]
         if q is None:
-            print(f"  {word}: unknown ({told['terms']})")
+            why = told.get("terms", "nothing that is hit has a curve")
+            print(f"  {word}: unknown ({why})")
         else:
             print(f"  {word}: mean {q['mean']:,.0f}, P5 {q['p5']:,.0f}, P50 {q['p50']:,.0f}, P95 {q['p95']:,.0f}")
+    for what, counted in told["assumptions"].get("assumed", {}).items():
+        print(f"  assumed: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {what}", file=sys.stderr)
     for reason, counted in told["unknown"].items():
         print(
             f"  unknown: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {reason}", file=sys.stderr

@@ -66,6 +66,19 @@ def oed(
     epsg: Annotated[int, typer.Option(help="Coordinate system of Longitude and Latitude.")] = 4326,
     encoding: Annotated[str, typer.Option(help="Text encoding of a CSV file, for example gb18030.")] = "utf-8-sig",
     datum: Annotated[str, typer.Option(help="Datum of degrees: wgs84, gcj02 or bd09 (Chinese maps).")] = "wgs84",
+    flood_curves: Annotated[
+        str | None,
+        typer.Option(
+            help="Depth-damage curves: auto (HAZUS in the United States, else jrc), jrc, hazus, hazus-coastal-a, "
+            "hazus-coastal-v, fia or usace."
+        ),
+    ] = None,
+    first_floor_ft: Annotated[
+        float | None, typer.Option(help="Height of the first floor where a location gives none; else it is unknown.")
+    ] = None,
+    storeys: Annotated[
+        float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the good rows although others are bad.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +88,10 @@ def oed(
     mapped + refused + unknown, by currency, to the cent.
     """
     from geo import imports, repository
+    from geo.flood_choice import FloodChoice
     from geo.oed import about_n_rows
+
+    flood = FloodChoice.of(flood_curves, first_floor_ft, storeys)
 
     async def work(conn: Any, _settings: Settings) -> imports.ImportReport:
         tenant_id = await repository.tenant_of(conn, tenant)
@@ -94,6 +110,7 @@ def oed(
                 ri_info=ri_info,
                 ri_scope=ri_scope,
                 rates=rates,
+                flood=flood,
                 progress=tick,
             )
 

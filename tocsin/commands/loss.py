@@ -48,10 +48,27 @@ def loss(
     shake: Annotated[Path | None, typer.Option(help="ShakeMap grid.xml.")] = None,
     wind: Annotated[Path | None, typer.Option(help="Track of a tropical cyclone, as for `tocsin wind`.")] = None,
     wind_model: Annotated[str, typer.Option(help="With --wind: H80, H08 or H10.")] = "H08",
+    against: Annotated[
+        Path | None,
+        typer.Option(help="An earlier version of the same hazard file: what the new one changes, with the same draws."),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Folder of an Oasis model's tables (PiWind's layout): a set of events.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Events a year of a single footprint, for --elt-out.")] = 1.0,
+    flood_curves: Annotated[
+        str | None,
+        typer.Option(
+            help="Depth-damage curves: auto (HAZUS in the United States, else jrc), jrc, hazus, hazus-coastal-a, "
+            "hazus-coastal-v, fia or usace."
+        ),
+    ] = None,
+    first_floor_ft: Annotated[
+        float | None, typer.Option(help="Height of the first floor where a location gives none; else it is unknown.")
+    ] = None,
+    storeys: Annotated[
+        float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
+    ] = None,
     ri_info: RiInfo = None,
     ri_scope: RiScope = None,
     peril: Peril = None,
@@ -97,6 +114,7 @@ def loss(
     """
     from geo import loss_files
     from geo.estimate import PLACE_FIELDS
+    from geo.flood_choice import FloodChoice
 
     hazards = {"--footprint": footprint, "--depth": depth, "--shake": shake, "--wind": wind, "--model": model}
     given = [name for name, value in hazards.items() if value is not None]
@@ -116,12 +134,15 @@ def loss(
         wind_model=wind_model, model=model, rate=rate, samples=samples, seed=seed, curve_sigma=curve_sigma,
         sigma_ln=sigma_ln, damage_spread=damage_spread, event_correlation=event_correlation,
         local_correlation=local_correlation, neighbourhood_km=neighbourhood_km, by=by,
+        against=against, flood=FloodChoice.of(flood_curves, first_floor_ft, storeys),
     )  # fmt: skip
     with _mapper(cluster) as mapper, _progress("Sampling") as tick:
         told = loss_files.run(
             request, mapper=mapper, progress=tick, out=out, by_out=by_out, policies_out=policies_out,
             locations_out=locations_out, elt_out=elt_out, ylt_out=ylt_out,
         )  # fmt: skip
+    for what, counted in told.get("assumptions", {}).get("assumed", {}).items():
+        print(f"assumed: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {what}", file=sys.stderr)
     for reason, counted in told["unknown"].items():
         print(f"unknown: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {reason}", file=sys.stderr)
     tell_left_out(told["left_out"])
@@ -136,7 +157,9 @@ def _lines(told: dict[str, Any]) -> str:
     lines = []
     for name, word in (("gul", "ground-up"), ("il", "gross"), ("ri", "net")):
         q = told["losses"][name]
-        if "p5" in q:
+        if q is None:
+            lines.append(f"{word:>10}: unknown: nothing that is hit has a curve")
+        elif "p5" in q:
             lines.append(
                 f"{word:>10}: mean {q['mean']:,.0f} {currency}, sd {q['sd']:,.0f}, P5 {q['p5']:,.0f}, "
                 f"P50 {q['p50']:,.0f}, P95 {q['p95']:,.0f}"
@@ -146,6 +169,15 @@ def _lines(told: dict[str, Any]) -> str:
     if told.get("sd_by_source"):
         spread = ", ".join(f"{name} {sd['il']:,.0f}" for name, sd in told["sd_by_source"].items())
         lines.append(f"sd of gross by one source at a time: {spread}")
+    if (change := told.get("difference")) is not None:
+        lines.append(f"against the earlier version: {change['n_hit']:+,} locations hit, insured value "
+                     f"{change['exposed_tiv']:+,.2f}")  # fmt: skip
+        for name, word in (("gul", "ground-up"), ("il", "gross"), ("ri", "net")):
+            q = change[name]
+            if q is None:
+                lines.append(f"{word:>10}: unknown, since the loss of one version is")
+                continue
+            lines.append(f"{word:>10}: mean {q['mean']:+,.0f} {currency}, P5 {q['p5']:+,.0f}, P95 {q['p95']:+,.0f}")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ import pytest
 import shapely
 
 from geo import assess, assess_loss, imports, repository
+from geo.flood_choice import FloodChoice
 from geo.hazard_field import PolygonField
 from store import outbox
 from store.pool import AsyncConnection
@@ -256,3 +257,43 @@ def test_books_are_in_memory_before_a_footprint_asks_and_anew_after_an_import(
         return [*read, await shelf.fill(conn), await shelf.fill(conn)]
 
     assert with_conn(postgres_url, work) == [1, 0, 1, 0]
+
+
+def test_a_book_declares_its_flood_curves_and_what_they_lack_is_assumed_in_sight(
+    postgres_url: str, make_tenant: Callable[[str], UUID], files: dict[str, Path]
+) -> None:
+    tenant = make_tenant("one")
+    text = LOCATIONS.replace(",LK,", ",US,").replace(",1050,", ",1051,").replace(",1100,", ",1101,")
+    files["location"].write_text(text, encoding="utf-8")
+
+    async def work(conn: AsyncConnection) -> list[Any]:
+        outcomes = []
+        for choice in (None, FloodChoice.of("hazus", 1.0, 1.0), FloodChoice.of("fia", 1.0, 1.0)):
+            more = {} if choice is None else {"flood": choice}
+            await imports.import_oed(
+                conn, files["location"], tenant_id=tenant, portfolio="Book", accounts=files["account"], **more
+            )
+            made = await flood(conn, tenant, 1.0, len(outcomes))
+            outcomes.append(await assess_loss.estimate_assessment(conn, made, now=T0, shelf=assess_loss.FileShelf()))
+        # another choice for this run only, in place of the book's
+        outcomes.append(
+            await assess_loss.estimate_assessment(
+                conn, made, now=T0, shelf=assess_loss.FileShelf(), flood=FloodChoice.of("jrc", None, None)
+            )
+        )
+        return outcomes
+
+    silent, hazus, fia, jrc = (one.result for one in with_conn(postgres_url, work))
+    # nothing declared: no first floor height, so no loss is told, and its value is
+    assert silent["losses"] == {"gul": None, "il": None, "ri": None}
+    assert any("height of the first floor" in reason for reason in silent["unknown"])
+    assert silent["tiv_with_loss"] == 0
+    assert hazus["losses"]["gul"]["mean"] > 0
+    assert hazus["assumptions"]["flood"] == {"curves": "hazus", "first_floor_ft": 1.0, "storeys": 1.0}
+    assert hazus["assumptions"]["assumed"]["FirstFloorHeight: 1 ft"]["n_items"] == 3
+    # the Federal Insurance Administration's curves know one-family houses only
+    assert any("no fia curve for COM1" in reason for reason in fia["unknown"])
+    assert jrc["curves"] == ["JRC 2017 north-america residential, depth above ground"]
+    for one in (silent, hazus, fia, jrc):
+        assert one["unknown"]["no published curve for business interruption"] == {"n_items": 1, "tiv": 1000.0}
+        assert one["reconciliation"]["EUR"]["difference"] == "0.00"

@@ -54,7 +54,7 @@ def test_what_has_no_curve_or_place_is_unknown_with_its_value_and_everything_add
         "no coordinates": 500000.0,
         "no published curve for business interruption": 1000.5,
         "no flood curve for industrial in asia": 300000.0,
-        "no JRC flood curve for North America; HAZUS needs a first floor height: tocsin flood": 400000.0,
+        "hazus needs a HAZUS occupancy, and OED occupancy 1050 is none of them": 400000.0,
     }
     told = tiv_reconciliation(book.book, found)["LKR"]
     assert told["difference"] == 0
@@ -147,6 +147,32 @@ def test_the_command_writes_what_it_says_and_ep_reads_its_tables(files: tuple[Pa
     assert json.loads(ep.stdout)["aal_exact"] == pytest.approx(told["losses"]["gul"]["aal"])  # type: ignore[attr-defined]
 
 
+def test_the_command_tells_what_a_new_version_changes(files: tuple[Path, Path], tmp_path: Path) -> None:
+    def version(name: str, depth: float) -> Path:
+        path = tmp_path / name
+        feature = {"type": "Feature", "properties": {"intensity": depth, "unit": "m"},
+                   "geometry": shapely.geometry.mapping(AREA)}  # fmt: skip
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+        return path
+
+    old, new = version("v1.geojson", 0.5), version("v2.geojson", 1.5)
+    common = ("loss", *files, "--peril", "ORF", "--samples", 30, "--out", tmp_path / "o.csv", "--json")
+    told = json.loads(run(*common, "--footprint", new, "--against", old).stdout)  # type: ignore[attr-defined]
+    before = json.loads(run(*common, "--footprint", old).stdout)  # type: ignore[attr-defined]
+    change = told["difference"]
+    assert (change["n_hit"], change["exposed_tiv"]) == (0, 0.0)
+    for perspective in ("gul", "il", "ri"):
+        assert change[perspective]["before"] == pytest.approx(before["losses"][perspective]["mean"])
+        assert change[perspective]["before"] + change[perspective]["mean"] == pytest.approx(
+            told["losses"][perspective]["mean"]
+        )
+    assert change["gul"]["p5"] > 0  # the same draws: more water is more loss in every sample
+    same = json.loads(run(*common, "--footprint", new, "--against", new).stdout)["difference"]  # type: ignore[attr-defined]
+    assert same["gul"]["sd"] == 0.0
+    done = run(*common, "--model", tmp_path, "--against", old)
+    assert "--against" in str(done.exception)  # type: ignore[attr-defined]
+
+
 def test_the_command_refuses_what_it_cannot_compute(files: tuple[Path, Path], tmp_path: Path) -> None:
     path = tmp_path / "bare.geojson"
     path.write_text(json.dumps(shapely.geometry.mapping(AREA)))
@@ -171,3 +197,25 @@ def test_a_model_whose_chances_do_not_add_to_one_is_refused(tmp_path: Path) -> N
         (tmp_path / f"{name}.csv").write_text(text)
     with pytest.raises(BadModel, match=r"vulnerability 1, intensity bin 1: chances add to 0\.9"):
         OasisModel.read(tmp_path)
+
+
+def test_where_nothing_that_is_hit_has_a_curve_the_loss_is_unknown_and_not_zero(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    files[0].write_text(files[0].read_text().replace(",LK,", ",US,"))
+    shape = tmp_path / "area.geojson"
+    feature = {
+        "type": "Feature",
+        "properties": {"intensity": 1, "unit": "m"},
+        "geometry": shapely.geometry.mapping(AREA),
+    }
+    shape.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    out = tmp_path / "out.csv"
+    done = run("loss", *files, "--footprint", shape, "--peril", "ORF", "--samples", 5, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "ground-up: unknown: nothing that is hit has a curve" in done.stdout
+    assert out.read_text().splitlines()[1:] == ["gul,,,,,,", "il,,,,,,", "ri,,,,,,"]
+    # with a declared set of curves there is one
+    done = run("loss", *files, "--footprint", shape, "--peril", "ORF", "--samples", 5, "--out", out,
+               "--flood-curves", "jrc")  # fmt: skip
+    assert "ground-up: mean" in done.stdout

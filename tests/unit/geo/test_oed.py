@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.oed import BadOedFile, BadRow, LocationRow, Reconciliation, cents, read_accounts, read_locations
+from geo.oed import (
+    BadOedFile,
+    BadRow,
+    LocationRow,
+    Reconciliation,
+    cents,
+    check_header,
+    read_accounts,
+    read_locations,
+    table_rows,
+)
 
 COLUMNS = (
     "PortNumber", "AccNumber", "LocNumber", "CountryCode", "Latitude", "Longitude", "OccupancyCode", "LocPerilsCovered",
@@ -194,3 +204,28 @@ def test_the_piwind_portfolio_is_read_whole(shared_data: Path) -> None:
     assert told.n_unknown == 0
     # summed from the file by awk over its four TIV columns
     assert told.mapped == {"GBP": 233_128_125_000}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("a,b\n1,x\n2,Gr\xf6\xdfe\n".encode("latin-1"), "line 3: not utf-8-sig text \\(byte 0xf6\\)"),
+        ("a,b\n".encode("utf-16"), "it begins as utf-16 text: --encoding utf-16"),
+        (";".join(COLUMNS).encode() + b"\n1;2\n", "one column with semicolons"),
+        ("\t".join(COLUMNS).encode() + b"\n1\t2\n", "one column with tabs"),
+    ],
+)
+def test_a_file_in_another_encoding_or_with_another_separator_says_so_with_its_line(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    path = tmp_path / "loc.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadOedFile, match=told):
+        check_header(*[texts for _, texts in table_rows(path, "utf-8-sig")][:1], COLUMNS)
+
+
+def test_a_nul_character_is_refused_and_its_amount_counted(tmp_path: Path) -> None:
+    rows, refused, told = read(write(tmp_path, GOOD, GOOD | {"LocNumber": "2", "StreetAddress": "a\0b"}))
+    assert len(rows) == 1
+    assert str(refused[0]) == "line 3: StreetAddress: it holds a NUL character"
+    assert told.refused == {"GBP": 12050}

@@ -8,7 +8,7 @@ import pytest
 from geo.chinese_datum import UnknownDatum, gcj02_to_bd09, to_wgs84, wgs84_to_gcj02
 from geo.crs import geodesic_m
 from geo.oed import BadRow, LocationRow, Reconciliation, read_locations
-from geo.plausibility import Quality, doubtful_coordinates
+from geo.plausibility import Codes, Quality, doubtful_coordinates, doubtful_values, outside_country
 
 
 def test_forward_shifts_are_the_published_ones() -> None:
@@ -95,3 +95,50 @@ def test_coordinates_with_few_decimals_are_worth_half() -> None:
         quality = Quality()
         quality.add([row._replace(lon=lon)])
         assert quality.as_json()["score"] == share
+
+
+def test_a_whole_file_with_exchanged_axes_is_seen_by_the_country_it_names() -> None:
+    lat, lon = np.linspace(-1.2, -0.8, 120), np.linspace(52.6, 52.9, 120)  # named the wrong way round
+    found = outside_country(list(range(2, 122)), lon, lat, ["GB"] * 120)
+    assert doubtful_coordinates(list(range(2, 122)), lon, lat, ["GB"] * 120) == []
+    assert len(found) == 50  # told row by row up to there, and then counted
+    assert (found[0].line, found[0].field) == (2, "Longitude")
+    assert "outside GB: longitude and latitude look exchanged" in found[0].reason
+    assert found[-1].reason.endswith("and so in 70 more rows below")
+
+
+def test_a_place_in_another_country_is_told_and_one_on_the_coast_is_not() -> None:
+    lon, lat = np.array([116.4, 1.9, -0.1, np.nan]), np.array([39.9, 51.0, 51.5, np.nan])
+    (doubt,) = outside_country([2, 3, 4, 5], lon, lat, ["GB"] * 4)
+    assert (doubt.line, doubt.field) == (2, "CountryCode")
+    assert "far outside GB" in doubt.reason
+    # a country across the antimeridian, a country of islands that the table does not have
+    assert outside_country([2, 3], np.array([179.9, -179.9]), np.array([-17.0, -17.0]), ["FJ", "FJ"]) == []
+    assert outside_country([2], np.array([0.0]), np.array([50.0]), ["MV"]) == []
+
+
+def test_values_unlike_the_others_are_told() -> None:
+    n = 12
+    building = np.full(n, 10_000_000)
+    contents = np.full(n, 2_500_000)
+    building[3], contents[5] = 10**14, 10_000_000 * 30
+    found = doubtful_values(list(range(2, 14)), building, contents, ["GBP"] * n, np.full(n, 1050))
+    assert [(d.line, d.field) for d in found] == [(5, "BuildingTIV"), (7, "ContentsTIV")]
+    assert "1e+07 times the median" in found[0].reason
+    assert "30 times the building's value" in found[1].reason
+    # a yen is no pound, machines are worth more than their hall, and four rows are no sample
+    currency = ["JPY" if i == 3 else "GBP" for i in range(n)]
+    assert [d.line for d in doubtful_values(list(range(2, 14)), building, contents, currency, np.full(n, 1150))] == []
+    assert doubtful_values([2, 3], np.array([1, 10**12]), np.zeros(2, int), ["GBP"] * 2, np.full(2, 1050)) == []
+
+
+def test_codes_that_are_none_are_told_once_with_their_count() -> None:
+    row = LocationRow(2, "A", "1", 1.2, 52.7, "GB", 1050, None, 100, 0, 0, 0, "GBP", "WW1;OO1", {})
+    codes = Codes()
+    codes.add([row, row._replace(line=3, currency="ZZZ", perils="WW1;QQQ", country_code="ZZ")])
+    codes.add([row._replace(line=9, currency="ZZZ")])
+    assert [(d.line, d.field, d.reason) for d in codes.doubtful()] == [
+        (3, "CountryCode", "'ZZ' is not a country code of OED"),
+        (3, "LocCurrency", "'ZZZ' is not a currency of ISO 4217; and so in 1 more rows"),
+        (3, "LocPerilsCovered", "'QQQ' is not an OED peril code"),
+    ]

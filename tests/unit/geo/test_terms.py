@@ -220,6 +220,29 @@ def test_the_insured_loss_goes_back_to_its_locations(tmp_path: Path) -> None:
     assert insured.tolist() == pytest.approx([40.0, 30.0, 20.0])
 
 
+@pytest.mark.parametrize("suffix", ["1Building", "5PD", "6All"])
+def test_every_layer_pays_what_its_terms_say(suffix: str, tmp_path: Path) -> None:
+    """Sites 12 and 26 after a deductible of 2 at all coverages (contents and BI among them); policy deductible 4 or 10.
+
+    Two layers over one loss: what their rows add up to is the layer of the whole, whatever the levels below were.
+    """
+    loc = (
+        "PortNumber,AccNumber,LocNumber,LocPerilsCovered,LocCurrency,BuildingTIV,ContentsTIV,BITIV,LocDed6All\n"
+        "1,A,1,WTC,EUR,50,15,5,2\n1,A,2,WTC,EUR,100,30,10,2\n"
+    )
+    acc = (
+        f"{ACC},LayerAttachment,LayerLimit,LayerParticipation,PolDed{suffix}\n"
+        "1,A,P1,1,EUR,WTC,0,10,0.5,4\n1,A,P2,2,EUR,WTC,10,100,0.5,4\n"
+    )
+    book = _book(tmp_path, loc, acc)
+    told = terms_files.table(book, book.losses(0.2))
+    paid = dict.fromkeys(("P1", "P2"), 0.0)
+    for policy, insured in zip(told["PolNumber"].to_pylist(), told["loss_il"].to_pylist(), strict=True):
+        paid[policy] += insured
+    below = 12.0 + 26.0 - 4.0  # 14 - 2 and 28 - 2, less the policy's deductible
+    assert paid == pytest.approx({"P1": 0.5 * 10.0, "P2": 0.5 * (below - 10.0)})
+
+
 def test_a_flood_sublimit_holds_for_flood_alone(tmp_path: Path) -> None:
     loc = f"{LOC}\n1,A,1,AA1,EUR,100,\n"
     acc = f"{ACC},PolPeril,PolLimit6All\n1,A,P,1,EUR,AA1,WTC,80\n1,A,P,1,EUR,AA1,ORF,25\n"
