@@ -1,6 +1,6 @@
 """Delivery: how soon everybody has their message, how fast a push is encrypted, and what a claim of the outbox costs.
 
-    python -m benchmarks.delivery [--people 10000] [--processes 1 2] [--part hand-over|push|outbox]
+    python -m benchmarks.delivery [--people 10000] [--processes 1 2] [--part hand-over|stop|push|outbox]
 
 Each figure has a peer in the same run: the bare HTTP client that hands over the same messages without a database, the
 push library called in a loop without a process pool, and a claim of as many rows that have a key each.
@@ -132,10 +132,11 @@ def cpu_s(pid: int) -> float:
 # ---------------------------------------------------------------- everybody handed over
 
 
-def hand_over(database: str, server_pid: int, n_people: int, processes: int) -> dict[str, Any]:
+def hand_over(database: str, server_pid: int, n_people: int, processes: int, *, stop: bool = False) -> dict[str, Any]:
     """Releases one red warning to `n_people` in four zones; seconds from the reading until the provider has each.
 
-    `tocsin deliver` sends, as the product starts it.
+    `tocsin deliver` sends, as the product starts it. With `stop` one person stops sending when a quarter is out; what
+    is begun after that is counted.
     """
     from pydantic import SecretStr
 
@@ -244,6 +245,8 @@ def hand_over(database: str, server_pid: int, n_people: int, processes: int) -> 
             released = time.time()
             pids = {"senders": sender_pid, "database": server_pid, "provider": provider_pid}
             before = {name: cpu_s(pid) for name, pid in pids.items()}
+            if stop:
+                return began, await stopped(url, n_people, tenant, database), {}
             async with httpx.AsyncClient() as client:
                 while int((await client.get(f"{url}/count")).text) < n_people:
                     await asyncio.sleep(0.25)
@@ -253,6 +256,16 @@ def hand_over(database: str, server_pid: int, n_people: int, processes: int) -> 
 
         began, released, cpu = asyncio.run(story())
         got = sorted(httpx.get(f"{url}/report").json())
+        if stop:
+            late = [at - released for at, _ in got if at > released]
+            return {
+                "people": n_people,
+                "sender_processes": processes,
+                "handed_over_when_stopped": len(got) - len(late),
+                "handed_over_after_the_stop": len(late),
+                "last_after_the_stop_s": round(max(late, default=0.0), 3),
+                "load": round(os.getloadavg()[0], 1),
+            }
         bare, bare_cpu = asyncio.run(bare_posts(url, min(n_people, 3000)))
     first_of = {zone: min(at for at, z in got if z == zone) for zone in range(ZONES)}
     last_of = {zone: max(at for at, z in got if z == zone) for zone in range(ZONES)}
@@ -277,6 +290,21 @@ def hand_over(database: str, server_pid: int, n_people: int, processes: int) -> 
         "zone_spans_s": {z: [round(first_of[z] - began, 2), round(last_of[z] - began, 2)] for z in range(ZONES)},
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+async def stopped(url: str, n_people: int, tenant: Any, database: str) -> float:
+    """Stops the tenant's sending when a quarter is out; gives when that was committed, four seconds later."""
+    async with httpx.AsyncClient() as client:
+        while int((await client.get(f"{url}/count")).text) < n_people // 4:  # noqa: ASYNC110  another process counts
+            await asyncio.sleep(0.05)
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
+        await conn.execute(
+            "INSERT INTO sending_pause (scope, tenant_id, paused_by, paused_at) VALUES (%s, %s, %s, now())",
+            [f"tenant:{tenant}", tenant, tenant],
+        )
+        at = time.time()
+    await asyncio.sleep(4.0)
+    return at
 
 
 async def bare_posts(url: str, n: int) -> tuple[float, float]:
@@ -457,7 +485,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--part", choices=["hand-over", "push", "outbox"], default=None)
+    parser.add_argument("--part", choices=["hand-over", "stop", "push", "outbox"], default=None)
     asked = parser.parse_args()
     told: dict[str, Any] = {}
     if asked.part in (None, "push"):
@@ -468,6 +496,9 @@ def main() -> None:
                 told["outbox"] = claims(url)
                 with psycopg.connect(url, autocommit=True) as conn:
                     conn.execute("DELETE FROM outbox")
+            if asked.part in (None, "stop"):
+                told["stop"] = hand_over(url, pid, asked.people, max(asked.processes), stop=True)
+                empty(url)
             if asked.part in (None, "hand-over"):
                 told["hand_over"] = []
                 for processes in asked.processes:

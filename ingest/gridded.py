@@ -6,13 +6,11 @@ nothing but the file. The newest runs stay; older ones go.
 
 import asyncio
 import multiprocessing
-import resource
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,24 +23,15 @@ from core.units import quantity
 from ingest import repository
 from ingest.feeds import FeedRow
 from ingest.weather import grid
-from ingest.weather.grid import Grid
+from ingest.weather.grid import Grid, Wanted
 from ingest.weather.items import BadFeed
 from store.pool import AsyncConnection
 
-#: Values of one variable of one run that are kept: a state at 0.1 degrees for ten days, and no globe.
-MAX_VALUES = 8_000_000
 KEPT_RUNS = 4
-_MEMORY_BYTES = 4 * 1024**3
-_CPU_S = 120
+#: For one file; what takes longer is ended.
+_READ_S = 120.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """One variable as the feed's option `variables` asks for it."""
-
-    variable: str
-    quantity: str
-    accumulated: bool = False  #: it sums up since the start of the run
+_pool: ProcessPoolExecutor | None = None  # started by the first grid, kept: it takes seconds to start
 
 
 def wanted(options: Mapping[str, Any]) -> list[Wanted]:
@@ -74,25 +63,6 @@ def area(options: Mapping[str, Any]) -> tuple[float, float, float, float] | None
     return west, south, east, north
 
 
-def cut(found: Grid, box: tuple[float, float, float, float] | None) -> Grid:
-    """A grid over a box, with the cells around its edge; raises BadFeed where that is too little or too much."""
-    if box is not None:
-        west, south, east, north = box
-        x0, x1 = _around(found.lon, west, east)
-        y0, y1 = _around(found.lat, south, north)
-        found = replace(found, lon=found.lon[x0:x1], lat=found.lat[y0:y1], values=found.values[:, y0:y1, x0:x1])
-    if len(found.lon) < 2 or len(found.lat) < 2:
-        raise BadFeed("The grid does not cover the area that is asked for.", variable=found.variable)
-    if found.values.size > MAX_VALUES:
-        raise BadFeed("The grid is too large: name an area by the option bbox.", n=found.values.size, limit=MAX_VALUES)
-    return found
-
-
-def _around(axis: grid.FloatArray, low: float, high: float) -> tuple[int, int]:
-    first = max(0, int(np.searchsorted(axis, low, side="right")) - 1)
-    return first, int(np.searchsorted(axis, high, side="left")) + 1
-
-
 def suffix(body: bytes) -> str:
     """What kind of file this is, by its first bytes; raises BadFeed."""
     if body.startswith(b"GRIB"):
@@ -102,31 +72,38 @@ def suffix(body: bytes) -> str:
     raise BadFeed("This is neither GRIB nor netCDF.", begins=body[:8].hex())
 
 
-def _limit() -> None:
-    for kind, most in ((resource.RLIMIT_AS, _MEMORY_BYTES), (resource.RLIMIT_CPU, _CPU_S), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(kind, (most, most))
-
-
-def _read(file: Path, asked: Sequence[Wanted], box: tuple[float, float, float, float] | None) -> list[Grid]:
-    return [cut(grid.read(file, one.variable, one.quantity, accumulated=one.accumulated), box) for one in asked]
-
-
 async def read(body: bytes, options: Mapping[str, Any]) -> list[Grid]:
     """The grids of a body; raises BadFeed, NoGrids."""
     asked, box, ending = wanted(options), area(options), suffix(body)
     with tempfile.TemporaryDirectory(prefix="tocsin-grid-") as folder:
         file = Path(folder) / f"body{ending}"
         await asyncio.to_thread(file.write_bytes, body)
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(1, mp_context=context, initializer=_limit)
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, _read, file, asked, box)
+            return await _apart(file, asked, box)
         except grid.NoGrids as error:
             raise BadFeed(error.message) from error
-        except (BrokenProcessPool, MemoryError) as error:
+        except (BrokenProcessPool, MemoryError, TimeoutError) as error:
             raise BadFeed("Reading this grid took too much time or memory.") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _apart(
+    file: Path, asked: Sequence[Wanted], box: tuple[float, float, float, float] | None
+) -> list[Grid]:  # fmt: skip
+    """Reads in the process that has limits; ends it where it does not come back."""
+    global _pool
+    if _pool is None:
+        context = multiprocessing.get_context("spawn")
+        _pool = ProcessPoolExecutor(1, mp_context=context, initializer=grid.limit)
+    pool = _pool
+    try:
+        work = asyncio.get_running_loop().run_in_executor(pool, grid.read_wanted, file, asked, box)
+        return await asyncio.wait_for(work, _READ_S)
+    except (BrokenProcessPool, TimeoutError):
+        _pool = None
+        for process in list(pool._processes.values()):
+            process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 async def keep(conn: AsyncConnection, feed: FeedRow, grids: Sequence[Grid], now: datetime) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from ingest import gridded
 from ingest.feeds import FeedRow
+from ingest.weather import grid
 from ingest.weather.items import BadFeed
 from store.pool import AsyncConnection
 from tests.integration.ingest.test_feeds import Desk, Stage, desk, stage
@@ -81,7 +82,7 @@ OPTIONS = {
 
 
 def test_a_netcdf_forecast_is_fetched_cut_kept_by_run_and_read_at_a_place(
-    desk: Desk, stage: Stage, tmp_path: Path
+    desk: Desk, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.answers["/gfs.nc"] = (200, {"ETag": '"a"'}, netcdf(tmp_path / "a.nc"))
     desk.add("gfs", "grid", f"{stage.url}/gfs.nc", plain_http=True, **OPTIONS)
@@ -100,13 +101,14 @@ def test_a_netcdf_forecast_is_fetched_cut_kept_by_run_and_read_at_a_place(
     assert kept == [(3, 4)]
     assert str(desk.poll("gfs")) == "nothing new"  # 304
 
-    for day in range(1, 7):
+    monkeypatch.setattr(gridded, "KEPT_RUNS", 2)
+    for day in range(1, 4):
         body = netcdf(tmp_path / f"{day}.nc", RUN + timedelta(days=day))
         stage.answers["/gfs.nc"] = (200, {"ETag": f'"{day}"'}, body)
         desk.poll("gfs")
     runs = desk.rows("SELECT count(*), min(issued_at) FROM gridded_forecast WHERE variable = 't2m'")
-    assert runs == [(gridded.KEPT_RUNS, RUN + timedelta(days=3))]
-    assert at(desk, 80.5, 6.25)[0]["issued_at"] == (RUN + timedelta(days=6)).isoformat()
+    assert runs == [(2, RUN + timedelta(days=2))]
+    assert at(desk, 80.5, 6.25)[0]["issued_at"] == (RUN + timedelta(days=3)).isoformat()
 
 
 def test_a_grib_forecast_is_read_by_its_own_library(desk: Desk, stage: Stage) -> None:
@@ -145,17 +147,22 @@ def test_what_cannot_be_read_is_told_and_the_feed_goes_on(
 
 def test_a_grid_that_is_too_large_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netcdf(tmp_path / "a.nc")
-    monkeypatch.setattr(gridded, "MAX_VALUES", 100)
+    monkeypatch.setattr(grid, "MAX_VALUES", 100)
     with pytest.raises(BadFeed, match="bbox"):
-        gridded._read(tmp_path / "a.nc", gridded.wanted({"variables": {"t2m": "temperature"}}), None)
+        grid.read_wanted(tmp_path / "a.nc", gridded.wanted({"variables": {"t2m": "temperature"}}))
 
 
-def test_nothing_of_a_grid_is_read_in_this_process(tmp_path: Path) -> None:
-    """What takes the file apart dies of its own limits, and the feed hears of it."""
-    body = netcdf(tmp_path / "a.nc")
+def test_a_file_that_never_ends_is_ended_and_the_next_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, options = netcdf(tmp_path / "a.nc"), {"variables": {"t2m": "temperature"}}
 
     async def story() -> None:
-        told = await gridded.read(body, {"variables": {"t2m": "temperature"}})
-        assert told[0].values.shape == (3, 37, 72)
+        monkeypatch.setattr(gridded, "_READ_S", 0.001)
+        with pytest.raises(BadFeed, match="too much time"):
+            await gridded.read(body, options)
+        monkeypatch.setattr(gridded, "_READ_S", 120.0)
+        (found,) = await gridded.read(body, options)
+        assert found.values.shape == (3, 37, 72)
 
     asyncio.run(story())
