@@ -24,6 +24,7 @@ from geo.hazard_field import HIT, OED_PERIL, OUTSIDE, REASONS, HazardField
 from geo.loss import Mapper, Uncertainty
 from geo.oed import TIV_FIELDS
 from geo.oed_table import OedTable, encode
+from geo.reasons import tell
 from geo.repository import Portfolio
 from geo.repository_loss import Assessed
 from geo.terms import BoolArray, FloatArray, IntArray
@@ -39,8 +40,7 @@ N_TOP_LOCATIONS, N_SAMPLED_LOCATIONS, N_TOP_POLICIES = 200, 800, 500
 N_SAMPLES_SMALL, N_SAMPLES_LARGE, SMALL_ITEMS = 500, 100, 20_000
 _MAX_RESIDENT_ROWS = 2_000_000  #: rows of OED files kept in memory together
 
-NO_INTENSITY = "the footprint says where the hazard is and not how strong: the loss is unknown"
-NO_FILES = "the book was imported without its files: import it again, and its losses can be computed"
+NO_INTENSITY, NO_FILES = tell("no_intensity"), tell("no_files")
 
 
 class NoSuchBook(NotFound):
