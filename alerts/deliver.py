@@ -25,11 +25,13 @@ from uuid import UUID
 import shapely
 
 from alerts import cap, delivery_repository, fence, links, notices, payload, repository, steps
+from alerts.cap_sign import Signer, leaving, read_signer
 from alerts.channels import Arrived, Channel, Outcome, Outgoing, Result
 from alerts.channels.configured import Channels, channels_from
 from alerts.delivery_repository import DueDelivery, Settled
 from alerts.dispatch import FAKE, delivery_id, plan, provider_of
 from alerts.level import Level
+from alerts.message import ordered, rerouted
 from alerts.payload import SafeZone, WayOut
 from alerts.repository import StoredWarning
 from alerts.siren import ANSWER_WITHIN_S
@@ -79,6 +81,7 @@ class Sender:
     pool: Pool
     channels: Mapping[str, Channel]
     key: bytes  #: signs links
+    signer: Signer | None = None  #: signs CAP documents; none: they go out unsigned
     public_url: str
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{getpid()}")
     lease_s: float = LEASE_S
@@ -260,9 +263,12 @@ class Sender:
             key=self.key,
         )
         url = links.page_url(self.public_url, token)
+        text = alert.texts[language]
+        if one.revision > 0:
+            text = rerouted(text, language, exercise=one.exercise)
         told = payload.build(
             alert,
-            alert.texts[language],
+            text,
             language=language,
             delivery_id=one.delivery_id,
             url=url,
@@ -276,7 +282,7 @@ class Sender:
             warning_id=one.warning_id,
             level=alert.level,
             language=language,
-            text=alert.texts[language],
+            text=text,
             sent_at=alert.sent_at,
             ttl_s=_ttl_s(alert.expires_at, clock),
             payload=told,
@@ -289,7 +295,8 @@ class Sender:
         kept = self._warnings.get((warning_id, version))
         if kept is None:
             warning = await repository.read_warning(conn, warning_id, version)
-            kept = (warning, cap.to_xml(cap.of_alert(warning.alert, sender_name=warning.tenant_name)))
+            document = cap.to_xml(cap.of_alert(warning.alert, sender_name=warning.tenant_name))
+            kept = (warning, leaving(document, self.signer))  # a version is signed once, not for each person
             if len(self._warnings) > 1000:
                 self._warnings.clear()
             self._warnings[warning_id, version] = kept
@@ -341,8 +348,8 @@ def _with_way_out(
     now: datetime,
 ) -> Outgoing:  # fmt: skip
     """The message with this household's way out, as it may be told under the official order that holds there."""
-    told = dict(message.payload)
-    line = None
+    told = {**message.payload, "as_of": now.isoformat()}
+    text, line = message.text, None
     over = told["all_clear"] or told["cancelled"]
     if route is not None and not over:
         line = shapely.from_wkb(bytes(route["geometry"])) if route["geometry"] is not None else None
@@ -354,8 +361,10 @@ def _with_way_out(
     if order is not None and not over:
         told["official_order"] = payload.order(order)
         zones = [] if order.kind == STAY else zones
+        text = ordered(text, told["official_order"], message.language, exercise=message.exercise)
+        told |= {"headline": text.headline, "instruction": text.instruction}
     told["safe_zones"] = payload.shown_zones(zones, message.language)
-    return replace(message, payload=told, line=line)
+    return replace(message, text=text, payload=told, line=line)
 
 
 def _ttl_s(expires_at: datetime, clock: Clock) -> int:
@@ -404,6 +413,7 @@ async def run(
         pool=pool,
         channels=made.by_provider,
         key=links.secret_key(settings),
+        signer=read_signer(settings.cap.signing_key, settings.cap.signing_certificate),
         public_url=settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
         lease_s=lease_s,
     )

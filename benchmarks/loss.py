@@ -66,8 +66,8 @@ def _part(name: str, given: argparse.Namespace) -> dict[str, Any] | str:
                    "--sampled-locations", str(given.sampled_locations), "--samples", str(given.samples)]  # fmt: skip
     else:
         command = [sys.executable, "-m", "benchmarks.loss_terms", "--parts", name, "--locations", str(given.locations)]
-        if given.oasislmf:
-            command += ["--oasislmf", given.oasislmf]
+        command += ["--oasislmf", given.oasislmf] if given.oasislmf else []
+        command += ["--climada", given.climada] if given.climada else []
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     if done.returncode != 0:
         return {"failed": done.stderr.strip().splitlines()[-1:] or done.returncode}

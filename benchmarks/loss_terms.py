@@ -1,9 +1,10 @@
 """Times terms and curves, as functions for benchmarks/loss.py and alone:
 
-    python -m benchmarks.loss_terms [--oasislmf PYTHON] [--locations 100000] [--parts terms,memory,ep]
+    python -m benchmarks.loss_terms [--oasislmf PYTHON] [--climada PYTHON] [--locations 100000]
+        [--parts terms,memory,ep]
 
-`--oasislmf` names the interpreter of an environment with oasislmf 2.5.8 and pandas below 3; without it our figures
-stand alone. Both sides are warm: the second run in one process counts.
+`--oasislmf` names the interpreter of an environment with oasislmf 2.5.8 and pandas below 3, `--climada` that of one
+with climada; without them our figures stand alone. Both sides are warm: the second run in one process counts.
 """
 
 import argparse
@@ -34,6 +35,22 @@ for _ in range(2):
             output_file=str(out), model_perils_covered=["WTC"], print_summary=False, portfolio_complexity=False)
         times.append([time.perf_counter() - start, time.process_time() - cpu])
 print("TIMES", json.dumps(times))
+"""
+
+
+_CURVE_PEER = """
+import json, sys, time
+import numpy as np
+from climada.engine import Impact
+loss = np.load(sys.argv[1]); n = len(loss)
+impact = Impact(event_id=np.arange(n), event_name=[str(i) for i in range(n)], date=np.ones(n, dtype=int),
+    frequency=np.full(n, 1 / n), at_event=loss)
+best, curve = 1e9, None
+for _ in range(3):
+    began = time.process_time()
+    curve = impact.calc_freq_curve()
+    best = min(best, time.process_time() - began)
+print("FIGURE", json.dumps([best, float(curve.impact[-1]), float(np.interp(100.0, curve.return_per, curve.impact))]))
 """
 
 
@@ -159,8 +176,8 @@ def memory(n: int = 1_000_000, n_samples: int = 100) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ep(n: int = 1_000_000) -> dict[str, Any]:
-    """Curves of n events: OEP of means, and of as many simulated years."""
+def ep(n: int = 1_000_000, peer: str | None = None) -> dict[str, Any]:
+    """Curves of n events: OEP of means, and of as many simulated years; beside CLIMADA's curve of the same means."""
     from geo.ep import Curve, EventLosses, summary
 
     rng = np.random.default_rng(4)
@@ -170,21 +187,39 @@ def ep(n: int = 1_000_000) -> dict[str, Any]:
     years = events.simulate(n, rng)
     curve_s, curve_cpu = _best(lambda: Curve.of(years.annual()), 3)
     all_s, all_cpu = _best(lambda: summary(years), 3)
-    return {
+    told: dict[str, Any] = {
         "events": n, "oep_of_means_s": oep_s, "oep_of_means_cpu_s": oep_cpu, "aep_curve_s": curve_s,
         "aep_curve_cpu_s": curve_cpu, "all_curves_s": all_s, "all_curves_cpu_s": all_cpu,
     }  # fmt: skip
+    if peer:
+        with tempfile.TemporaryDirectory() as name:
+            np.save(Path(name) / "mean.npy", mean)
+            done = subprocess.run(
+                [peer, "-c", _CURVE_PEER, str(Path(name) / "mean.npy")], capture_output=True, text=True, check=True
+            )
+        took, largest, once_in_100 = json.loads(
+            next(line for line in done.stdout.splitlines() if line.startswith("FIGURE"))[7:]
+        )
+        loss, probability = events.oep()
+        mine = float(loss[np.searchsorted(-np.log1p(-probability), 0.01)])  # by rate, as the peer counts
+        told |= {
+            "peer_cpu_s": took, "oep_ratio": took / oep_cpu, "largest": [float(loss[0]), largest],
+            "once_in_100": [mine, once_in_100],
+        }  # fmt: skip
+    return told
 
 
 def main() -> None:
     """Prints one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--oasislmf", help="interpreter of an environment with oasislmf")
+    parser.add_argument("--climada", help="interpreter of an environment with climada")
     parser.add_argument("--locations", type=int, default=100_000)
     parser.add_argument("--parts", default="terms,memory,ep")
     given = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "terms": lambda: terms(given.locations, given.oasislmf), "memory": memory, "ep": ep,
+        "terms": lambda: terms(given.locations, given.oasislmf), "memory": memory,
+        "ep": lambda: ep(peer=given.climada),
     }  # fmt: skip
     told = {}
     for part in given.parts.split(","):

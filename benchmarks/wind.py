@@ -20,7 +20,8 @@ from climada.hazard import TCTracks, TropCyclone, Centroids
 t = pd.read_csv(sys.argv[1]); n = int(sys.argv[2]); rng = np.random.default_rng(0)
 lon, lat = rng.uniform(-82.5, -79.5, n), rng.uniform(24.5, 27.5, n)
 k = ("time",)
-ds = xr.Dataset(dict(time_step=(k, np.ones(len(t))), radius_max_wind=(k, t.rmw_estimated_nmile.values),
+rmw = t.get("rmw_estimated_nmile", t.get("rmw_nmile")).values
+ds = xr.Dataset(dict(time_step=(k, np.ones(len(t))), radius_max_wind=(k, rmw),
     radius_oci=(k, np.zeros(len(t))), max_sustained_wind=(k, t.vmax_kt.values), central_pressure=(k, t.pc_hpa.values),
     environmental_pressure=(k, t.penv_hpa.values), basin=(k, ["NA"] * len(t))),
     coords=dict(time=pd.to_datetime(t.time).values, lat=(k, t.lat.values), lon=(k, t.lon.values)),

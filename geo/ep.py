@@ -76,12 +76,14 @@ class EventLosses:
         1 - exp(-sum of rates of events at least as large). Only the means enter, so that a table with large standard
         deviations needs `simulate`.
         """
-        order = np.argsort(-self.mean, kind="stable")
+        order = np.argsort(self.mean)[::-1]
         loss = self.mean[order]
         rate = np.cumsum(self.rate_per_year[order])
-        # equal losses share the probability of the last of them
-        last = np.searchsorted(-loss, -loss, side="right") - 1
-        return loss, -np.expm1(-rate[last])
+        tied = loss[1:] == loss[:-1]
+        if tied.any():  # equal losses share the rate of the last of them
+            last = np.flatnonzero(np.r_[~tied, True])
+            rate = np.repeat(rate[last], np.diff(np.r_[-1, last]))
+        return loss, -np.expm1(-rate)
 
     def simulate(self, n_years: int, rng: np.random.Generator) -> "YearLosses":
         """Years with Poisson counts of events; beta-distributed losses where an sd and an exposed value are given,

@@ -48,6 +48,7 @@ class Request:
     local_correlation: float | None = None
     neighbourhood_km: float = 2.0
     by: str | None = None
+    against: Path | None = None  #: an earlier version of the hazard file
     flood: FloodChoice = DEFAULT
 
     def assumed(self, unit: str | None) -> Uncertainty:
@@ -87,11 +88,14 @@ def run(
 ) -> dict[str, Any]:
     """Computes and writes; the sums for people and programs. Raises what reading and computing raise."""
     if request.model is not None:
+        if request.against is not None:
+            raise InvalidInput("--against: it is an earlier version of one footprint, and a model is a set of events")
         return _run_model(request, mapper, progress, out, elt_out, ylt_out)
     events = _events(request)
     places = Places.of(request.loaded.book)
     if len(events) > 1:
-        for name, path in (("--by-out", by_out), ("--policies-out", policies_out), ("--locations-out", locations_out)):
+        for name, path in (("--by-out", by_out), ("--policies-out", policies_out), ("--locations-out", locations_out),
+                           ("--against", request.against)):  # fmt: skip
             if path is not None:
                 raise InvalidInput(f"{name}: it tells of one event, and there are {len(events)}")
         return _run_set(request, events, places, mapper, progress, out, elt_out)
@@ -104,6 +108,8 @@ def run(
     )  # fmt: skip
     told = found.as_json()
     told["reconciliation"] = money_text(tiv_reconciliation(request.loaded.book, found))
+    if request.against is not None:
+        told["difference"] = _difference(request, request.against, event, places, found, mapper)
     blank = dict.fromkeys(("mean", "mean_se", "sd", "p5", "p50", "p95"), "")  # unknown is no zero
     _write(out, [{"perspective": p, **(told["losses"][p] or blank)} for p in PERSPECTIVES], "--out")
     if by_out is not None and request.by is not None:
@@ -115,6 +121,36 @@ def run(
     if elt_out is not None:
         one = EventLoss(1, event.rate, found.samples.total, found.felt.exposed)
         _write_elt(elt_out, [one], {1: event.id})
+    return told
+
+
+def _difference(
+    request: Request, against: Path, event: _Event, places: Places, found: Estimate, mapper: Mapper
+) -> dict[str, Any]:
+    """What a new version of a footprint changes: the same draws for both, so that the difference is the hazard's."""
+    kind = next(name for name in ("footprint", "depth", "shake", "wind") if getattr(request, name) is not None)
+    changed: dict[str, Any] = {kind: against, "against": None}
+    older = _events(replace(request, **changed))
+    if len(older) > 1:
+        raise InvalidInput(f"--against: {against.name} holds {len(older)} events, and one is asked for")
+    if older[0].field.unit != event.field.unit:
+        raise InvalidInput(
+            f"--against: {against.name} is in {older[0].field.unit}, the new version in {event.field.unit}"
+        )
+    before = estimate(
+        request.loaded, older[0].field, places, event=_number(event.id), assumed=request.assumed(event.field.unit),
+        mapper=mapper, with_contributions=False, flood=request.flood,
+    )  # fmt: skip
+    told: dict[str, Any] = {
+        "n_hit": found.n_hit - before.n_hit,
+        "exposed_tiv": found.exposed_tiv - before.exposed_tiv,
+        "tiv_with_loss": found.felt.exposed - before.felt.exposed,
+    }
+    if not (found.told and before.told):  # an unknown loss has no difference
+        return told | dict.fromkeys(PERSPECTIVES)
+    for i, perspective in enumerate(PERSPECTIVES):
+        change = found.samples.total[i] - before.samples.total[i]
+        told[perspective] = {"before": float(before.samples.total[i].mean()), **loss.quantiles(change)}
     return told
 
 

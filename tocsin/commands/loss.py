@@ -48,6 +48,10 @@ def loss(
     shake: Annotated[Path | None, typer.Option(help="ShakeMap grid.xml.")] = None,
     wind: Annotated[Path | None, typer.Option(help="Track of a tropical cyclone, as for `tocsin wind`.")] = None,
     wind_model: Annotated[str, typer.Option(help="With --wind: H80, H08 or H10.")] = "H08",
+    against: Annotated[
+        Path | None,
+        typer.Option(help="An earlier version of the same hazard file: what the new one changes, with the same draws."),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Folder of an Oasis model's tables (PiWind's layout): a set of events.")
     ] = None,
@@ -130,7 +134,7 @@ def loss(
         wind_model=wind_model, model=model, rate=rate, samples=samples, seed=seed, curve_sigma=curve_sigma,
         sigma_ln=sigma_ln, damage_spread=damage_spread, event_correlation=event_correlation,
         local_correlation=local_correlation, neighbourhood_km=neighbourhood_km, by=by,
-        flood=FloodChoice.of(flood_curves, first_floor_ft, storeys),
+        against=against, flood=FloodChoice.of(flood_curves, first_floor_ft, storeys),
     )  # fmt: skip
     with _mapper(cluster) as mapper, _progress("Sampling") as tick:
         told = loss_files.run(
@@ -165,6 +169,15 @@ def _lines(told: dict[str, Any]) -> str:
     if told.get("sd_by_source"):
         spread = ", ".join(f"{name} {sd['il']:,.0f}" for name, sd in told["sd_by_source"].items())
         lines.append(f"sd of gross by one source at a time: {spread}")
+    if (change := told.get("difference")) is not None:
+        lines.append(f"against the earlier version: {change['n_hit']:+,} locations hit, insured value "
+                     f"{change['exposed_tiv']:+,.2f}")  # fmt: skip
+        for name, word in (("gul", "ground-up"), ("il", "gross"), ("ri", "net")):
+            q = change[name]
+            if q is None:
+                lines.append(f"{word:>10}: unknown, since the loss of one version is")
+                continue
+            lines.append(f"{word:>10}: mean {q['mean']:+,.0f} {currency}, P5 {q['p5']:+,.0f}, P95 {q['p95']:+,.0f}")
     return "\n".join(lines)
 
 

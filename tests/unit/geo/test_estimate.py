@@ -147,6 +147,32 @@ def test_the_command_writes_what_it_says_and_ep_reads_its_tables(files: tuple[Pa
     assert json.loads(ep.stdout)["aal_exact"] == pytest.approx(told["losses"]["gul"]["aal"])  # type: ignore[attr-defined]
 
 
+def test_the_command_tells_what_a_new_version_changes(files: tuple[Path, Path], tmp_path: Path) -> None:
+    def version(name: str, depth: float) -> Path:
+        path = tmp_path / name
+        feature = {"type": "Feature", "properties": {"intensity": depth, "unit": "m"},
+                   "geometry": shapely.geometry.mapping(AREA)}  # fmt: skip
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+        return path
+
+    old, new = version("v1.geojson", 0.5), version("v2.geojson", 1.5)
+    common = ("loss", *files, "--peril", "ORF", "--samples", 30, "--out", tmp_path / "o.csv", "--json")
+    told = json.loads(run(*common, "--footprint", new, "--against", old).stdout)  # type: ignore[attr-defined]
+    before = json.loads(run(*common, "--footprint", old).stdout)  # type: ignore[attr-defined]
+    change = told["difference"]
+    assert (change["n_hit"], change["exposed_tiv"]) == (0, 0.0)
+    for perspective in ("gul", "il", "ri"):
+        assert change[perspective]["before"] == pytest.approx(before["losses"][perspective]["mean"])
+        assert change[perspective]["before"] + change[perspective]["mean"] == pytest.approx(
+            told["losses"][perspective]["mean"]
+        )
+    assert change["gul"]["p5"] > 0  # the same draws: more water is more loss in every sample
+    same = json.loads(run(*common, "--footprint", new, "--against", new).stdout)["difference"]  # type: ignore[attr-defined]
+    assert same["gul"]["sd"] == 0.0
+    done = run(*common, "--model", tmp_path, "--against", old)
+    assert "--against" in str(done.exception)  # type: ignore[attr-defined]
+
+
 def test_the_command_refuses_what_it_cannot_compute(files: tuple[Path, Path], tmp_path: Path) -> None:
     path = tmp_path / "bare.geojson"
     path.write_text(json.dumps(shapely.geometry.mapping(AREA)))
