@@ -20,8 +20,8 @@ GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS 
 LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB
 PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL THB
 TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XAG XAU XCD XDR XOF XPF
-XSU XUA YER ZAR ZMW ZWG ZWL XXX
+XSU XUA YER ZAR ZMW ZWG ZWL
 """
-#: ISO 4217: currencies in use, funds and metals, and those withdrawn in 2018 to 2025; XXX is none. CNH, the offshore
+#: ISO 4217: currencies in use, funds and metals, and those withdrawn in 2018 to 2025; the last is no currency. CNH, the offshore
 #: yuan, is in use without the standard.
-CURRENCIES = frozenset(_CURRENCIES.split())
+CURRENCIES = frozenset((*_CURRENCIES.split(), "XXX"))
