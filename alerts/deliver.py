@@ -25,6 +25,7 @@ from uuid import UUID
 import shapely
 
 from alerts import cap, delivery_repository, fence, links, notices, payload, repository, steps
+from alerts.cap_sign import Signer, leaving, read_signer
 from alerts.channels import Arrived, Channel, Outcome, Outgoing, Result
 from alerts.channels.configured import Channels, channels_from
 from alerts.delivery_repository import DueDelivery, Settled
@@ -79,6 +80,7 @@ class Sender:
     pool: Pool
     channels: Mapping[str, Channel]
     key: bytes  #: signs links
+    signer: Signer | None = None  #: signs CAP documents; none: they go out unsigned
     public_url: str
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{getpid()}")
     lease_s: float = LEASE_S
@@ -289,7 +291,8 @@ class Sender:
         kept = self._warnings.get((warning_id, version))
         if kept is None:
             warning = await repository.read_warning(conn, warning_id, version)
-            kept = (warning, cap.to_xml(cap.of_alert(warning.alert, sender_name=warning.tenant_name)))
+            document = cap.to_xml(cap.of_alert(warning.alert, sender_name=warning.tenant_name))
+            kept = (warning, leaving(document, self.signer))  # a version is signed once, not for each person
             if len(self._warnings) > 1000:
                 self._warnings.clear()
             self._warnings[warning_id, version] = kept
@@ -404,6 +407,7 @@ async def run(
         pool=pool,
         channels=made.by_provider,
         key=links.secret_key(settings),
+        signer=read_signer(settings.cap.signing_key, settings.cap.signing_certificate),
         public_url=settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
         lease_s=lease_s,
     )

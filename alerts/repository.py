@@ -172,8 +172,13 @@ def _stored(row: Row) -> StoredWarning:
                 "area_desc",
                 "event",
                 "hazard_event_id",
+                "severity",
+                "certainty",
+                "authority",
+                "incident",
             )
         },
+        stage=row["stage"],
         level=level(row["level"]),
         area=area,
         texts={language: Text(**text) for language, text in row["texts"].items()},
@@ -195,6 +200,12 @@ def _stored(row: Row) -> StoredWarning:
 async def lock_warning(conn: AsyncConnection, warning_id: UUID) -> list[StoredWarning]:
     """Every version, oldest first, locked until the transaction ends."""
     return [_stored(row) for row in await _rows(conn, "lock_warning", {"warning_id": warning_id})]
+
+
+async def newest_sent(conn: AsyncConnection, warning_id: UUID) -> datetime | None:
+    """When the newest version of a warning was drafted; None before there is one."""
+    row = await _row(conn, "newest_sent", {"warning_id": warning_id})
+    return row["sent_at"] if row else None
 
 
 async def read_warning(conn: AsyncConnection, warning_id: UUID, version: int) -> StoredWarning:
@@ -243,8 +254,13 @@ async def add_warning(
                     "onset_at",
                     "expires_at",
                     "event",
+                    "severity",
+                    "certainty",
+                    "authority",
+                    "incident",
                 )
             },
+            "stage": Jsonb(dict(alert.stage)),
             "level": alert.level.word,
             "state": state,
             "references_": list(alert.references),

@@ -1,4 +1,5 @@
-"""The work beside the decisions: footprints over books, losses, routes, warnings broadcast, tables looked after."""
+"""The work beside the decisions: footprints over books, losses, routes, warnings broadcast, preventive work orders,
+tables looked after."""
 
 import asyncio
 import threading
@@ -7,6 +8,7 @@ from alerts import broadcast
 from alerts.cap_sign import read_signer
 from core.settings import Settings
 from geo import assess, assess_loss, plan
+from itops import prevent
 from store import maintain, outbox
 from store.pool import worker_pool
 
@@ -34,6 +36,7 @@ async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
             tasks.create_task(assess_loss.keep_warm(pool, stop))
             tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "broadcast", tell, stop))
+            tasks.create_task(prevent.run(pool, stop))
             await stop.wait()
             halt.set()
     finally:
