@@ -22,6 +22,6 @@ PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SLL 
 TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XAG XAU XCD XDR XOF XPF
 XSU XUA YER ZAR ZMW ZWG ZWL
 """
-#: ISO 4217: currencies in use, funds and metals, and those withdrawn in 2018 to 2025; the last is no currency. CNH, the offshore
+#: ISO 4217: currencies in use, funds and metals, and those withdrawn in 2018 to 2025; 'XXX' is none. CNH, the offshore
 #: yuan, is in use without the standard.
 CURRENCIES = frozenset((*_CURRENCIES.split(), "XXX"))
