@@ -31,6 +31,7 @@ from alerts.channels.configured import Channels, channels_from
 from alerts.delivery_repository import DueDelivery, Settled
 from alerts.dispatch import FAKE, delivery_id, plan, provider_of
 from alerts.level import Level
+from alerts.message import ordered, rerouted
 from alerts.payload import SafeZone, WayOut
 from alerts.repository import StoredWarning
 from alerts.siren import ANSWER_WITHIN_S
@@ -262,9 +263,12 @@ class Sender:
             key=self.key,
         )
         url = links.page_url(self.public_url, token)
+        text = alert.texts[language]
+        if one.revision > 0:
+            text = rerouted(text, language, exercise=one.exercise)
         told = payload.build(
             alert,
-            alert.texts[language],
+            text,
             language=language,
             delivery_id=one.delivery_id,
             url=url,
@@ -278,7 +282,7 @@ class Sender:
             warning_id=one.warning_id,
             level=alert.level,
             language=language,
-            text=alert.texts[language],
+            text=text,
             sent_at=alert.sent_at,
             ttl_s=_ttl_s(alert.expires_at, clock),
             payload=told,
@@ -344,8 +348,8 @@ def _with_way_out(
     now: datetime,
 ) -> Outgoing:  # fmt: skip
     """The message with this household's way out, as it may be told under the official order that holds there."""
-    told = dict(message.payload)
-    line = None
+    told = {**message.payload, "as_of": now.isoformat()}
+    text, line = message.text, None
     over = told["all_clear"] or told["cancelled"]
     if route is not None and not over:
         line = shapely.from_wkb(bytes(route["geometry"])) if route["geometry"] is not None else None
@@ -357,8 +361,10 @@ def _with_way_out(
     if order is not None and not over:
         told["official_order"] = payload.order(order)
         zones = [] if order.kind == STAY else zones
+        text = ordered(text, told["official_order"], message.language, exercise=message.exercise)
+        told |= {"headline": text.headline, "instruction": text.instruction}
     told["safe_zones"] = payload.shown_zones(zones, message.language)
-    return replace(message, payload=told, line=line)
+    return replace(message, text=text, payload=told, line=line)
 
 
 def _ttl_s(expires_at: datetime, clock: Clock) -> int:

@@ -34,6 +34,7 @@ class DueDelivery:
     exercise: bool
     priority: int
     attempts: int
+    revision: int  #: above 0: told again because the way out changed
     was_in_flight: bool  #: its sender died between sending and marking: it may have gone out
     address: Mapping[str, Any]
     language: str

@@ -11,7 +11,7 @@ learns of it. A tenant may name a reviewer of its own (tenant setting `language_
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -219,10 +219,51 @@ def missing_languages(
 def leave_by_text(text: Text, payload: Mapping[str, Any], language: str) -> str | None:
     """When this household must leave, in words; None where no route has such a time."""
     at = (payload.get("route") or {}).get("leave_by")
-    if at is None or payload.get("all_clear") or payload.get("cancelled"):
+    if at is None or payload.get("all_clear") or payload.get("cancelled") or payload.get("official_order"):
         return None
     time = short_time(datetime.fromisoformat(at), text.timezone or "UTC", zone=not text.sms)
     return format_message(catalogue(language)["leave_by"], {"time": time}, language)
+
+
+def _with_mark(words: Mapping[str, Any], exercise: bool, *parts: str) -> str:
+    """Sentences one after the other, an exercise marked once, at the front."""
+    mark = f"{words['exercise']}{words['after_mark']}" if exercise else ""
+    return mark + str(words["between"]).join(part.removeprefix(mark) for part in parts if part)
+
+
+def rerouted(text: Text, language: str, *, exercise: bool) -> Text:
+    """The text of a message that comes because this household's way out changed: it says so first."""
+    words = catalogue(language if language in catalogues() else "en")
+    changed = str(words["rerouted"])
+    return replace(
+        text,
+        instruction=_with_mark(words, exercise, changed, text.instruction),
+        sms=_with_mark(words, exercise, changed, text.sms or text.headline),
+        say=_with_mark(words, exercise, changed, text.say or f"{text.headline}. {text.instruction}"),
+    )
+
+
+def ordered(text: Text, order: Mapping[str, Any], language: str, *, exercise: bool) -> Text:
+    """The text where an authority's order holds: the order comes first, by the authority's name.
+
+    Ordered to stay, nothing remains that tells people to leave: the order, and what is known of the hazard.
+    """
+    words = catalogue(language if language in catalogues() else "en")
+    said = format_message(words["order"][order["kind"]], {"authority": str(order["authority"])}, language)
+    if order["kind"] == "stay":
+        return replace(
+            text,
+            headline=_with_mark(words, exercise, said),
+            instruction=_with_mark(words, exercise, said),
+            sms=_with_mark(words, exercise, said, text.description),
+            say=_with_mark(words, exercise, said, text.description, str(words["keys"])),
+        )
+    return replace(
+        text,
+        instruction=_with_mark(words, exercise, said, text.instruction),
+        sms=_with_mark(words, exercise, said, text.sms or text.headline),
+        say=_with_mark(words, exercise, said, text.say or f"{text.headline}. {text.instruction}"),
+    )
 
 
 def text_message(text: Text, payload: Mapping[str, Any], language: str) -> list[str]:

@@ -11,7 +11,6 @@ import psycopg
 import shapely
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
-from psycopg_pool import PoolTimeout
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -21,14 +20,12 @@ from alerts.level import level
 from alerts.lifecycle import Reason
 from core.errors import NotFound
 from store import queries
+from store.pool import DATABASE_AWAY as DATABASE_AWAY
 from store.pool import AsyncConnection
 from store.queries import Row
 
 _SQL = queries.load("alerts")
 _rows, _row, _do = queries.runners(_SQL)
-
-#: What a database that went away raises.
-DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 
 class GuardRefused(Exception):

@@ -115,11 +115,11 @@ WITH due AS (
 )
 UPDATE delivery AS d
 SET state = 'claimed', lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s), claimed_by = %(worker)s,
-    attempts = d.attempts + 1
+    attempts = d.attempts + 1, composed_at = %(now)s
 FROM due, contact_point AS c, policyholder AS p
 WHERE d.delivery_id = due.delivery_id AND c.contact_point_id = d.contact_point_id AND p.policyholder_id = d.policyholder_id
 RETURNING d.delivery_id, d.tenant_id, d.warning_id, d.version, d.policyholder_id, d.contact_point_id, d.channel, d.provider,
-    d.exercise, d.priority, d.attempts, due.was_in_flight, c.address, p.language, p.name;
+    d.exercise, d.priority, d.attempts, d.revision, due.was_in_flight, c.address, p.language, p.name;
 
 -- name: still_wanted
 -- Asked right before each send: a stop, a newer version or an expiry since the claim holds it back.
