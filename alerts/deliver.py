@@ -29,7 +29,7 @@ from alerts.cap_sign import Signer, leaving, read_signer
 from alerts.channels import Arrived, Channel, Outcome, Outgoing, Result
 from alerts.channels.configured import Channels, channels_from
 from alerts.delivery_repository import DueDelivery, Settled
-from alerts.dispatch import FAKE, delivery_id, plan, provider_of
+from alerts.dispatch import FAKE, SIREN, delivery_id, plan, provider_of
 from alerts.level import Level
 from alerts.message import ordered, rerouted
 from alerts.payload import SafeZone, WayOut
@@ -85,6 +85,7 @@ class Sender:
     public_url: str
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{getpid()}")
     lease_s: float = LEASE_S
+    leaves: Sequence[str] = ()  #: providers that another process speaks to
     rung: asyncio.Event = field(default_factory=asyncio.Event)
     _warnings: dict[tuple[UUID, int], tuple[StoredWarning, bytes]] = field(default_factory=dict)
     _floods: dict[UUID, tuple[float, list[Flood]]] = field(default_factory=dict)
@@ -149,7 +150,7 @@ class Sender:
         async with self.pool.connection() as conn:
             clock = await read_clock(conn)
             claimed = await delivery_repository.claim_deliveries(
-                conn, worker=worker, limit=limit, lease_s=self.lease_s, now=clock.now()
+                conn, worker=worker, limit=limit, lease_s=self.lease_s, now=clock.now(), leaves=self.leaves
             )
             if not claimed:
                 return 0, []
@@ -402,13 +403,23 @@ async def check_purpose(conn: AsyncConnection, settings: Settings) -> None:
 
 
 async def run(
-    pool: Pool, settings: Settings, stop: asyncio.Event, *, channels: Channels | None = None, lease_s: float = LEASE_S
+    pool: Pool,
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    channels: Channels | None = None,
+    lease_s: float = LEASE_S,
+    part: int = 1,
 ) -> None:
-    """Plans and sends until `stop`. The pool needs `settings.deliver.workers` + 2 connections."""
+    """Plans and sends until `stop`. The pool needs `settings.deliver.workers` + 2 connections.
+
+    Of several processes over one database the first (`part` 1) alone speaks to sirens, whose commands are numbered, and
+    does what time alone makes due.
+    """
     async with pool.connection() as conn, conn.transaction():
         await check_purpose(conn, settings)
         await fence.check(conn, settings.home, now=(await read_clock(conn)).now(), starting=True)
-    made = channels or channels_from(settings)
+    made = channels or channels_from(settings, sirens=part == 1)
     sender = Sender(
         pool=pool,
         channels=made.by_provider,
@@ -416,6 +427,7 @@ async def run(
         signer=read_signer(settings.cap.signing_key, settings.cap.signing_certificate),
         public_url=settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
         lease_s=lease_s,
+        leaves=() if part == 1 else (SIREN,),
     )
 
     async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
@@ -432,7 +444,7 @@ async def run(
             outbox.run(pool, "deliver", handle, stop),
             sender.loop(stop, settings.deliver.workers * BATCH),
             *(_keep_arrivals(pool, queue, stop) for queue in heard),
-            _tend(pool, settings, stop),
+            *((_tend(pool, settings, stop),) if part == 1 else ()),
         )
     finally:
         await made.close()

@@ -28,6 +28,7 @@ from api.routes import (
     feeds,
     hazards,
     observations,
+    providers,
     public,
     quotes,
     rules,
@@ -65,6 +66,7 @@ _NOUNS = (
     observations,
     stream,
     public,
+    providers,
 )
 #: Streams get this long to say goodbye when the server stops.
 _STOP_S = 5

@@ -970,6 +970,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/answers/{answer_id}/photo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Answer Photo
+         * @description The photo of an answer, without its metadata.
+         */
+        get: operations["answer_photo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/answers/{answer_id}/handled": {
         parameters: {
             query?: never;
@@ -1494,6 +1514,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/providers/{channel}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Provider Status
+         * @description Keeps that a message arrived or failed. Signed: X-Tocsin-Signature over X-Tocsin-Timestamp, "." and the body.
+         */
+        post: operations["provider_status"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/providers/{channel}/reply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Provider Reply
+         * @description Keeps a pressed key or a text message back as the person's answer. Signed like a status.
+         */
+        post: operations["provider_reply"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1540,6 +1600,11 @@ export interface components {
             idempotency_key: string;
             /** Warning Id */
             warning_id?: string | null;
+            /**
+             * Photo
+             * @description JPEG, PNG or WebP in base64, 700 KB at most; kept without its metadata.
+             */
+            photo?: string | null;
         };
         /**
          * AnswerOut
@@ -2480,6 +2545,11 @@ export interface components {
              * @description Why the loss is unknown; null where it is known.
              */
             problem: string | null;
+            /**
+             * Problem Code
+             * @description The problem as a code, for translation, where it has one.
+             */
+            problem_code: string | null;
             /** Currency */
             currency: string;
             /**
@@ -3138,6 +3208,99 @@ export interface components {
             why: string;
             /** Version */
             version: number | null;
+        };
+        /**
+         * ProviderReplyIn
+         * @description What somebody pressed in a call, or wrote back.
+         */
+        ProviderReplyIn: {
+            /**
+             * Reply Id
+             * @description The provider's own id: the same one counts once.
+             */
+            reply_id: string;
+            /**
+             * Reference
+             * @description Of the message it is about, where the provider knows it.
+             */
+            reference?: string | null;
+            /**
+             * From Number
+             * @description E.164; needed without a reference.
+             */
+            from_number?: string | null;
+            /**
+             * Key
+             * @description The key pressed: 1 safe, 2 help.
+             */
+            key?: string | null;
+            /**
+             * Text
+             * @default
+             */
+            text: string;
+            /**
+             * At
+             * @description When, by the provider; for its own records.
+             */
+            at?: string | null;
+        };
+        /**
+         * ProviderReplyKept
+         * @description What it was taken for.
+         */
+        ProviderReplyKept: {
+            /**
+             * Meaning
+             * @description None: not understood; the operator is told.
+             */
+            meaning: ("safe" | "help") | null;
+            /** Answer Id */
+            answer_id: string | null;
+        };
+        /**
+         * ProviderStatusIn
+         * @description What became of one message.
+         */
+        ProviderStatusIn: {
+            /**
+             * Reference
+             * Format: uuid
+             * @description Ours: the `reference` of the message, or its Idempotency-Key.
+             */
+            reference: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "delivered" | "failed" | "under_way";
+            /**
+             * Reason
+             * @description Why it failed, in the provider's words.
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * ProviderStatusKept
+         * @description The report was kept, once.
+         */
+        ProviderStatusKept: {
+            /**
+             * Reference
+             * Format: uuid
+             */
+            reference: string;
+            /**
+             * State
+             * @description The state of the message now; what arrived stays delivered.
+             */
+            state: string;
+            /**
+             * New
+             * @description False: this was known, or says nothing new.
+             */
+            new: boolean;
         };
         /**
          * PublicNow
@@ -4563,6 +4726,18 @@ export interface components {
             n_items: number;
             /** Tiv */
             tiv: number;
+            /**
+             * Code
+             * @description The reason as a code, for translation; null: only its text is known.
+             */
+            code: string | null;
+            /**
+             * Facts
+             * @description What the reason names: occupancy, curves, ...
+             */
+            facts: {
+                [key: string]: string;
+            };
         };
         /**
          * WarningOut
@@ -5024,8 +5199,16 @@ export interface components {
              * @description Older than three intervals, or never answered.
              */
             stale: boolean;
-            /** N Failures */
+            /**
+             * N Failures
+             * @description In a row. From three on the feed is `down` and asked less and less often.
+             */
             n_failures: number;
+            /**
+             * Due At
+             * @description When it is asked next; none: at once, or it speaks first.
+             */
+            due_at: string | null;
             /** Detail */
             detail: string;
         };
@@ -8872,6 +9055,73 @@ export interface operations {
             };
         };
     };
+    answer_photo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                answer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JPEG, PNG or WebP. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/*": unknown;
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     handled: {
         parameters: {
             query?: never;
@@ -11072,6 +11322,202 @@ export interface operations {
             };
             /** @description No valid session, key or link. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    provider_status: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                channel: "sms" | "voice" | "email" | "webhook";
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderStatusIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderStatusKept"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It changed meanwhile, or the idempotency key is in use. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    provider_reply: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                channel: "sms" | "voice" | "email" | "webhook";
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderReplyIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderReplyKept"];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
