@@ -209,6 +209,11 @@ async def keep_out(
     await _do(conn, "keep_out", values)
 
 
+async def kept_out_by(conn: AsyncConnection, warning_id: UUID) -> set[UUID]:
+    """The warnings that would speak to the people of this one, were they not told of it."""
+    return {row["warning_id"] for row in await _rows(conn, "kept_out_by", {"warning_id": warning_id})}
+
+
 async def let_in(conn: AsyncConnection, warning_id: UUID, people: Iterable[UUID]) -> None:
     """These people are told of the warning after all."""
     await _do(conn, "let_in", {"warning_id": warning_id, "people": sorted(people)})
@@ -236,6 +241,7 @@ async def add_repeats(conn: AsyncConnection, rows: Sequence[Row], now: datetime)
         "providers": "provider",
         "exercises": "exercise",
         "priorities": "priority",
+        "revisions": "revision",
         "repeats": "repeat",
     }
     values: dict[str, Any] = {name: [row[column] for row in rows] for name, column in columns.items()}

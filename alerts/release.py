@@ -162,6 +162,8 @@ async def _close_rules(conn: AsyncConnection, warning_id: UUID, now: datetime) -
     for rule_id, subject, state in await event_repository.event_states_of_warning(conn, warning_id):
         closed, _ = lifecycle.cancel(state, now)
         await event_repository.reset_event_state(conn, rule_id, subject, closed, now)
+    # whoever was not told of something less because of this one is told of it now
+    await rule_repository.wake(conn, await event_repository.kept_out_by(conn, warning_id), now)
 
 
 async def reject(

@@ -56,6 +56,9 @@ class Speaker:
             warning_id=warning_id,
             version=version,
         )
+        if decision.reason is Reason.EXPIRED_UNRENEWED and warning_id is not None:
+            # what it kept out is not said by it any more
+            self.woken |= await event_repository.kept_out_by(self.conn, warning_id)
         if decision.operator:
             log.warning("operator", rule=own.rule.code, reason=decision.reason.value, at=decision.at.isoformat())
 

@@ -89,6 +89,12 @@ INSERT INTO kept_out (warning_id, policyholder_id, tenant_id, level, at)
 SELECT %(warning_id)s, person, %(tenant_id)s, %(level)s, %(at)s FROM unnest(%(people)s::uuid[]) AS person
 ON CONFLICT (warning_id, policyholder_id) DO UPDATE SET level = excluded.level;
 
+-- name: kept_out_by
+-- What would speak to the people of a warning, were they not told of it.
+SELECT DISTINCT k.warning_id FROM kept_out AS k
+JOIN warning_recipient AS r ON r.policyholder_id = k.policyholder_id
+WHERE r.warning_id = %(warning_id)s AND k.warning_id <> %(warning_id)s;
+
 -- name: let_in
 DELETE FROM kept_out WHERE warning_id = %(warning_id)s AND policyholder_id = ANY(%(people)s);
 
@@ -97,7 +103,7 @@ DELETE FROM kept_out WHERE warning_id = %(warning_id)s AND policyholder_id = ANY
 -- by the first of push, text message and call that did.
 SELECT DISTINCT ON (d.warning_id, d.policyholder_id)
        d.tenant_id, d.warning_id, d.version, d.policyholder_id, d.contact_point_id, d.channel, d.provider, d.exercise, d.priority,
-       (SELECT max(x.repeat) FROM delivery AS x WHERE x.warning_id = d.warning_id AND x.version = d.version
+       d.revision, (SELECT max(x.repeat) FROM delivery AS x WHERE x.warning_id = d.warning_id AND x.version = d.version
           AND x.policyholder_id = d.policyholder_id AND x.channel = d.channel) + 1 AS repeat,
        w.rule_id, w.level, w.event, e.minutes AS every_min,
        (SELECT max(coalesce(x.accepted_at, x.queued_at)) FROM delivery AS x WHERE x.warning_id = d.warning_id
@@ -117,19 +123,19 @@ WHERE w.state = 'released' AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.
         AND x.policyholder_id = d.policyholder_id AND x.channel IN ('web_push', 'sms', 'voice')
         AND (x.state IN ('queued', 'claimed') OR coalesce(x.accepted_at, x.queued_at) > %(now)s - make_interval(
             secs => 60 * e.minutes)))
-ORDER BY d.warning_id, d.policyholder_id, d.rung, d.repeat
+ORDER BY d.warning_id, d.policyholder_id, d.rung, d.revision DESC, d.repeat
 LIMIT %(limit)s;
 
 -- name: add_repeats
 INSERT INTO delivery (delivery_id, tenant_id, warning_id, version, policyholder_id, contact_point_id, channel, provider, exercise,
-    priority, available_at, queued_at, repeat)
+    priority, available_at, queued_at, revision, repeat)
 SELECT n.delivery_id, n.tenant_id, n.warning_id, n.version, n.policyholder_id, n.contact_point_id, n.channel, n.provider,
-       n.exercise, n.priority, clock_timestamp(), %(now)s, n.repeat
+       n.exercise, n.priority, clock_timestamp(), %(now)s, n.revision, n.repeat
 FROM unnest(%(delivery_ids)s::uuid[], %(tenant_ids)s::uuid[], %(warning_ids)s::uuid[], %(versions)s::integer[],
             %(policyholder_ids)s::uuid[], %(contact_point_ids)s::uuid[], %(channels)s::text[], %(providers)s::text[],
-            %(exercises)s::boolean[], %(priorities)s::integer[], %(repeats)s::integer[])
+            %(exercises)s::boolean[], %(priorities)s::integer[], %(revisions)s::integer[], %(repeats)s::integer[])
      AS n (delivery_id, tenant_id, warning_id, version, policyholder_id, contact_point_id, channel, provider, exercise, priority,
-           repeat)
+           revision, repeat)
 ON CONFLICT DO NOTHING;
 
 -- name: rule_words

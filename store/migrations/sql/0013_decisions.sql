@@ -99,8 +99,9 @@ ALTER TABLE warning
 
 -- The same message said again to whoever has not answered: its own row, its own key.
 ALTER TABLE delivery ADD COLUMN repeat integer NOT NULL DEFAULT 0 CHECK (repeat >= 0);
-ALTER TABLE delivery DROP CONSTRAINT delivery_warning_id_version_policyholder_id_channel_key;
-ALTER TABLE delivery ADD CONSTRAINT delivery_once UNIQUE (warning_id, version, policyholder_id, channel, repeat);
+ALTER TABLE delivery DROP CONSTRAINT delivery_one_of_each;
+ALTER TABLE delivery
+    ADD CONSTRAINT delivery_one_of_each UNIQUE (warning_id, version, policyholder_id, channel, revision, repeat);
 
 DO $$
 DECLARE t text;

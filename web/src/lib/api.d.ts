@@ -2545,6 +2545,11 @@ export interface components {
              * @description Why the loss is unknown; null where it is known.
              */
             problem: string | null;
+            /**
+             * Problem Code
+             * @description The problem as a code, for translation, where it has one.
+             */
+            problem_code: string | null;
             /** Currency */
             currency: string;
             /**
@@ -4721,6 +4726,18 @@ export interface components {
             n_items: number;
             /** Tiv */
             tiv: number;
+            /**
+             * Code
+             * @description The reason as a code, for translation; null: only its text is known.
+             */
+            code: string | null;
+            /**
+             * Facts
+             * @description What the reason names: occupancy, curves, ...
+             */
+            facts: {
+                [key: string]: string;
+            };
         };
         /**
          * WarningOut
