@@ -113,6 +113,9 @@ class World:
     leave_in_min: float = 34
     route_status: Literal["clear", "through-hazard"] = "clear"
     basemap: Path | None = None  #: a PMTiles file; none: the built-in base
+    may_more: list[str] = field(default_factory=list)  #: what the person may do beside warnings
+    quotes: dict[UUID, Any] = field(default_factory=dict)  #: priced, by id
+    orders: dict[UUID, list[dict[str, Any]]] = field(default_factory=dict)  #: work orders, by quote
 
     def now(self) -> datetime:
         return at(190) + timedelta(seconds=(time.monotonic() - self.started) * SPEED)
