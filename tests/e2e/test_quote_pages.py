@@ -62,7 +62,7 @@ def test_a_quote_with_fits_is_stored_and_its_work_order_closed(
     expect(page.locator("[data-checks]")).to_contain_text("0 off")
     page.click("[data-act=store]")
     order = page.locator("[data-order]")
-    expect(order).to_have_attribute("data-state", "open")
+    expect(order).to_have_attribute("data-state", "open", timeout=60_000)
     expect(order.locator("[data-close=done]")).to_be_disabled()  # an order is not closed without what shows it
     order.locator("[data-evidence]").fill("serial 77 fitted, burn-in passed")
     assert violations(page) == []
@@ -70,7 +70,7 @@ def test_a_quote_with_fits_is_stored_and_its_work_order_closed(
     expect(page.locator("[data-order]")).to_have_attribute("data-state", "done")
     expect(page.locator("[data-order]")).to_contain_text("Bo Chen: serial 77 fitted")
     page.click("[data-act=rerun]")
-    expect(page.locator(".told")).to_contain_text("the same to the cent")
+    expect(page.locator(".told")).to_contain_text("the same to the cent", timeout=60_000)
     page.click("[data-act=stress]")
     page.wait_for_selector("[data-stress]", timeout=60_000)
     page.screenshot(path=str(tmp_path / "quote-en.png"), full_page=True)
