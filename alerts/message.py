@@ -11,7 +11,7 @@ learns of it. A tenant may name a reviewer of its own (tenant setting `language_
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -24,6 +24,9 @@ from alerts.level import Level
 from alerts.lifecycle import Message
 from core.errors import InvalidInput
 from core.units import quantity
+
+#: What a warning rests on: a gauge's readings, a map of where the hazard is, or an authority's bulletin.
+GAUGE, FOOTPRINT, OFFICIAL = "gauge", "footprint", "official"
 
 
 class NoCatalogue(InvalidInput):
@@ -47,8 +50,11 @@ class Facts:
     timezone: str
     place: Mapping[str, str]
     area: Mapping[str, str]
-    source: Mapping[str, str]
+    source: Mapping[str, str]  #: who speaks; for an official bulletin its authority
     exercise: bool
+    forecast: bool = False  #: the level is expected and was not measured yet
+    basis: str = GAUGE
+    relay: Mapping[str, str] = field(default_factory=dict)  #: who passes an official bulletin on
 
 
 @cache
@@ -140,6 +146,8 @@ def render(facts: Facts, language: str, default: str = "en") -> Text:
         named[part] = name_in(getattr(facts, part), language, default)
         if not named[part]:
             raise InvalidInput("A warning must name its place, its area and who speaks.", missing=part)
+    if facts.basis == OFFICIAL:
+        named["relay"] = name_in(facts.relay, language, default)
     unit = quantity(facts.quantity).unit
     known = {
         **named,
@@ -162,15 +170,18 @@ def render(facts: Facts, language: str, default: str = "en") -> Text:
     ended = facts.message in (Message.ALL_CLEAR, Message.CANCEL)
     kind = facts.message.value
     about = "renew_silent" if facts.message is Message.RENEW and facts.silent else kind
+    if facts.basis != GAUGE and facts.message is not Message.CANCEL:
+        about = f"{facts.basis}_over" if facts.message is Message.ALL_CLEAR else facts.basis
     space = words["between"]
     headline = said(words["headline"][kind if ended else "warning"])
     description = said(words["description"][about])
+    rests = [said(words["forecast"])] if facts.forecast and not ended else []
     if not ended:
-        description = f"{description}{space}{said(words['until'])}"
+        description = space.join([description, *rests, said(words["until"])])
     which = kind if ended else facts.level.word
     instruction = words["instruction"][which]
     sms = said(words["sms"][which])
-    say = space.join([f"{headline}{words['stop']}", instruction] + ([] if ended else [said(words["until"])]))
+    say = space.join([f"{headline}{words['stop']}", *rests, instruction] + ([] if ended else [said(words["until"])]))
     if facts.exercise:
         mark = f"{words['exercise']}{words['after_mark']}"
         headline, description, instruction, sms, say = (
@@ -208,10 +219,51 @@ def missing_languages(
 def leave_by_text(text: Text, payload: Mapping[str, Any], language: str) -> str | None:
     """When this household must leave, in words; None where no route has such a time."""
     at = (payload.get("route") or {}).get("leave_by")
-    if at is None or payload.get("all_clear") or payload.get("cancelled"):
+    if at is None or payload.get("all_clear") or payload.get("cancelled") or payload.get("official_order"):
         return None
     time = short_time(datetime.fromisoformat(at), text.timezone or "UTC", zone=not text.sms)
     return format_message(catalogue(language)["leave_by"], {"time": time}, language)
+
+
+def _with_mark(words: Mapping[str, Any], exercise: bool, *parts: str) -> str:
+    """Sentences one after the other, an exercise marked once, at the front."""
+    mark = f"{words['exercise']}{words['after_mark']}" if exercise else ""
+    return mark + str(words["between"]).join(part.removeprefix(mark) for part in parts if part)
+
+
+def rerouted(text: Text, language: str, *, exercise: bool) -> Text:
+    """The text of a message that comes because this household's way out changed: it says so first."""
+    words = catalogue(language if language in catalogues() else "en")
+    changed = str(words["rerouted"])
+    return replace(
+        text,
+        instruction=_with_mark(words, exercise, changed, text.instruction),
+        sms=_with_mark(words, exercise, changed, text.sms or text.headline),
+        say=_with_mark(words, exercise, changed, text.say or f"{text.headline}. {text.instruction}"),
+    )
+
+
+def ordered(text: Text, order: Mapping[str, Any], language: str, *, exercise: bool) -> Text:
+    """The text where an authority's order holds: the order comes first, by the authority's name.
+
+    Ordered to stay, nothing remains that tells people to leave: the order, and what is known of the hazard.
+    """
+    words = catalogue(language if language in catalogues() else "en")
+    said = format_message(words["order"][order["kind"]], {"authority": str(order["authority"])}, language)
+    if order["kind"] == "stay":
+        return replace(
+            text,
+            headline=_with_mark(words, exercise, said),
+            instruction=_with_mark(words, exercise, said),
+            sms=_with_mark(words, exercise, said, text.description),
+            say=_with_mark(words, exercise, said, text.description, str(words["keys"])),
+        )
+    return replace(
+        text,
+        instruction=_with_mark(words, exercise, said, text.instruction),
+        sms=_with_mark(words, exercise, said, text.sms or text.headline),
+        say=_with_mark(words, exercise, said, text.say or f"{text.headline}. {text.instruction}"),
+    )
 
 
 def text_message(text: Text, payload: Mapping[str, Any], language: str) -> list[str]:

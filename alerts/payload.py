@@ -59,7 +59,8 @@ def under(order: OfficialOrder, way_out: WayOut, now: datetime) -> WayOut:
 
 def order(said: OfficialOrder) -> dict[str, Any]:
     """An official order as JSON values."""
-    return {"kind": said.kind, "authority": said.authority[:_AUTHORITY_CHARS], "issued": said.issued_at.isoformat()}
+    return {"kind": said.kind, "authority": said.authority[:_AUTHORITY_CHARS], "issued": said.issued_at.isoformat(),
+            "expires": said.expires_at.isoformat()}  # fmt: skip
 
 
 def distance_m(lon_a: float, lat_a: float, lon_b: float, lat_b: float) -> float:

@@ -139,15 +139,15 @@ Event = (
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "observations_stored": ("watch", "stream"),
     "footprint_published": ("assess", "plan", "stream"),
-    "assessment_made": ("loss", "stream"),
+    "assessment_made": ("loss", "watch", "stream"),
     "loss_estimated": ("loss_sources", "stream"),
-    "plan_made": ("stream",),
+    "plan_made": ("reroute", "stream"),
     "ruling_changed": ("plan",),
     "station_state_changed": ("stream",),
     "feed_state_changed": ("stream",),
     "warning_changed": ("stream",),
     "warning_released": ("deliver", "broadcast"),
-    "answer_given": ("stream",),
+    "answer_given": ("plan", "stream"),
     "quote_issued": ("stream",),
     "operator_noticed": ("stream",),
 }

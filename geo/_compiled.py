@@ -263,26 +263,91 @@ def earliest_arrival(
     out_start: IntArray, out_edge: Int32Array, head: Int32Array, reverse: Int32Array, no_turn: BoolArray,
     private: BoolArray, ban_start: IntArray, ban_to: Int32Array, seconds: FloatArray, close_s: FloatArray,
     margin: float, at_least_s: FloatArray, source_of: Int32Array, source_s: FloatArray, source_late_s: FloatArray,
-    begin_edge: Int32Array, begin_s: FloatArray,
+    begin_start: IntArray, begin_edge: Int32Array, begin_s: FloatArray,
 ) -> Any:  # fmt: skip
-    """(edges, source, travel_s) of the fastest way that can be finished when begun now; no edges where there is none.
+    """(edges, start, source, travel_s) of the fastest ways that can be finished when begun now; none: no edges.
 
-    A* over edges. `begin_edge`, `begin_s`: edges that are being finished and the free-flow time until their end.
+    A* over edges, for each household in turn: its edges that are being finished, and the free-flow time until their
+    end, are `begin_edge`, `begin_s` from begin_start[i] on; its way is edges[start[i]:start[i + 1]].
     `at_least_s` (n_edges,) is a lower bound of the free-flow time from the end of an edge: the fastest way over roads
     that are open now. Times are `margin` longer in every comparison with a closing time. `source_of` (n_edges,) is the
     source at an edge, or -1.
     """
-    n = len(head)
+    n, n_starts = len(head), len(begin_start) - 1
     best = np.full(n, np.inf)
     came = np.full(n, -1, dtype=np.int32)
     done = np.zeros(n, dtype=np.bool_)
     room = len(out_edge) * 4 + len(begin_edge) + 16
     heap_key, heap_edge = np.empty(room), np.empty(room, dtype=np.int32)
-    size = 0
+    touched = np.empty(n, dtype=np.int32)
+    edges, n_edges = np.empty(1024, dtype=np.int32), 0
+    start = np.zeros(n_starts + 1, dtype=np.int64)
+    ends = np.full(n_starts, -1, dtype=np.int32)
+    travel_s = np.full(n_starts, np.inf)
+    for i in range(n_starts):
+        some = slice(begin_start[i], begin_start[i + 1])
+        goal_edge, ends[i], travel_s[i], n_touched = _one_way(
+            out_start,
+            out_edge,
+            head,
+            reverse,
+            no_turn,
+            private,
+            ban_start,
+            ban_to,
+            seconds,
+            close_s,
+            margin,
+            at_least_s,
+            source_of,
+            source_s,
+            source_late_s,
+            begin_edge[some],
+            begin_s[some],
+            best,
+            came,
+            done,
+            heap_key,
+            heap_edge,
+            touched,
+        )
+        count = 0
+        e = goal_edge
+        while e >= 0:
+            count += 1
+            e = came[e]
+        while n_edges + count > len(edges):
+            edges = np.append(edges, np.empty_like(edges))
+        e = goal_edge
+        for k in range(count):
+            edges[n_edges + count - 1 - k] = e
+            e = came[e]
+        n_edges += count
+        start[i + 1] = n_edges
+        for k in range(n_touched):
+            best[touched[k]], came[touched[k]], done[touched[k]] = np.inf, -1, False
+    return edges[:n_edges].copy(), start, ends, travel_s
+
+
+@njit(cache=True)
+def _one_way(
+    out_start: IntArray, out_edge: Int32Array, head: Int32Array, reverse: Int32Array, no_turn: BoolArray,
+    private: BoolArray, ban_start: IntArray, ban_to: Int32Array, seconds: FloatArray, close_s: FloatArray,
+    margin: float, at_least_s: FloatArray, source_of: Int32Array, source_s: FloatArray, source_late_s: FloatArray,
+    begin_edge: Int32Array, begin_s: FloatArray, best: FloatArray, came: Int32Array, done: BoolArray,
+    heap_key: FloatArray, heap_edge: Int32Array, touched: Int32Array,
+) -> Any:  # fmt: skip
+    """(last edge, source, travel time, number of touched edges) of one household's way; writes the arrays it is given,
+    which are as they were made except at the touched edges."""
+    room = len(heap_key)
+    size = n_touched = 0
     goal_s, goal_edge, goal = np.inf, -1, -1
     for i in range(len(begin_edge)):
         e = begin_edge[i]
         if begin_s[i] < best[e] and np.isfinite(at_least_s[e]):
+            if best[e] == np.inf:
+                touched[n_touched] = e
+                n_touched += 1
             best[e] = begin_s[i]
             came[e] = -1
             size = push(heap_key, heap_edge, size, begin_s[i] + at_least_s[e], e)
@@ -305,20 +370,13 @@ def earliest_arrival(
                 continue
             then = best[e] + seconds[f]
             if then < best[f] and then * margin <= close_s[f] and np.isfinite(at_least_s[f]) and size < room:
+                if best[f] == np.inf:
+                    touched[n_touched] = f
+                    n_touched += 1
                 best[f] = then
                 came[f] = e
                 size = push(heap_key, heap_edge, size, then + at_least_s[f], f)
-    count = 0
-    e = goal_edge
-    while e >= 0:
-        count += 1
-        e = came[e]
-    edges = np.empty(count, dtype=np.int32)
-    e = goal_edge
-    for i in range(count):
-        edges[count - 1 - i] = e
-        e = came[e]
-    return edges, goal, goal_s
+    return goal_edge, goal, goal_s, n_touched
 
 
 @njit(cache=True)

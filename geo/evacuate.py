@@ -15,6 +15,7 @@ from core.errors import InvalidInput
 from geo import imports
 from geo.closing import Override, PartialLayer
 from geo.evacuation import (
+    ACCESSIBLE_NEEDS,
     STATUSES,
     Forecast,
     Households,
@@ -38,6 +39,8 @@ PERILS = {"flood": "flood", "fire": "wildfire", "wildfire": "wildfire", "quake":
 CLOSING_DEPTH_M = 0.3
 #: Shaking at which a bridge is closed for inspection (HAZUS 5.1: slight damage of the commonest classes).
 CLOSING_PGA_G = 0.3
+#: Share of the least travel that a plan with --clearance may give up, so that fewer queue into one safe zone.
+ENTRANCES = 0.05
 COLUMNS = (
     "id", "status", "safe_zone", "travel_s", "distance_m", "leave_by_s", "inside_m", "reason", "route_leave_by_s",
     "leave_by_probability",
@@ -203,7 +206,8 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
             seats=np.array([z["seats"] for z in zones], dtype=np.int64),
             accessible_seats=np.array([z["accessible_seats"] for z in zones], dtype=np.int64),
             people=np.array([p.people for p in people], dtype=np.int64),
-            accessible=np.array([bool({"accessible", "wheelchair", "medical"} & set(p.needs)) for p in people]),
+            accessible=np.array([bool(ACCESSIBLE_NEEDS & set(p.needs)) for p in people]),
+            give=ENTRANCES if job.demand is not None else 0.0,
         )
     tell(f"Planning {n:,} households over {network.n_roads:,} roads")
     safe = SafeZones(np.array([z["lon"] for z in zones]), np.array([z["lat"] for z in zones]))
@@ -220,7 +224,7 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
                 doors=plan.doors,
             )  # fmt: skip
         reached = np.min([arrival_at(f.hazard, households.lon, households.lat) for f in forecasts], axis=0) < np.inf
-        summary["clearance"] = clearance(plan, unseated, reached, job.demand, turned)
+        summary["clearance"] = clearance(plan, unseated, reached, job.demand, turned, seats)
     return Done(plan=plan, people=people, refused=refused, zones=zones, summary=summary)
 
 

@@ -43,6 +43,8 @@ class Status(StrEnum):
 STATUSES = tuple(Status)
 #: A house this near to a road stands at it: if that road is an island of the network, so is the house.
 OWN_ROAD_M = 150.0
+#: Who needs an accessible seat, by what a household needs.
+ACCESSIBLE_NEEDS = frozenset({"accessible", "wheelchair", "medical"})
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
 
@@ -103,6 +105,9 @@ class Seats:
     accessible_seats: npt.NDArray[np.int64]  #: (n_zones,)
     people: npt.NDArray[np.int64]  #: (n_households,)
     accessible: BoolArray  #: (n_households,) True: the household needs accessible seats
+    arrived: BoolArray | None = None  #: (n_households,) True: it sits already, and its seats are not in `seats`
+    stays: npt.NDArray[np.int64] | None = None  #: (n_households,) the safe zone it was told before; -1: none
+    give: float = 0.0  #: share of the least travel that may be given up for less crowded entrances of safe zones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,15 @@ import numpy as np
 import shapely
 
 from core.errors import InvalidInput
-from core.events import FootprintPublished, PlanMade, RulingChanged
+from core.events import AnswerGiven, FootprintPublished, PlanMade, RulingChanged
 from core.log import get_logger
 from geo import network as roads
-from geo import repository
+from geo import repository, repository_seats
 from geo.directions import codes_of
-from geo.evacuation import Households, Margins, Plan, Route, SafeZones, Status, plan_routes
+from geo.evacuation import Households, Margins, Plan, Route, Status, plan_routes
 from geo.orders import ORDER_WORDS, governing, under
 from geo.repository import Footprint, RouteRow, Told
+from geo.repository_seats import ZoneSeats
 from store import outbox
 from store.clock import read_clock
 from store.outbox import Handler, Work
@@ -132,19 +133,25 @@ async def _plan_tenant(
     again: bool,
 ) -> UUID | None:
     found = await repository.network_for(conn, tenant_id)
-    zones = await repository.safe_zones_for(conn, tenant_id)
+    zones = await repository_seats.zones_with_seats(conn, tenant_id)
     if found is None or not zones:
         lacking = "road network" if found is None else "safe zone"
         log.error("no plan can be made", tenant=str(tenant_id), reason=f"there is no {lacking}: import one")
         return None
     network_id, file, sha256 = found
     network = roads.load(home / "roads" / file, sha256)
-    people = await repository.households_of(conn, tenant_id)
+    people = await repository_seats.homes_of(conn, tenant_id)
     households = Households(
-        np.array([p[1] for p in people], dtype=float),
-        np.array([p[2] for p in people], dtype=float),
-        np.array([p[3] == "foot" for p in people], dtype=bool),
+        np.array([p.lon for p in people], dtype=float),
+        np.array([p.lat for p in people], dtype=float),
+        np.array([p.mode == "foot" for p in people], dtype=bool),
     )
+    told = await repository.told_routes(
+        conn, tenant_id, footprint.hazard_event_id, footprint.version + (1 if again else 0)
+    )
+    came = await repository_seats.arrivals(conn, now)
+    there = {one.household_id for one in came}
+    seats = repository_seats.seats_left(zones, people, came, {key: one.safe_zone_id for key, one in told.items()})
     now_s = max((now - footprint.valid_at).total_seconds(), 0.0)
     overrides = await repository.overrides_for(conn, tenant_id, network_id)
     orders = await repository.orders_for(conn, tenant_id, now)
@@ -152,21 +159,19 @@ async def _plan_tenant(
         plan_routes,
         network,
         footprint.hazard,
-        SafeZones(np.array([z[1] for z in zones]), np.array([z[2] for z in zones])),
+        repository_seats.places(zones),
         households,
         now_s=now_s,
         margins=margins,
         with_points=len(people) <= MAX_STORED_LINES,
         overrides=overrides,
-    )
-    told = await repository.told_routes(
-        conn, tenant_id, footprint.hazard_event_id, footprint.version + (1 if again else 0)
+        seats=seats,
     )
     closed = frozenset(np.flatnonzero(plan.closures.closed(now_s)).tolist())
     rows = []
     for i, (household, way) in enumerate(zip(people, plan.routes, strict=True)):
-        order = governing(orders, household[1], household[2], now)
-        row = _row(household[0], under(order, way), zones, now)
+        order = governing(orders, household.lon, household.lat, now)
+        row = _row(household.household_id, under(order, way), zones, now)
         if row.safe_zone_id is not None:
             graph = plan.trees[plan.columns.tree[i]].graph
             source = int(plan.columns.source[i])
@@ -176,7 +181,11 @@ async def _plan_tenant(
                 first_share=float(plan.columns.share[i]),
                 last_share=float(plan.trees[plan.columns.tree[i]].sources.share[source]),
             )
-        rows.append(dataclasses.replace(row, changed=has_changed(told.get(household[0]), row, closed=closed)))
+        # who has arrived needs no other way
+        changed = household.household_id not in there and has_changed(
+            told.get(household.household_id), row, closed=closed
+        )
+        rows.append(dataclasses.replace(row, changed=changed))
     counts = plan.counts() | {"changed": sum(row.changed for row in rows)}
     log.info(
         "planned",
@@ -198,10 +207,10 @@ async def _plan_tenant(
     )
 
 
-def _row(household_id: UUID, route: Route, zones: list[tuple[UUID, float, float]], now: datetime) -> RouteRow:
+def _row(household_id: UUID, route: Route, zones: list[ZoneSeats], now: datetime) -> RouteRow:
     return RouteRow(
         household_id=household_id,
-        safe_zone_id=zones[route.zone][0] if route.zone >= 0 else None,
+        safe_zone_id=zones[route.zone].safe_zone_id if route.zone >= 0 else None,
         leave_by=_moment(now, route.leave_by_s) if route.zone >= 0 else None,
         last_way_out=_moment(now, route.last_way_out_s) if route.zone >= 0 else None,
         changed=True,
@@ -228,8 +237,14 @@ def handler(home: Path) -> Handler:
         if isinstance(event, RulingChanged):
             await plan_again(conn, event.tenant_id, home=home, now=clock.now())
             return
+        if isinstance(event, AnswerGiven):
+            # an arrival counts where it takes a seat that the plan still promises to somebody else
+            tenant_id = work.tenant_id
+            if tenant_id is not None and await repository_seats.overfull(conn, tenant_id, clock.now()):
+                await plan_again(conn, tenant_id, home=home, now=clock.now())
+            return
         if not isinstance(event, FootprintPublished):
-            raise InvalidInput("The plan consumer takes footprints and rulings only.", kind=work.kind)
+            raise InvalidInput("The plan consumer takes footprints, rulings and answers only.", kind=work.kind)
         await plan_footprint(conn, event.footprint_id, home=home, now=clock.now())
 
     return handle

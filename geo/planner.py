@@ -23,7 +23,7 @@ from geo.evacuation import (
 )
 from geo.network import WALKING_M_S, Int32Array, RoadNetwork
 from geo.snapping import snap
-from geo.sweep import Graph, Sources, graph_of, leads_on, run_sweep
+from geo.sweep import Graph, Sources, Tree, graph_of, leads_on, run_sweep
 
 Rows = npt.NDArray[np.int64]
 
@@ -219,6 +219,27 @@ class Planner:
             tuple(member_source_late),
         )  # fmt: skip
 
+    @staticmethod
+    def cars(trees: tuple[ModeTrees, ...]) -> tuple[ModeTrees, ...]:
+        """The trees of those who drive."""
+        return tuple(tree for tree in trees if not tree.graph.on_foot)
+
+    def fastest(self, on_foot: bool, offered: BoolArray) -> tuple[Tree, FloatArray, Int32Array]:
+        """(tree, slack, edges of its safe zones): the fastest ways over open roads, and how long each can be driven."""
+        from geo._compiled import slack
+
+        graph = graph_of(self.network, on_foot)
+        close = self._close(self.closed, graph.edge_road)
+        sources, _ = self.sources(graph, offered)
+        source_s = sources.share * graph.seconds[sources.edge] + sources.access_m / WALKING_M_S
+        late = self._source_late(sources.close_s, source_s)
+        open_now = np.where(close < 0.0, -1.0, np.inf)
+        tree = run_sweep(
+            graph, graph.seconds, open_now, sources.edge, source_s, np.where(late > -np.inf, np.inf, -np.inf)
+        )
+        slow = graph.seconds * self.margins.travel
+        return tree, slack(tree.order, tree.next_edge, tree.source, slow, close, late), sources.edge
+
     def _close(self, closed: Closures, road: Int32Array) -> FloatArray:
         close: FloatArray = np.where(closed.closed(self.now_s), -1.0, closed.close_s - self.now_s)[road]
         return close
@@ -290,11 +311,8 @@ class Planner:
             self.choose(columns, made[-1], len(made) - 1, rows)
         return columns, tuple(made)
 
-    def towards(self, c: Columns, base: tuple[ModeTrees, ...], zone: int, rows: Rows, *, keep: bool) -> Columns:
-        """The outcomes of some households if they must go to one safe zone; the others' stay those of `c`.
-
-        With `keep` they are written into `c`, as paths over the sources of the base trees.
-        """
+    def towards(self, c: Columns, base: tuple[ModeTrees, ...], zone: int, rows: Rows) -> None:
+        """Writes into `c` what some households do if they must go to one safe zone, as paths over the base sources."""
         from geo._compiled import follow
 
         only = np.zeros(len(self.offered), dtype=bool)
@@ -308,8 +326,6 @@ class Planner:
             crossing = bool((c.inside_m[mine] > 0.0).any())
             trees = self.trees(graph.on_foot, only, crossing=crossing)
             self.choose(found, trees, number, mine)
-            if not keep:
-                continue
             index = {
                 key: i
                 for i, key in enumerate(
@@ -328,23 +344,31 @@ class Planner:
             found.source[placed] = renamed[found.source[placed]]
             found.kind[placed] = 3
             c.take(found, mine)
-        return found
 
     def _tell(self, columns: Columns, rows: Rows, reason: str) -> None:
         for i in rows:
             status = Status.SHELTER_IN_PLACE if self.reached[i] <= self.now_s else Status.CUT_OFF
             columns.drop(int(i), status, reason)
 
-    def choose(self, c: Columns, trees: ModeTrees, number: int, rows: Rows) -> None:
-        """Fills the columns of some households of the trees' mode."""
-        starts = self.starts(trees.graph, rows)
+    def choose(
+        self, c: Columns, trees: ModeTrees, number: int, rows: Rows, starts: Starts | None = None, *,
+        times_only: bool = False,
+    ) -> None:  # fmt: skip
+        """Fills the columns of some households of the trees' mode; `starts` where they are known already.
+
+        With `times_only` nobody's way is searched for one by one: where the fastest closes too soon, it is the one that
+        stays open longest.
+        """
+        starts = starts or self.starts(trees.graph, rows)
         outside = self.reached[rows] > self.now_s
         clear = np.zeros(len(rows), dtype=bool)
-        clear[outside] = self._clear(c, trees, number, rows[outside], _pick(starts, outside))
+        clear[outside] = self._clear(c, trees, number, rows[outside], pick(starts, outside), times_only=times_only)
         rest = ~clear
-        self._through(c, trees, number, rows[rest], _pick(starts, rest), outside[rest])
+        self._through(c, trees, number, rows[rest], pick(starts, rest), outside[rest])
 
-    def _clear(self, c: Columns, trees: ModeTrees, number: int, rows: Rows, s: Starts) -> BoolArray:
+    def _clear(
+        self, c: Columns, trees: ModeTrees, number: int, rows: Rows, s: Starts, *, times_only: bool = False
+    ) -> BoolArray:
         """Sets the households that have a way over open roads which can be finished when begun now."""
         n = len(rows)
         if not n:
@@ -425,7 +449,7 @@ class Planner:
         c.inside_m[which] = 0.0
         for i in which[k[clear] > 0]:
             c.reason[i] = "its own road is closed: it starts on another road near by"
-        if self.margins.notice_s == 0.0:
+        if self.margins.notice_s == 0.0 and not times_only:
             self._fastest_in_time(c, trees, rows, s, np.flatnonzero(clear & (kind == 1)), own)
         return clear
 
@@ -442,33 +466,37 @@ class Planner:
         for i in np.argsort(-trees.source_s, kind="stable"):
             if trees.source_late_s[i] > -np.inf:
                 source_of[src.edge[i]] = i
-        for at in some:
-            safe = np.maximum(s.edge[at], 0)
-            begin_s = s.walk_s[at] + s.share[at] * graph.seconds[safe]
-            good = np.flatnonzero((s.edge[at] >= 0) & (s.close_s[at] >= begin_s * margin))
-            edges, source, travel = earliest_arrival(
-                graph.out_start, graph.out_edge, graph.head, graph.reverse, graph.no_turn, graph.private,
-                graph.ban_start, graph.ban_to, graph.seconds, trees.close_s, margin, trees.fastest.time_s, source_of,
-                trees.source_s, trees.source_late_s, s.edge[at, good].astype(np.int32), begin_s[good],
-            )  # fmt: skip
+        begin_s = s.walk_s[some] + s.share[some] * graph.seconds[np.maximum(s.edge[some], 0)]
+        good = (s.edge[some] >= 0) & (s.close_s[some] >= begin_s * margin)
+        begin_start = np.concatenate([[0], np.cumsum(good.sum(axis=1))]).astype(np.int64)
+        edges, start, ends, travel = earliest_arrival(
+            graph.out_start, graph.out_edge, graph.head, graph.reverse, graph.no_turn, graph.private, graph.ban_start,
+            graph.ban_to, graph.seconds, trees.close_s, margin, trees.fastest.time_s, source_of, trees.source_s,
+            trees.source_late_s, begin_start, s.edge[some][good].astype(np.int32), begin_s[good],
+        )  # fmt: skip
+        better = np.flatnonzero((ends >= 0) & (travel < c.travel_s[rows[some]]))
+        c.travel_s[rows[some[better]]] = travel[better]
+        for k in better.tolist():
+            at, source = some[k], int(ends[k])
             i = int(rows[at])
-            if source < 0 or travel >= c.travel_s[i]:
-                continue
-            path = np.append(edges, src.edge[source]).astype(np.int32)
-            column = int(next(j for j in good[np.argsort(begin_s[good], kind="stable")] if s.edge[at, j] == path[0]))
-            k = column % (s.edge.shape[1] // 2)
+            path = np.append(edges[start[k] : start[k + 1]], src.edge[source]).astype(np.int32)
+            usable = np.flatnonzero(good[k])
+            column = int(
+                next(j for j in usable[np.argsort(begin_s[k, usable], kind="stable")] if s.edge[at, j] == path[0])
+            )
+            road_k = column % (s.edge.shape[1] // 2)
             inner = path[1:-1]
             late = float(src.close_s[source]) - float(trees.source_s[source]) * margin
             for e in inner[::-1]:
                 late = min(late, float(trees.close_s[e])) - float(graph.seconds[e]) * margin
-            late = min(late, float(s.close_s[at, column])) - float(begin_s[column]) * margin
+            late = min(late, float(s.close_s[at, column])) - float(begin_s[k, column]) * margin
             share = float(s.share[at, column])
-            c.travel_s[i], c.leave_by_s[i] = travel, max(min(late, float(own[at])), 0.0)
+            c.leave_by_s[i] = max(min(late, float(own[at])), 0.0)
             c.distance_m[i] = (
-                share * graph.length_m[path[0]] + graph.length_m[inner].sum() + self.doors.distance_m[i, k]
+                share * graph.length_m[path[0]] + graph.length_m[inner].sum() + self.doors.distance_m[i, road_k]
                 + src.share[source] * graph.length_m[path[-1]] + src.access_m[source]
             )  # fmt: skip
-            c.begin[i], c.share[i], c.candidate[i], c.source[i] = path[0], share, k, source
+            c.begin[i], c.share[i], c.candidate[i], c.source[i] = path[0], share, road_k, source
             c.direct[i], c.kind[i], c.zone[i] = False, 3, src.zone[source]
             c.paths[i] = path
 
@@ -544,7 +572,8 @@ class Planner:
             c.reason[int(rows[at])] = f"{where}: {total_in[at]:.0f} m of it to cross"
 
 
-def _pick(s: Starts, rows: BoolArray) -> Starts:
+def pick(s: Starts, rows: BoolArray | Rows) -> Starts:
+    """The starts of some of the households."""
     return Starts(
         s.edge[rows], s.share[rows], s.close_s[rows], s.inside_m[rows], s.walk_s[rows],
         tuple(a[rows] for a in s.member_close_s),

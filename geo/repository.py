@@ -391,12 +391,6 @@ async def save_safe_zones(conn: AsyncConnection, tenant_id: UUID | None, zones: 
         )
 
 
-async def safe_zones_for(conn: AsyncConnection, tenant_id: UUID) -> list[tuple[UUID, float, float]]:
-    """(id, lon, lat) of the tenant's and the public safe zones."""
-    rows = await (await conn.execute(_SQL["safe_zones_for_tenant"], {"tenant_id": tenant_id})).fetchall()
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
 async def save_policyholders(conn: AsyncConnection, people: Sequence[dict[str, Any]]) -> None:
     """Saves people with their household and contact points (keys: the columns' names; `contacts` a list)."""
     async with conn.cursor() as cursor:
@@ -432,12 +426,6 @@ async def tenants_with_households(conn: AsyncConnection, tenant_id: UUID | None)
     """The tenant, or every tenant, that has households."""
     rows = await (await conn.execute(_SQL["tenants_with_households"], {"tenant_id": tenant_id})).fetchall()
     return [row[0] for row in rows]
-
-
-async def households_of(conn: AsyncConnection, tenant_id: UUID) -> list[tuple[UUID, float, float, str]]:
-    """(id, lon, lat, mode) of a tenant's households."""
-    rows = await (await conn.execute(_SQL["households_of_tenant"], {"tenant_id": tenant_id})).fetchall()
-    return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 # -------------------------------------------------------------------- plans
@@ -528,6 +516,7 @@ async def save_plan(
                 None if r.route.points is None else shapely.to_wkb(shapely.LineString(r.route.points)) for r in routes
             ],
             "changed": [r.changed for r in routes],
+            "changed_at": now,
             "roads": [code for r in routes for code in r.roads],
             "first": [end - len(r.roads) + 1 for end, r in zip(ends, routes, strict=True)],
             "n": [len(r.roads) for r in routes],

@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from core.errors import InvalidInput
 from geo.crs import BoolArray, FloatArray
-from geo.evacuation import ModeTrees, Plan
+from geo.evacuation import ModeTrees, Plan, Seats
 from geo.network import WALKING_M_S, Int32Array
 from geo.sweep import Graph, run_sweep
 
 Rows = npt.NDArray[np.int64]
 
+#: Relative gap at which an equilibrium is good enough.
+_ENOUGH = 0.005
 ALPHA, BETA = 0.15, 4.0  # Bureau of Public Roads (1964)
 
 
@@ -33,8 +35,7 @@ class Demand:
     capacity_factor: float = 1.0  #: on every road's capacity
     n_classes: int = 20
     n_rounds: int = 4
-    n_relief: int = 8  #: times that the last households are asked to take other ways
-    last_share: float = 0.1  #: of all households, who are asked first
+    n_relief: int = 12  #: times that households on the roads with the longest queues are asked to take other ways
     #: roads whose lanes all go one way, as codes: 2 * road along its shape, + 1 against it
     contraflow: tuple[int, ...] = ()
 
@@ -187,6 +188,8 @@ def equilibrium(plan: Plan, rows: Rows, demand: Demand) -> tuple[Ways, float]:
                 if len(mine):
                     before, gain = _change(plan, rows, mine, zone, weight, volume, pieces, last, cost_now)
                     gap_total, gap_part = gap_total + before, gap_part + gain
+        if gap_part < _ENOUGH * gap_total:
+            break
     flat, start = _flat(pieces)
     return Ways(rows, flat, start, ways.first_share, last), gap_part / gap_total if gap_total else 0.0
 
@@ -232,11 +235,13 @@ def _change(
 
 
 def relieve(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
-    """(ways, clearance) after the households that would arrive last changed to roads whose queues end sooner.
+    """(ways, clearance) after households left the roads whose queues would end last.
 
-    An equilibrium asks each driver's time, clearance the last arrival. In turn the last households weigh each road by
-    the free-flow time and the time that its whole load takes to pass its end beyond the mobilisation; what brings the
-    last arrival forward in the simulation is kept, and else fewer of them are asked.
+    An equilibrium asks each driver's time, clearance the last arrival. A road's queue ends no sooner than its whole
+    load needs to pass its end; in turn the households whose ways lead over the roads with the longest of these times
+    change to the way that costs least when a road costs its free-flow time times 1 + (its time / the longest
+    allowed)^_STEEP: the larger the power, the nearer this is to the least longest time. What brings the last arrival
+    forward in the simulation is kept.
     """
     from geo._traffic import load
 
@@ -245,41 +250,48 @@ def relieve(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
     best = simulate(trees, ways, demand)
     per_s = capacity_per_h(graph, demand) / 3600.0
     weight = np.full(len(rows), demand.vehicles)
-    free = _may_change(plan, rows)
-    asked = np.zeros(len(rows), dtype=bool)
-    asked[free] = True
-    share = demand.last_share
+    free = np.zeros(len(rows), dtype=bool)
+    free[_may_change(plan, rows)] = True
+    pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(len(rows))]
+    last = ways.last_share.copy()
+    volume = np.zeros(len(per_s))
+    load(ways.edges, ways.start, weight, np.arange(len(rows)), 1.0, volume)
+    fixed: BoolArray = np.zeros(len(per_s), dtype=bool)  # roads that nobody could leave
     for _ in range(demand.n_relief):
-        arrival = np.where(np.isfinite(best.household_s), best.household_s, -1.0)
-        late = np.argsort(-arrival, kind="stable")[: max(int(share * len(rows)), 1)]
-        late = late[asked[late]]
-        if not len(late):
+        flat, start = _flat(pieces)
+        passing_s = volume / per_s
+        # where a way ends there is no queue: what is beyond the last road's start is the safe zone's own
+        longest = float(np.where(fixed, 0.0, passing_s).max(initial=0.0))
+        if longest <= demand.mobilisation_min * 60.0:
             break
-        pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(len(rows))]
-        last = ways.last_share.copy()
-        volume = np.zeros(len(per_s))
-        load(ways.edges, ways.start, weight, np.arange(len(rows)), 1.0, volume)
+        allowed = _RELIEF * longest
+        hot = (passing_s > allowed) & ~fixed
+        asked = np.flatnonzero(np.add.reduceat(hot[flat], start[:-1]).astype(bool) & free)
 
-        def cost_now(volume: FloatArray = volume) -> FloatArray:
-            wait = np.maximum(volume / per_s - demand.mobilisation_min * 60.0, 0.0)
-            cost: FloatArray = graph.seconds + wait
+        def cost_now(volume: FloatArray = volume, allowed: float = allowed) -> FloatArray:
+            cost: FloatArray = graph.seconds * (1.0 + (volume / per_s / allowed) ** _STEEP)
             return cost
 
-        zones = np.unique(c.zone[rows[late]]).tolist() if plan.seated is not None else [-1]
-        for k in range(10):
-            for zone in zones:
-                mine = late[k::10]
-                mine = mine[(zone < 0) | (c.zone[rows[mine]] == zone)]
+        before = passing_s[hot].copy()
+        zones = np.unique(c.zone[rows[asked]]).tolist() if plan.seated is not None else [-1]
+        for zone in zones:
+            of_zone = asked[(zone < 0) | (c.zone[rows[asked]] == zone)]
+            n_parts = int(np.clip(len(of_zone) // 20, 1, 20))
+            for k in range(n_parts):
+                mine = of_zone[k::n_parts]
                 if len(mine):
                     _change(plan, rows, mine, zone, weight, volume, pieces, last, cost_now)
+        fixed[np.flatnonzero(hot)[volume[hot] / per_s[hot] > 0.98 * before]] = True
         flat, start = _flat(pieces)
-        tried = Ways(rows, flat, start, ways.first_share, last)
+        tried = Ways(rows, flat, start, ways.first_share, last.copy())
         found = simulate(trees, tried, demand)
         if (found.at(1.0) or 0.0) < (best.at(1.0) or 0.0):
             ways, best = tried, found
-        else:
-            share /= 3.0
     return ways, best
+
+
+#: Of the longest time, what roads are brought down to in one step; and how steeply they cost more beyond it.
+_RELIEF, _STEEP = 0.7, 8.0
 
 
 def _flat(pieces: list[Int32Array]) -> tuple[Int32Array, Rows]:
@@ -295,11 +307,14 @@ def _time(flat: Int32Array, start: Rows, cost: FloatArray, first: FloatArray, la
 
 
 def clearance(
-    plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand, contraflow: Int32Array | None = None
-) -> dict[str, Any]:
+    plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand, contraflow: Int32Array | None = None,
+    seats: Seats | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The clearance of a plan beside "nearest and fastest", as `plan.json` tells it, with a band of capacity.
 
-    `unseated` is the same plan without seats: everybody on the fastest way to the nearest safe zone. `contraflow` are
+    `unseated` is the same plan without seats: everybody on the fastest way to the nearest safe zone. With `seats` the
+    peer that counts is "nearest and fastest until full" (`geo.drive_on`): a way into a full safe zone gets nobody a
+    seat, so that nearest and fastest, told as well, is no plan. `contraflow` are
     roads of two directions whose lanes all go outwards in a scenario beside it; nobody's route is made of it.
     """
     rows = who_drives(plan, reached, demand)
@@ -309,13 +324,24 @@ def clearance(
         return {"households_driving": 0, "reason": "no household drives"}
     nearest = planned_ways(unseated, rows)
     ways, gap = equilibrium(plan, rows, demand)
-    base = simulate(cars[0], nearest, demand)
+    base = peer = simulate(cars[0], nearest, demand)
+    if seats is not None:
+        from geo.drive_on import drive_on
+
+        peer = drive_on(unseated, rows, seats.people, np.maximum(seats.seats - seats.accessible_seats, 0), demand)
     ways, ours = relieve(plan, ways, demand)
     band = {
         name: simulate(cars[0], ways, replace(demand, capacity_factor=demand.capacity_factor * factor)).as_json()
         for name, factor in (("capacity_80_percent", 0.8), ("capacity_120_percent", 1.2))
     }
-    t100, b100 = ours.at(1.0), base.at(1.0)
+    t100, b100, p100 = ours.at(1.0), base.at(1.0), peer.at(1.0)
+    with_seats: dict[str, Any] = {}
+    if seats is not None:
+        with_seats = {
+            "nearest_and_fastest_until_full": peer.as_json()
+            | {"households_without_a_seat": len(rows) - len(peer.arrival_s)},
+            "times_sooner_than_nearest_ignoring_seats": round(b100 / t100, 2) if t100 and b100 else None,
+        }
     scenario: dict[str, Any] = {}
     if contraflow is not None:
         turned = replace(demand, contraflow=outward(cars[0], ways, contraflow))
@@ -329,7 +355,8 @@ def clearance(
         "demand": {k: v for k, v in asdict(demand).items() if k != "contraflow"},
         "spread": ours.as_json(),
         "nearest_and_fastest": base.as_json(),
-        "times_sooner_at_100_percent": round(b100 / t100, 2) if t100 and b100 else None,
+        "times_sooner_at_100_percent": round(p100 / t100, 2) if t100 and p100 else None,
+        **with_seats,
         "band": {k: {"t90_min": v["t90_min"], "t100_min": v["t100_min"]} for k, v in band.items()},
         "relative_gap": round(gap, 4),
         **scenario,

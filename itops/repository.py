@@ -7,19 +7,15 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import PoolTimeout
 
 from itops.fit_use import FLEET_VERSION, REPAIR_VERSION, FitUse
 from store import queries
+from store.pool import DATABASE_AWAY as DATABASE_AWAY
 from store.pool import AsyncConnection
 
 _SQL = queries.load("itops")
-
-#: What a loop waits out.
-DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
-"""The work beside the decisions: footprints over books, losses, routes, warnings broadcast, preventive work orders,
-tables looked after."""
+"""The work beside the decisions: footprints over books, losses, routes and who must hear of them, warnings broadcast,
+preventive work orders, tables looked after."""
 
 import asyncio
 import threading
 
-from alerts import broadcast
+from alerts import broadcast, reroute
 from alerts.cap_sign import read_signer
 from core.settings import Settings
 from geo import assess, assess_loss, plan
@@ -35,6 +35,7 @@ async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
             )
             tasks.create_task(assess_loss.keep_warm(pool, stop))
             tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
+            tasks.create_task(outbox.run(pool, "reroute", reroute.handle, stop))
             tasks.create_task(outbox.run(pool, "broadcast", tell, stop))
             tasks.create_task(prevent.run(pool, stop))
             await stop.wait()

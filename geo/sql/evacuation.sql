@@ -20,9 +20,6 @@ VALUES (%(safe_zone_id)s, %(tenant_id)s, %(code)s, %(names)s, %(lon)s, %(lat)s, 
 ON CONFLICT (tenant_id, code) DO UPDATE SET names = excluded.names, lon = excluded.lon, lat = excluded.lat,
     seats = excluded.seats, accessible_seats = excluded.accessible_seats;
 
--- name: safe_zones_for_tenant
-SELECT safe_zone_id, lon, lat FROM safe_zone WHERE tenant_id = %(tenant_id)s OR tenant_id IS NULL ORDER BY code, safe_zone_id;
-
 -- name: save_household
 INSERT INTO household (household_id, tenant_id, policyholder_id, lon, lat, people, mode, needs)
 VALUES (%(household_id)s, %(tenant_id)s, %(policyholder_id)s, %(lon)s, %(lat)s, %(people)s, %(mode)s, %(needs)s)
@@ -51,7 +48,7 @@ WHERE portfolio_id = %(portfolio_id)s AND acc_number = ANY(%(accounts)s) ORDER B
 SELECT DISTINCT tenant_id FROM household WHERE %(tenant_id)s::uuid IS NULL OR tenant_id = %(tenant_id)s ORDER BY tenant_id;
 
 -- name: households_of_tenant
-SELECT household_id, lon, lat, mode FROM household WHERE tenant_id = %(tenant_id)s ORDER BY household_id;
+SELECT household_id, lon, lat, mode, people, needs FROM household WHERE tenant_id = %(tenant_id)s ORDER BY household_id;
 
 -- name: told_routes
 -- What each household was last told about this event: the newest of its routes that was marked as changed.
@@ -72,9 +69,10 @@ ON CONFLICT (tenant_id, footprint_id, road_network_id) DO NOTHING RETURNING evac
 -- One array for each column: COPY cannot write a table with row-level security. The roads come as one flat array, of
 -- which `first` and `n` say each household's part: arrays of arrays must all be of one length.
 INSERT INTO household_route (evacuation_plan_id, tenant_id, household_id, status, safe_zone_id, travel_s, distance_m, leave_by,
-    last_way_out, inside_m, reason, geometry, changed, roads, first_share, last_share)
+    last_way_out, inside_m, reason, geometry, changed, changed_at, roads, first_share, last_share)
 SELECT %(evacuation_plan_id)s, %(tenant_id)s, route.household_id, route.status, route.safe_zone_id, route.travel_s, route.distance_m,
     route.leave_by, route.last_way_out, route.inside_m, route.reason, route.geometry, route.changed,
+    CASE WHEN route.changed THEN %(changed_at)s::timestamptz END,
     (%(roads)s::integer[])[route.first:route.first + route.n - 1], route.first_share, route.last_share
 FROM unnest(%(household_id)s::uuid[], %(status)s::text[], %(safe_zone_id)s::uuid[], %(travel_s)s::float8[],
     %(distance_m)s::float8[], %(leave_by)s::timestamptz[], %(last_way_out)s::timestamptz[], %(inside_m)s::float8[],

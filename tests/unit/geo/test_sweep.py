@@ -161,16 +161,17 @@ def test_the_search_for_one_household_equals_forward_search(seed: int, n: int) -
     sources = {int(e): (float(s), float(by)) for e, s, by in zip(edges, source_s, late, strict=True)}
     source_of = np.full(len(seconds), -1, dtype=np.int32)
     source_of[edges] = np.arange(len(edges))
-    for e in range(len(seconds)):
-        way, source, travel = earliest_arrival(
-            graph.out_start, graph.out_edge, graph.head, graph.reverse, graph.no_turn, graph.private, graph.ban_start,
-            graph.ban_to, seconds, close, 1.0, lower.time_s, source_of, source_s, late, np.array([e], dtype=np.int32),
-            np.array([5.0]),
-        )  # fmt: skip
+    n = len(seconds)
+    ways, start, ends, travels = earliest_arrival(
+        graph.out_start, graph.out_edge, graph.head, graph.reverse, graph.no_turn, graph.private, graph.ban_start,
+        graph.ban_to, seconds, close, 1.0, lower.time_s, source_of, source_s, late, np.arange(n + 1),
+        np.arange(n, dtype=np.int32), np.full(n, 5.0),
+    )  # fmt: skip
+    for e in range(n):
         expected = forward(graph, seconds, close, sources, e, 5.0)
-        assert travel == pytest.approx(expected)
-        assert (source >= 0) == np.isfinite(expected)
-        assert len(way) == 0 or way[0] == e
+        assert travels[e] == pytest.approx(expected)
+        assert (ends[e] >= 0) == np.isfinite(expected)
+        assert start[e + 1] == start[e] or ways[start[e]] == e
 
 
 def test_a_turn_ban_is_kept_where_a_node_sweep_would_break_it() -> None:

@@ -39,4 +39,20 @@ describe("a push", () => {
     expect(situationFrom({ ...message, version: 1 }, situationFrom(message, null))).toBeNull();
     expect(situationFrom({ headline: "hello" }, null)).toBeNull();
   });
+
+  it("shows an authority's order, and drops it with the next message that carries none", () => {
+    const told = { ...message, as_of: "2026-06-14T09:01:00+00:00", official_order: { kind: "stay" as const, authority: "Civil Protection", issued: "2026-06-14T08:50:00+00:00", expires: "2026-06-14T11:00:00+00:00" } };
+    const now = situationFrom(told, null);
+    expect(now?.order).toEqual({ kind: "stay", authority: "Civil Protection", issued_at: "2026-06-14T08:50:00+00:00", expires_at: "2026-06-14T11:00:00+00:00" });
+    expect(situationFrom({ ...message, as_of: "2026-06-14T09:05:00+00:00" }, now)?.order).toBeNull();
+    expect(situationFrom(message, now)?.order?.authority).toBe("Civil Protection"); // an older server says nothing of orders
+  });
+
+  it("of the same version takes the newer route, whichever comes last", () => {
+    const first = situationFrom({ ...message, as_of: "2026-06-14T09:01:00+00:00" }, null);
+    const newer = situationFrom({ ...message, id: "e", as_of: "2026-06-14T09:20:00+00:00", route: { status: "clear", leave_by: "2026-06-14T09:40:00+00:00", polyline: "_p~iF~ps|U_ulLnnqC" } }, first);
+    expect(newer?.route?.leave_by).toBe("2026-06-14T09:40:00+00:00");
+    expect(newer?.route?.checked_at).toBe("2026-06-14T09:20:00+00:00");
+    expect(situationFrom({ ...message, as_of: "2026-06-14T09:01:00+00:00" }, newer)).toBeNull();
+  });
 });

@@ -23,6 +23,8 @@ export interface PushMessage {
   route?: { status: NonNullable<Now["route"]>["status"]; leave_by: string | null; polyline: string | null } | null;
   safe_zones?: { name: string; lon: number; lat: number }[];
   steps?: { step: string; minutes: number; text: string }[];
+  official_order?: { kind: "evacuate" | "stay"; authority: string; issued: string; expires?: string };
+  as_of?: string; // when route and order were read
   url?: string;
 }
 
@@ -53,6 +55,13 @@ export function decodePolyline(text: string): Position[] {
   return places;
 }
 
+/** What an authority ordered, as the push carries it. */
+function order(message: PushMessage): Now["order"] {
+  const said = message.official_order;
+  if (said === undefined) return null;
+  return { kind: said.kind, authority: said.authority, issued_at: said.issued, expires_at: said.expires ?? message.expires ?? said.issued };
+}
+
 /** The situation after this push; null where the push tells of no warning. */
 export function situationFrom(message: PushMessage, before: Now | null): Now | null {
   if (message.warning_id === undefined || message.headline === undefined || message.sent === undefined || message.expires === undefined) return null;
@@ -77,6 +86,10 @@ export function situationFrom(message: PushMessage, before: Now | null): Now | n
   const others = (before?.warnings ?? []).filter((one) => one.warning_id !== message.warning_id);
   const newer = before?.warnings.find((one) => one.warning_id === message.warning_id && one.version > warning.version);
   if (newer !== undefined) return null; // pushes may overtake each other
+  const read = message.as_of ?? message.sent;
+  const same = before?.warnings.find((one) => one.warning_id === message.warning_id && one.version === warning.version);
+  // of two messages of one version the one with the newer route counts, however they arrive
+  if (same !== undefined && message.as_of !== undefined && before?.route && Date.parse(before.route.checked_at) > Date.parse(read)) return null;
   const line = message.route?.polyline ? decodePolyline(message.route.polyline) : [];
   const zones: Now["safe_zones"] = (message.safe_zones ?? []).map((zone, i) => ({
     safe_zone_id: `push-${i}`,
@@ -99,18 +112,18 @@ export function situationFrom(message: PushMessage, before: Now | null): Now | n
         inside_m: 0,
         reason: "",
         geometry: line.length > 1 ? { type: "LineString", coordinates: line } : null,
-        checked_at: message.sent,
+        checked_at: read,
         turns: [], footprint: null,
       }
     : (before?.route ?? null);
   const situation: Now = {
     name: before?.name ?? null,
-    order: before?.order ?? null,
+    order: order(message) ?? (message.as_of === undefined ? (before?.order ?? null) : null),
     language,
     exercise: message.exercise ?? before?.exercise ?? false,
     state: "warning",
     state_reason: "",
-    checked_at: message.sent,
+    checked_at: read,
     home: before?.home ?? line[0] ?? lines(before?.route?.geometry)[0]?.[0] ?? null,
     warnings: [warning, ...others],
     route,
