@@ -103,13 +103,14 @@ def test_a_declined_risk_is_an_indication_at_the_desk(
     assert settled(page) == []
 
 
-def test_a_wrong_row_is_told_and_no_old_price_stays(
+def test_no_old_price_stays_beside_another_fleet(
     console_context: BrowserContext, stub: Server, tmp_path: Path
 ) -> None:
     page = at_the_desk(console_context, stub)
     given = files(tmp_path)
     price(page, given)
-    bad = Path(given["fleet"])
-    bad.write_text(bad.read_text().replace("server-00000,server", "server-00000,toaster"), encoding="utf-8")
+    bad = tmp_path / "other.csv"
+    text = Path(given["fleet"]).read_text(encoding="utf-8")
+    bad.write_text(text.replace("server-00000,server", "server-00000,toaster"), encoding="utf-8")
     page.set_input_files("[data-file=fleet]", str(bad))
-    expect(page.locator("[data-premium]")).to_have_count(0)
+    expect(page.locator("[data-premium]")).to_have_count(0, timeout=30_000)
