@@ -103,9 +103,7 @@ def test_a_declined_risk_is_an_indication_at_the_desk(
     assert settled(page) == []
 
 
-def test_no_old_price_stays_beside_another_fleet(
-    console_context: BrowserContext, stub: Server, tmp_path: Path
-) -> None:
+def test_no_old_price_stays_beside_another_fleet(console_context: BrowserContext, stub: Server, tmp_path: Path) -> None:
     page = at_the_desk(console_context, stub)
     given = files(tmp_path)
     price(page, given)
