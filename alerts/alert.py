@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import shapely
@@ -66,7 +65,11 @@ class Alert:
     onset_at: datetime | None = None
     event: str = "flood"
     hazard_event_id: UUID | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    severity: str | None = None  #: CAP; none: the common one of the level
+    certainty: str | None = None  #: CAP; none: Observed
+    stage: Mapping[str, str] = field(default_factory=dict)  #: language -> what the tenant calls the level
+    authority: str | None = None  #: who issued it, where an official bulletin is passed on
+    incident: str | None = None  #: shared with other warnings of the same event
 
     def language_for(self, wanted: str, default: str) -> str:
         """The language this person is told in: theirs, its base (`zh-Hant` -> `zh`), the default, or any there is."""
@@ -97,6 +100,18 @@ def content_sha256(alert: Alert, recipients: Iterable[Recipient]) -> bytes:
         "texts": {
             language: [text.headline, text.description, text.instruction, text.sms, text.say, text.timezone]
             for language, text in alert.texts.items()
+        },
+        # what a version says only where a tenant's table or its cause asks for it: older drafts keep their hash
+        **{
+            name: said
+            for name, said in (
+                ("severity", alert.severity),
+                ("certainty", alert.certainty),
+                ("stage", dict(alert.stage)),
+                ("authority", alert.authority),
+                ("incident", alert.incident),
+            )
+            if said
         },
         "people": sorted(
             [str(one.policyholder_id), one.channel, str(one.contact_point_id), one.language] for one in recipients

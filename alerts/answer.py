@@ -1,5 +1,6 @@
 """What policyholders answer: safe, help, damage. Given once, kept once, told to the desk at once."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from alerts import answer_repository, delivery_repository, repository
+from alerts.photo import clean
 from core.errors import Conflict, InvalidInput, NotFound
 from core.events import AnswerGiven
 from core.ids import new_id
@@ -46,11 +48,18 @@ async def give_answer(
     detail: Mapping[str, Any],
     idempotency_key: str,
     now: datetime,
+    photo: bytes | None = None,
 ) -> Answer:
     """Keeps an answer, in the transaction that `conn` is in; the same key and content again gives the first one back.
 
-    Raises BadAnswer naming the field, NotFound when the warning was not for this person, KeyReused.
+    A photo is kept beside it without its metadata, and named in the detail by the hash of what was kept. Raises
+    BadAnswer naming the field, BadPhoto, NotFound when the warning was not for this person, KeyReused.
     """
+    if "photo" in detail:
+        raise BadAnswer("A photo is a field of its own.", field="detail.photo")
+    shown = clean(photo) if photo is not None else None
+    if shown is not None:
+        detail = {**detail, "photo": hashlib.sha256(shown.body).hexdigest()}
     if kind not in get_args(Kind):
         raise BadAnswer("An answer is safe, help or damage.", kind=kind)
     if not 1 <= len(idempotency_key) <= 200:
@@ -77,6 +86,15 @@ async def give_answer(
     )
     if not added:
         return await _given_before(conn, tenant_id, policyholder_id, warning_id, kind, detail, idempotency_key)
+    if shown is not None:
+        await answer_repository.keep_photo(
+            conn,
+            tenant_id=tenant_id,
+            policyholder_id=policyholder_id,
+            media_type=shown.media_type,
+            body=shown.body,
+            at=now,
+        )
     if kind == "help":
         await answer_repository.open_case(conn, answer_id, tenant_id)
     if warning_id is not None:

@@ -1,5 +1,6 @@
 """The rows behind what people do and need: steps against loss, calls for help, notices, damage."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -117,3 +118,23 @@ async def see_notice(conn: AsyncConnection, notice_id: UUID, principal_id: UUID,
 async def damage_answers(conn: AsyncConnection, warning_id: UUID | None) -> list[Row]:
     """What people said of water inside their homes."""
     return await _rows(conn, "damage_answers", {"warning_id": warning_id})
+
+
+async def keep_photo(
+    conn: AsyncConnection, *, tenant_id: UUID, policyholder_id: UUID, media_type: str, body: bytes, at: datetime
+) -> None:
+    """Keeps a photo of a person, once by its content."""
+    values = {
+        "tenant_id": tenant_id,
+        "policyholder_id": policyholder_id,
+        "sha256": hashlib.sha256(body).digest(),
+        "media_type": media_type,
+        "body": body,
+        "at": at,
+    }
+    await _do(conn, "keep_photo", values)
+
+
+async def photo_of(conn: AsyncConnection, answer_id: UUID) -> Row | None:
+    """The photo of an answer: media_type and body; none where it has none."""
+    return await _row(conn, "photo_of_answer", {"answer_id": answer_id})

@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from alerts.level import Level
 from alerts.lifecycle import Reason
-from alerts.rule import LevelRule
+from alerts.rule import SpeakingRule
 
 #: Ten times the usual audience is more likely a mistake in the area than a flood.
 UNUSUAL_FACTOR = 10
@@ -92,7 +92,7 @@ def inside(area: BaseGeometry, lon: NDArray[np.float64], lat: NDArray[np.float64
 
 
 def release(
-    rule: LevelRule,
+    rule: SpeakingRule,
     *,
     level: Level,
     n_people: int,

@@ -22,7 +22,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from alerts import cap, repository
-from alerts.cap_sign import Signer
+from alerts.cap_sign import Signer, leaving
 from alerts.repository import StoredWarning
 from core.errors import InvalidInput, Unavailable
 from core.events import WarningReleased
@@ -68,7 +68,7 @@ def payload_of(
         "expires": cap.time_text(alert.expires_at),
         "link": f"{public_url.rstrip('/')}/v1/warnings/{alert.warning_id}/{alert.version}/cap.xml",
         "signed": signer is not None,
-        "cap": (signer.sign(document) if signer is not None else document).decode(),
+        "cap": leaving(document, signer).decode(),
     }
     body = json.dumps(told, ensure_ascii=False).encode()
     if len(body) > MAX_BYTES:

@@ -133,15 +133,27 @@ def rings(area: BaseGeometry) -> tuple[tuple[tuple[float, float], ...], ...]:
     return tuple(tuple((float(x), float(y)) for x, y in shapely.get_coordinates(part.exterior)) for part in parts)
 
 
+def _quoted(incident: str) -> str:
+    """An incident as CAP lists them: separated by white space, so one that holds any stands in quotes."""
+    return f'"{incident}"' if any(one.isspace() for one in incident) else incident
+
+
 def of_alert(alert: Alert, *, sender_name: str | None = None, web: str | None = None) -> CapMessage:
     """Our warning as a CAP message: one `info` a language; an all-clear is an Update with responseType AllClear.
 
-    A Cancel says why in `note`. The level stands in the parameter `tocsin:level`, so that it comes back exactly.
+    A Cancel says why in `note`. The level stands in the parameter `tocsin:level`, so that it comes back exactly; what
+    the tenant calls it in `tocsin:stage`. `source` is the authority whose bulletin is passed on, `incidents` what the
+    warnings of one event have in common.
     """
     if alert.area is None:
         raise BadCap("A warning without an area is no message.", identifier=alert.identifier)
     over = alert.all_clear or alert.msg_type == "Cancel"
     parameters = (("tocsin:level", alert.level.word), ("tocsin:reason", alert.reason))
+
+    def named(language: str) -> tuple[tuple[str, str], ...]:
+        stage = alert.stage.get(language) or next(iter(alert.stage.values()), None)
+        return (*parameters, ("tocsin:stage", stage)) if stage and not over else parameters
+
     info = tuple(
         CapInfo(
             language={"en": "en-US", "zh": "zh-CN"}.get(language, language),
@@ -149,8 +161,8 @@ def of_alert(alert: Alert, *, sender_name: str | None = None, web: str | None = 
             event=alert.event,
             response_type=("AllClear",) if alert.all_clear else ("None",) if over else (_RESPONSE[alert.level],),
             urgency="Past" if over else _URGENCY[alert.level],
-            severity="Minor" if over else CAP_SEVERITY[alert.level],
-            certainty="Observed",
+            severity="Minor" if over else alert.severity or CAP_SEVERITY[alert.level],
+            certainty=alert.certainty or "Observed",
             effective=alert.sent_at.astimezone(UTC),
             onset=alert.onset_at.astimezone(UTC) if alert.onset_at else None,
             expires=alert.expires_at.astimezone(UTC),
@@ -159,7 +171,7 @@ def of_alert(alert: Alert, *, sender_name: str | None = None, web: str | None = 
             description=text.description,
             instruction=text.instruction,
             web=web,
-            parameter=parameters,
+            parameter=named(language),
             area=(
                 CapArea(
                     area_desc=alert.area_desc.get(language) or next(iter(alert.area_desc.values()), "?"),
@@ -176,6 +188,8 @@ def of_alert(alert: Alert, *, sender_name: str | None = None, web: str | None = 
         status=alert.status,
         msg_type=alert.msg_type,
         scope="Public",
+        source=alert.authority,
+        incidents=_quoted(alert.incident) if alert.incident is not None else None,
         note="Issued in error." if alert.msg_type == "Cancel" else None,
         references=alert.references,
         info=info,

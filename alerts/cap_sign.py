@@ -33,6 +33,11 @@ class Signer:
         return out
 
 
+def leaving(document: bytes, signer: Signer | None) -> bytes:
+    """The document as it leaves us: signed, where there is a key."""
+    return signer.sign(document) if signer is not None else document
+
+
 def read_signer(key: Path | None, certificate: Path | None) -> Signer | None:
     """The signer that the settings name; none where they name none: then messages go out unsigned.
 

@@ -25,10 +25,11 @@ from uuid import UUID
 import shapely
 
 from alerts import cap, delivery_repository, fence, links, notices, payload, repository, steps
+from alerts.cap_sign import Signer, leaving, read_signer
 from alerts.channels import Arrived, Channel, Outcome, Outgoing, Result
 from alerts.channels.configured import Channels, channels_from
 from alerts.delivery_repository import DueDelivery, Settled
-from alerts.dispatch import FAKE, delivery_id, plan, provider_of
+from alerts.dispatch import FAKE, SIREN, delivery_id, plan, provider_of
 from alerts.level import Level
 from alerts.message import ordered, rerouted
 from alerts.payload import SafeZone, WayOut
@@ -80,9 +81,11 @@ class Sender:
     pool: Pool
     channels: Mapping[str, Channel]
     key: bytes  #: signs links
+    signer: Signer | None = None  #: signs CAP documents; none: they go out unsigned
     public_url: str
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{getpid()}")
     lease_s: float = LEASE_S
+    leaves: Sequence[str] = ()  #: providers that another process speaks to
     rung: asyncio.Event = field(default_factory=asyncio.Event)
     _warnings: dict[tuple[UUID, int], tuple[StoredWarning, bytes]] = field(default_factory=dict)
     _floods: dict[UUID, tuple[float, list[Flood]]] = field(default_factory=dict)
@@ -147,7 +150,7 @@ class Sender:
         async with self.pool.connection() as conn:
             clock = await read_clock(conn)
             claimed = await delivery_repository.claim_deliveries(
-                conn, worker=worker, limit=limit, lease_s=self.lease_s, now=clock.now()
+                conn, worker=worker, limit=limit, lease_s=self.lease_s, now=clock.now(), leaves=self.leaves
             )
             if not claimed:
                 return 0, []
@@ -293,7 +296,8 @@ class Sender:
         kept = self._warnings.get((warning_id, version))
         if kept is None:
             warning = await repository.read_warning(conn, warning_id, version)
-            kept = (warning, cap.to_xml(cap.of_alert(warning.alert, sender_name=warning.tenant_name)))
+            document = cap.to_xml(cap.of_alert(warning.alert, sender_name=warning.tenant_name))
+            kept = (warning, leaving(document, self.signer))  # a version is signed once, not for each person
             if len(self._warnings) > 1000:
                 self._warnings.clear()
             self._warnings[warning_id, version] = kept
@@ -399,19 +403,31 @@ async def check_purpose(conn: AsyncConnection, settings: Settings) -> None:
 
 
 async def run(
-    pool: Pool, settings: Settings, stop: asyncio.Event, *, channels: Channels | None = None, lease_s: float = LEASE_S
+    pool: Pool,
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    channels: Channels | None = None,
+    lease_s: float = LEASE_S,
+    part: int = 1,
 ) -> None:
-    """Plans and sends until `stop`. The pool needs `settings.deliver.workers` + 2 connections."""
+    """Plans and sends until `stop`. The pool needs `settings.deliver.workers` + 2 connections.
+
+    Of several processes over one database the first (`part` 1) alone speaks to sirens, whose commands are numbered, and
+    does what time alone makes due.
+    """
     async with pool.connection() as conn, conn.transaction():
         await check_purpose(conn, settings)
         await fence.check(conn, settings.home, now=(await read_clock(conn)).now(), starting=True)
-    made = channels or channels_from(settings)
+    made = channels or channels_from(settings, sirens=part == 1)
     sender = Sender(
         pool=pool,
         channels=made.by_provider,
         key=links.secret_key(settings),
+        signer=read_signer(settings.cap.signing_key, settings.cap.signing_certificate),
         public_url=settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
         lease_s=lease_s,
+        leaves=() if part == 1 else (SIREN,),
     )
 
     async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
@@ -428,7 +444,7 @@ async def run(
             outbox.run(pool, "deliver", handle, stop),
             sender.loop(stop, settings.deliver.workers * BATCH),
             *(_keep_arrivals(pool, queue, stop) for queue in heard),
-            _tend(pool, settings, stop),
+            *((_tend(pool, settings, stop),) if part == 1 else ()),
         )
     finally:
         await made.close()

@@ -165,11 +165,16 @@ async def stop_older_deliveries(conn: AsyncConnection, warning_id: UUID, version
 
 
 async def claim_deliveries(
-    conn: AsyncConnection, *, worker: str, limit: int, lease_s: float, now: datetime
+    conn: AsyncConnection, *, worker: str, limit: int, lease_s: float, now: datetime, leaves: Sequence[str] = ()
 ) -> list[DueDelivery]:
-    """Leases what is due, worst first; nothing of what is stopped, expired, replaced or without consent."""
-    values = {"worker": worker, "limit": limit, "lease_s": lease_s, "now": now}
-    found = [DueDelivery(**row) for row in await _rows(conn, "claim_deliveries", values)]
+    """Leases what is due, worst first; nothing of what is stopped, expired, replaced or without consent.
+
+    What goes through a provider in `leaves` is left to another process.
+    """
+    values = {"worker": worker, "limit": limit, "lease_s": lease_s, "now": now, "leaves": list(leaves)}
+    async with conn.transaction():
+        await _do(conn, "claim_in_order", {})
+        found = [DueDelivery(**row) for row in await _rows(conn, "claim_deliveries", values)]
     return sorted(found, key=lambda one: (one.priority, one.delivery_id))
 
 

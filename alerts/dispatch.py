@@ -19,6 +19,7 @@ from core.ids import derived_id
 from store.pool import AsyncConnection
 
 FAKE = "fake"
+SIREN = "siren"
 #: Which provider carries a channel, outside exercises.
 PROVIDERS = {"web_push": "webpush", "email": "smtp"}
 
@@ -57,6 +58,9 @@ async def plan(conn: AsyncConnection, event: WarningReleased, *, clock: Clock, e
         if alert.msg_type == "Cancel" and (one.policyholder_id, one.channel) not in told:
             continue  # nothing reached them, so there is nothing to take back
         people.setdefault(one.policyholder_id, []).append(one)
+    told_by_person: dict[UUID, list[str]] = {}
+    for who, channel in told:
+        told_by_person.setdefault(who, []).append(channel)
     capped = await _capped(conn, alert, list(people), clock)
     ended = alert.all_clear or alert.msg_type == "Cancel"
     rows: list[Planned] = []
@@ -65,7 +69,7 @@ async def plan(conn: AsyncConnection, event: WarningReleased, *, clock: Clock, e
             [one.channel for one in addresses],
             level=alert.level,
             ended=ended,
-            told_on=[channel for who, channel in told if who == person] if ended else (),
+            told_on=told_by_person.get(person, ()) if ended else (),
             wait_s=escalate_s,
         )
         rows += [

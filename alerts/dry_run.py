@@ -39,31 +39,32 @@ class DryRun:
 
 
 async def dry_run(conn: AsyncConnection, entries: Sequence[RuleEntry], *, now: datetime, days: float) -> list[DryRun]:
-    """Rehearses each rule on the readings of the last `days`; nothing is written and nobody is told."""
+    """Rehearses each rule of a gauge on the readings of the last `days`; nothing is written and nobody is told."""
     start = now - timedelta(days=days)
-    streams = sorted({entry.rule.datastream_id for entry in entries})
-    longest = max((entry.rule.lookback for entry in entries), default=timedelta(0))
+    rules = [(entry.rule, entry.site) for entry in entries if isinstance(entry.rule, LevelRule)]
+    streams = sorted({rule.datastream_id for rule, _ in rules})
+    longest = max((rule.lookback for rule, _ in rules), default=timedelta(0))
     readings = await rule_repository.readings_since(conn, dict.fromkeys(streams, start - longest)) if streams else {}
     outlooks: dict[int, list[Outlook]] = {}
-    if any(entry.rule.forecast_within is not None for entry in entries):
+    if any(rule.forecast_within is not None for rule, _ in rules):
         outlooks = await LiveForecasts(memory=now - start + timedelta(hours=72)).rehearse(conn, streams, now)
     done = []
-    for entry in entries:
-        stream = entry.rule.datastream_id
+    for rule, site in rules:
+        stream = rule.datastream_id
         known = [one for one in readings.get(stream, []) if one.received_at <= now]
         state = LifecycleState(evaluated_until=start)
         told = outlooks.get(stream, [])
-        _, decisions = rehearse(entry.rule, state, known, now, outlooks=told)
-        standing = await rule_repository.standing_rule(conn, entry.rule.rule_id, now)
+        _, decisions = rehearse(rule, state, known, now, outlooks=told)
+        standing = await rule_repository.standing_rule(conn, rule.rule_id, now)
         before = None
         if standing is not None and standing.datastream_id == stream:
             before = _rehearsal(standing, rehearse(standing, state, known, now, outlooks=told)[1], known, now)
         done.append(
             DryRun(
-                code=entry.rule.code,
-                station=entry.site.code,
+                code=rule.code,
+                station=site.code if site is not None else "",
                 n_readings=sum(one.at >= start for one in known),
-                new=_rehearsal(entry.rule, decisions, known, now),
+                new=_rehearsal(rule, decisions, known, now),
                 standing=before,
                 decisions=decisions,
             )

@@ -29,9 +29,9 @@ async def check(conn: AsyncConnection, home: Path, *, now: datetime, starting: b
 
     A database that has sent nothing yet is taken as it is.
     """
+    mark = _read(home)  # before the log's position: another sender may write a later one meanwhile
     seen = await delivery_repository.read_identity(conn)
     fence = await delivery_repository.read_fence(conn)
-    mark = _read(home)
     why = None
     if fence is None:
         if starting and await delivery_repository.anything_sent(conn):

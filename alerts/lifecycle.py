@@ -55,6 +55,19 @@ class Reason(StrEnum):
     CLEARING_STOPPED = "clearing_stopped"
     EXPIRED_UNRENEWED = "expired_unrenewed"
     ISSUED_IN_ERROR = "issued_in_error"
+    EXPOSURE_REACHED = "exposure_reached"
+    EXPOSURE_CHANGED = "exposure_changed"
+    OFFICIAL_BULLETIN = "official_bulletin"
+    OFFICIAL_CHANGED = "official_changed"
+    OFFICIAL_ENDED = "official_ended"
+    SEVERITY_UNKNOWN = "severity_unknown"
+    # not said, although something was decided
+    GROUPED = "grouped"
+    INHIBITED_BY_HIGHER = "inhibited_by_higher"
+    OFFICIAL_STANDS = "official_stands"
+    SILENCED = "silenced"
+    # said again
+    REPEATED = "repeated"
     # release
     RELEASED_AUTOMATICALLY = "released_automatically"
     RELEASED_BY_PEOPLE = "released_by_people"
@@ -65,6 +78,7 @@ class Reason(StrEnum):
     DRAFT_AUDIENCE_UNUSUAL = "draft_audience_unusual"
     DRAFT_TENANT_CAP = "draft_tenant_cap"
     DRAFT_SINGLE_CAUSE = "draft_single_cause"
+    DRAFT_ABOVE_OFFICIAL = "draft_above_official"
     DRAFT_LAPSED = "draft_lapsed"
     HELD_AREA_MISSING = "held_area_missing"
     HELD_AREA_EMPTY = "held_area_empty"
@@ -99,10 +113,16 @@ class LifecycleState:
     newest_at: datetime | None = None  #: newest usable reading seen
     value: float | None = None  #: its value
     evaluated_until: datetime | None = None  #: readings received up to here have been considered
+    measured: Level = Level.NONE  #: the highest level of the open warning that readings have confirmed
 
     @property
     def open(self) -> bool:
         return self.level > Level.NONE
+
+    @property
+    def forecast_only(self) -> bool:
+        """The open level is expected and nobody has measured it yet."""
+        return self.level > self.measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +145,24 @@ def next_alert(state: LifecycleState, finding: Finding, now: datetime) -> tuple[
 
     Call again until None: each call takes the most urgent step only (`settle` does).
     """
-    seen = replace(state, newest_at=finding.newest_at or state.newest_at, value=_value(state, finding))
+    seen = replace(
+        state,
+        newest_at=finding.newest_at or state.newest_at,
+        value=_value(state, finding),
+        measured=_measured(state, finding),
+    )
     return _open(seen, finding, now) if state.open else _closed(seen, finding, now)
 
 
 def _value(state: LifecycleState, finding: Finding) -> float | None:
     return finding.value if finding.value is not None else state.value
+
+
+def _measured(state: LifecycleState, finding: Finding) -> Level:
+    """The highest level that readings of this warning have confirmed; a rise measured counts for its level."""
+    after = state.lowered_at
+    seen = [one for one, at in (*finding.reached.items(), *finding.rising.items()) if after is None or at > after]
+    return max([state.measured if state.open else Level.NONE, *seen])
 
 
 def _raised(state: LifecycleState, finding: Finding) -> Level:
@@ -173,6 +205,7 @@ def _decide(
         operator=operator,
         value=state.value,
         reading_at=state.newest_at,
+        detail={"rests_on": "forecast"} if message is not None and new.open and new.forecast_only else {},
     )
     return new, decision
 
@@ -252,6 +285,7 @@ def _open(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
                 renew_at=None,
                 live_until=None,
                 opened_at=None,
+                measured=Level.NONE,
             )
         if target < state.level:
             return _decide(
@@ -426,6 +460,7 @@ _TIMES = (
 def to_json(state: LifecycleState) -> dict[str, Any]:
     """What the `rule_state.state` column holds."""
     told: dict[str, Any] = {"phase": state.phase.value, "level": state.level.word, "value": state.value}
+    told["measured"] = state.measured.word
     for name in _TIMES:
         at: datetime | None = getattr(state, name)
         told[name] = at.isoformat() if at is not None else None
@@ -439,6 +474,8 @@ def from_json(told: Mapping[str, Any]) -> LifecycleState:
         phase=Phase(told.get("phase", "normal")),
         level=level(told.get("level", "none")),
         value=told.get("value"),
+        # an older release did not write it down: what is open counts as measured
+        measured=level(told.get("measured", told.get("level", "none"))),
         **times,
     )
 

@@ -11,7 +11,7 @@ learns of it. A tenant may name a reviewer of its own (tenant setting `language_
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -24,6 +24,9 @@ from alerts.level import Level
 from alerts.lifecycle import Message
 from core.errors import InvalidInput
 from core.units import quantity
+
+#: What a warning rests on: a gauge's readings, a map of where the hazard is, or an authority's bulletin.
+GAUGE, FOOTPRINT, OFFICIAL = "gauge", "footprint", "official"
 
 
 class NoCatalogue(InvalidInput):
@@ -47,8 +50,11 @@ class Facts:
     timezone: str
     place: Mapping[str, str]
     area: Mapping[str, str]
-    source: Mapping[str, str]
+    source: Mapping[str, str]  #: who speaks; for an official bulletin its authority
     exercise: bool
+    forecast: bool = False  #: the level is expected and was not measured yet
+    basis: str = GAUGE
+    relay: Mapping[str, str] = field(default_factory=dict)  #: who passes an official bulletin on
 
 
 @cache
@@ -140,6 +146,8 @@ def render(facts: Facts, language: str, default: str = "en") -> Text:
         named[part] = name_in(getattr(facts, part), language, default)
         if not named[part]:
             raise InvalidInput("A warning must name its place, its area and who speaks.", missing=part)
+    if facts.basis == OFFICIAL:
+        named["relay"] = name_in(facts.relay, language, default)
     unit = quantity(facts.quantity).unit
     known = {
         **named,
@@ -162,15 +170,18 @@ def render(facts: Facts, language: str, default: str = "en") -> Text:
     ended = facts.message in (Message.ALL_CLEAR, Message.CANCEL)
     kind = facts.message.value
     about = "renew_silent" if facts.message is Message.RENEW and facts.silent else kind
+    if facts.basis != GAUGE and facts.message is not Message.CANCEL:
+        about = f"{facts.basis}_over" if facts.message is Message.ALL_CLEAR else facts.basis
     space = words["between"]
     headline = said(words["headline"][kind if ended else "warning"])
     description = said(words["description"][about])
+    rests = [said(words["forecast"])] if facts.forecast and not ended else []
     if not ended:
-        description = f"{description}{space}{said(words['until'])}"
+        description = space.join([description, *rests, said(words["until"])])
     which = kind if ended else facts.level.word
     instruction = words["instruction"][which]
     sms = said(words["sms"][which])
-    say = space.join([f"{headline}{words['stop']}", instruction] + ([] if ended else [said(words["until"])]))
+    say = space.join([f"{headline}{words['stop']}", *rests, instruction] + ([] if ended else [said(words["until"])]))
     if facts.exercise:
         mark = f"{words['exercise']}{words['after_mark']}"
         headline, description, instruction, sms, say = (

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from alerts import alert as alert_noun
-from alerts import lifecycle, repository, rule_repository
+from alerts import event_repository, lifecycle, repository, rule_repository
 from alerts.alert import Alert, reference
 from alerts.audience import UNRELEASABLE
 from alerts.level import Level
@@ -96,9 +96,9 @@ async def approve(
     OwnDraft, NotADraft, ContentChanged, CannotBeReleased, Expired.
     """
     first, _ = await _version(conn, warning_id, version)
-    if first.alert.rule_id is not None and first.alert.msg_type == "Cancel":
-        # a cancel also closes the rule's warning: locked in the order in which watching locks
-        await rule_repository.lock_rule_state(conn, first.alert.rule_id)
+    if first.alert.msg_type == "Cancel":
+        # a cancel also closes what the rules stand at: locked in the order in which watching locks
+        await rule_repository.rule_states_of_warning(conn, warning_id)
     warning, chain = await _version(conn, warning_id, version)
     person = await _person(conn, principal_id, warning.alert.tenant_id)
     if warning.state != "draft" or warning is not chain[-1]:
@@ -144,8 +144,7 @@ async def _release(conn: AsyncConnection, warning: StoredWarning, now: datetime)
     if alert.msg_type == "Cancel":
         # what was stopped for it is replaced now; the two people that this took are the two that resuming needs
         await repository.end_pause(conn, scope_name("warning", warning_id=alert.warning_id))
-        if alert.rule_id is not None:
-            await _close_rule(conn, alert.rule_id, alert.warning_id, now)
+        await _close_rules(conn, alert.warning_id, now)
     await _record(conn, warning, Reason.RELEASED_BY_PEOPLE, now)
     await outbox.publish(
         conn,
@@ -155,12 +154,16 @@ async def _release(conn: AsyncConnection, warning: StoredWarning, now: datetime)
     )
 
 
-async def _close_rule(conn: AsyncConnection, rule_id: UUID, warning_id: UUID, now: datetime) -> None:
-    standing = await rule_repository.lock_rule_state(conn, rule_id)
-    if standing is None or standing[1] != warning_id:
-        return
-    state, _ = lifecycle.cancel(standing[0], now)
-    await rule_repository.reset_rule_state(conn, rule_id, state, warning_id, now)
+async def _close_rules(conn: AsyncConnection, warning_id: UUID, now: datetime) -> None:
+    """Every rule that spoke through the warning stands closed: what they know was judged wrong."""
+    for rule_id, state in await rule_repository.rule_states_of_warning(conn, warning_id):
+        closed, _ = lifecycle.cancel(state, now)
+        await rule_repository.reset_rule_state(conn, rule_id, closed, warning_id, now)
+    for rule_id, subject, state in await event_repository.event_states_of_warning(conn, warning_id):
+        closed, _ = lifecycle.cancel(state, now)
+        await event_repository.reset_event_state(conn, rule_id, subject, closed, now)
+    # whoever was not told of something less because of this one is told of it now
+    await rule_repository.wake(conn, await event_repository.kept_out_by(conn, warning_id), now)
 
 
 async def reject(

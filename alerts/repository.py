@@ -11,7 +11,6 @@ import psycopg
 import shapely
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
-from psycopg_pool import PoolTimeout
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -21,14 +20,12 @@ from alerts.level import level
 from alerts.lifecycle import Reason
 from core.errors import NotFound
 from store import queries
+from store.pool import DATABASE_AWAY as DATABASE_AWAY
 from store.pool import AsyncConnection
 from store.queries import Row
 
 _SQL = queries.load("alerts")
 _rows, _row, _do = queries.runners(_SQL)
-
-#: What a database that went away raises.
-DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 
 class GuardRefused(Exception):
@@ -172,8 +169,13 @@ def _stored(row: Row) -> StoredWarning:
                 "area_desc",
                 "event",
                 "hazard_event_id",
+                "severity",
+                "certainty",
+                "authority",
+                "incident",
             )
         },
+        stage=row["stage"],
         level=level(row["level"]),
         area=area,
         texts={language: Text(**text) for language, text in row["texts"].items()},
@@ -195,6 +197,12 @@ def _stored(row: Row) -> StoredWarning:
 async def lock_warning(conn: AsyncConnection, warning_id: UUID) -> list[StoredWarning]:
     """Every version, oldest first, locked until the transaction ends."""
     return [_stored(row) for row in await _rows(conn, "lock_warning", {"warning_id": warning_id})]
+
+
+async def newest_sent(conn: AsyncConnection, warning_id: UUID) -> datetime | None:
+    """When the newest version of a warning was drafted; None before there is one."""
+    row = await _row(conn, "newest_sent", {"warning_id": warning_id})
+    return row["sent_at"] if row else None
 
 
 async def read_warning(conn: AsyncConnection, warning_id: UUID, version: int) -> StoredWarning:
@@ -243,8 +251,13 @@ async def add_warning(
                     "onset_at",
                     "expires_at",
                     "event",
+                    "severity",
+                    "certainty",
+                    "authority",
+                    "incident",
                 )
             },
+            "stage": Jsonb(dict(alert.stage)),
             "level": alert.level.word,
             "state": state,
             "references_": list(alert.references),

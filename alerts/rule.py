@@ -4,6 +4,7 @@
 make no difference. It never decides; `alerts.lifecycle` does.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,9 @@ from math import inf, isfinite
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import shapely
+from shapely.geometry.base import BaseGeometry
 
 from alerts.level import LEVELS, Level, level, level_of_stage
 from core.errors import InvalidInput
@@ -62,13 +66,36 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LevelRule:
-    """Thresholds of one datastream, and how sure and how patient to be about them."""
+class SpeakingRule:
+    """What every rule says about whom it warns, how, and who must agree; what it looks at stands in its kinds."""
 
     rule_id: UUID
     version: int
     tenant_id: UUID
     code: str
+    expires_after: timedelta = timedelta(hours=6)
+    automatic: bool = False  #: may be released without people, up to the ceiling
+    automatic_ceiling: Level = Level.YELLOW
+    independent: int = 1  #: this many stations without a common gateway, power or vendor agree, or people must
+    usual_people: int | None = None  #: audience counted when the rule was set up; ten times it holds the draft
+    max_area_km2: float = 50_000.0
+    peril: str = "flood"
+    timezone: str | None = None  #: IANA zone of the place, for the text; none: the tenant's
+    place: Mapping[str, str] = field(default_factory=dict)  #: language -> name of the station, for the text
+    source: Mapping[str, str] = field(default_factory=dict)  #: language -> who measures
+    hazard_event_id: UUID | None = None
+    group: str | None = None  #: rules of one group speak with one voice; none: those of one hazard and the same area
+
+    @property
+    def renew_before(self) -> timedelta:
+        """How long before expiry a renewal is made: half the life, so that two people have time to release it."""
+        return self.expires_after / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelRule(SpeakingRule):
+    """Thresholds of one datastream, and how sure and how patient to be about them."""
+
     datastream_id: int
     quantity: str
     thresholds: Mapping[Level, float]  #: value at or above which the level holds, in the stored unit; rises with level
@@ -84,23 +111,12 @@ class LevelRule:
     interval: timedelta = timedelta(minutes=10)  #: between readings; three without any is silence
     silence_intervals: int = 3
     late_after: timedelta = timedelta(minutes=30)  #: older readings never raise
-    expires_after: timedelta = timedelta(hours=6)
-    automatic: bool = False  #: may be released without people, up to the ceiling
-    automatic_ceiling: Level = Level.YELLOW
     forecast_within: timedelta | None = (
         None  #: a forecast of a level within this raises it; none: levels are measured only
     )
     cost_loss: float | None = (
         None  #: chance at which warning pays (cost over loss); none: the shipped model's own trigger
     )
-    independent: int = 1  #: this many stations without a common gateway, power or vendor agree, or people must
-    usual_people: int | None = None  #: audience counted when the rule was set up; ten times it holds the draft
-    max_area_km2: float = 50_000.0
-    peril: str = "flood"
-    timezone: str | None = None  #: IANA zone of the place, for the text; none: the tenant's
-    place: Mapping[str, str] = field(default_factory=dict)  #: language -> name of the station, for the text
-    source: Mapping[str, str] = field(default_factory=dict)  #: language -> who measures
-    hazard_event_id: UUID | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -126,10 +142,42 @@ class LevelRule:
         """How far back from the moment of decision forecasts matter: one made then may still hold a warning."""
         return 2 * self.forecast_within if self.forecast_within is not None else timedelta(0)
 
-    @property
-    def renew_before(self) -> timedelta:
-        """How long before expiry a renewal is made: half the life, so that two people have time to release it."""
-        return self.expires_after / 2
+
+def group_key(rule: SpeakingRule, area: BaseGeometry | None) -> str | None:
+    """What the rules of one voice have in common; None where nobody is warned, and so nobody has to agree."""
+    if rule.group is not None:
+        return f"{rule.tenant_id}:group:{rule.group}"
+    if area is None:
+        return None
+    same = hashlib.sha256(shapely.normalize(area).wkb).hexdigest()[:32]
+    return f"{rule.tenant_id}:{rule.peril}:{same}"
+
+
+def check_speaking(rule: SpeakingRule) -> None:
+    """Raises BadRule naming what is wrong in what every rule has."""
+
+    def refuse(name: str, why: str, value: object) -> None:
+        raise BadRule(f"Rule {rule.code!r}: {name} {why}", value=value)
+
+    if not rule.code or len(rule.code) > 200:
+        refuse("code", "must have 1 to 200 characters", rule.code)
+    if rule.version < 1:
+        refuse("version", "starts at 1", rule.version)
+    if rule.expires_after <= timedelta(0):
+        refuse("expires_after", "must be longer than nothing", rule.expires_after)
+    if rule.independent not in range(1, 6):
+        refuse("independent", "must be 1 to 5", rule.independent)
+    if rule.usual_people is not None and rule.usual_people < 0:
+        refuse("usual_people", "must not be negative", rule.usual_people)
+    if not (isfinite(rule.max_area_km2) and rule.max_area_km2 > 0):
+        refuse("max_area_km2", "must be positive", rule.max_area_km2)
+    if rule.group is not None and not 1 <= len(rule.group) <= 200:
+        refuse("group", "must have 1 to 200 characters", rule.group)
+    if rule.timezone is not None:
+        try:
+            ZoneInfo(rule.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            refuse("timezone", "is not a known IANA zone", rule.timezone)
 
 
 def _check(rule: LevelRule) -> None:
@@ -137,8 +185,7 @@ def _check(rule: LevelRule) -> None:
         raise BadRule(f"Rule {rule.code!r}: {name} {why}", value=value)
 
     known_quantity(rule.quantity)
-    if not rule.code or len(rule.code) > 200:
-        refuse("code", "must have 1 to 200 characters", rule.code)
+    check_speaking(rule)
     if not rule.thresholds:
         refuse("thresholds", "must name at least one level", {})
     if Level.NONE in rule.thresholds:
@@ -159,18 +206,14 @@ def _check(rule: LevelRule) -> None:
         refuse("hysteresis", "must not be negative", rule.hysteresis)
     if not 1 <= rule.k <= rule.n <= 100:
         refuse("k and n", "must satisfy 1 <= k <= n <= 100", (rule.k, rule.n))
-    if rule.version < 1:
-        refuse("version", "starts at 1", rule.version)
     for name in ("clear_dwell", "raise_dwell"):
         if getattr(rule, name) < timedelta(0):
             refuse(name, "must not be negative", getattr(rule, name))
-    for name in ("interval", "late_after", "expires_after"):
+    for name in ("interval", "late_after"):
         if getattr(rule, name) <= timedelta(0):
             refuse(name, "must be longer than nothing", getattr(rule, name))
     if rule.silence_intervals < 1:
         refuse("silence_intervals", "must be at least 1", rule.silence_intervals)
-    if rule.independent not in range(1, 6):
-        refuse("independent", "must be 1 to 5", rule.independent)
     if rule.forecast_within is not None:
         if not timedelta(minutes=30) <= rule.forecast_within <= timedelta(hours=12):
             refuse("forecast_within", "must be 30 minutes to 12 hours", rule.forecast_within)
@@ -181,15 +224,6 @@ def _check(rule: LevelRule) -> None:
             refuse("cost_loss", "needs forecast_within", rule.cost_loss)
         if not (isfinite(rule.cost_loss) and 0 < rule.cost_loss < 1):
             refuse("cost_loss", "must lie between 0 and 1", rule.cost_loss)
-    if rule.usual_people is not None and rule.usual_people < 0:
-        refuse("usual_people", "must not be negative", rule.usual_people)
-    if not (isfinite(rule.max_area_km2) and rule.max_area_km2 > 0):
-        refuse("max_area_km2", "must be positive", rule.max_area_km2)
-    if rule.timezone is not None:
-        try:
-            ZoneInfo(rule.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
-            refuse("timezone", "is not a known IANA zone", rule.timezone)
 
 
 def level_rule(
@@ -241,6 +275,7 @@ _PLAIN = (
     "max_area_km2",
     "peril",
     "timezone",
+    "group",
 )
 
 
@@ -260,6 +295,8 @@ def definition(rule: LevelRule) -> dict[str, Any]:
         del plain["cost_loss"]
     if rule.independent == 1:
         del plain["independent"]
+    if rule.group is None:
+        del plain["group"]
     plain["thresholds"] = {one.word: value for one, value in sorted(rule.thresholds.items())}
     plain["automatic_ceiling"] = rule.automatic_ceiling.word
     plain["place"] = dict(rule.place)

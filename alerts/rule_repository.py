@@ -1,7 +1,7 @@
 """The rows of rules, of where each stands, and of what was decided."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,13 @@ from shapely.geometry.base import BaseGeometry
 
 from alerts import lifecycle
 from alerts.audience import area_of
+from alerts.event_rule import EventRule, event_definition
 from alerts.level import Level
 from alerts.lifecycle import Decision, LifecycleState, Reason
 from alerts.quorum import Domains
-from alerts.rule import LevelRule, Reading, definition, from_definition
+from alerts.rule import LevelRule, Reading, SpeakingRule, definition, from_definition, group_key
+from alerts.scheme import LevelScheme, read_scheme
+from core.errors import NotFound
 from core.ids import new_id
 from store import queries
 from store.pool import AsyncConnection
@@ -26,24 +29,36 @@ _rows, _row, _do = queries.runners(_SQL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveRule:
-    """A rule in force, what it warns, and where its lifecycle stands; its state's row is locked."""
+class Subject:
+    """Who speaks, for whom, and about what: all that a version is drafted from beside the decision."""
 
-    rule: LevelRule
+    rule: SpeakingRule
     area: BaseGeometry | None
     area_fault: Reason | None
     area_desc: Mapping[str, str]
-    state: LifecycleState
-    warning_id: UUID | None
     tenant_slug: str
     tenant_name: str
     tenant_settings: Mapping[str, Any]
     station_name: str
+    scheme: LevelScheme = field(default_factory=LevelScheme)
+    authority: str | None = None  #: where an official bulletin is passed on
+    incident: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRule(Subject):
+    """A rule in force, what it warns, and where its lifecycle stands; its state's row is locked."""
+
+    rule: LevelRule
+    state: LifecycleState
+    warning_id: UUID | None
+    group_key: str | None = None
+    n_open: int | None = None  #: open rules of its group, wherever they are locked; only timers ask
 
 
 async def save_rule(
     conn: AsyncConnection,
-    rule: LevelRule,
+    rule: LevelRule | EventRule,
     *,
     area: BaseGeometry | None,
     area_desc: Mapping[str, str],
@@ -61,8 +76,8 @@ async def save_rule(
                 "rule_id": rule.rule_id,
                 "tenant_id": rule.tenant_id,
                 "code": rule.code,
-                "datastream_id": rule.datastream_id,
-                "definition": Jsonb(definition(rule)),
+                "datastream_id": rule.datastream_id if isinstance(rule, LevelRule) else None,
+                "definition": Jsonb(definition(rule) if isinstance(rule, LevelRule) else event_definition(rule)),
                 "area": shapely.to_wkb(area) if area is not None else None,
                 "area_desc": Jsonb(dict(area_desc)),
                 "effective_from": effective_from,
@@ -70,6 +85,8 @@ async def save_rule(
         )
     ).fetchone()
     assert row is not None
+    if isinstance(rule, EventRule):
+        return int(row[0])  # it stands somewhere else with each event
     state = LifecycleState(evaluated_until=effective_from)
     await _do(
         conn,
@@ -78,6 +95,7 @@ async def save_rule(
             "rule_id": rule.rule_id,
             "tenant_id": rule.tenant_id,
             "state": Jsonb(lifecycle.to_json(state)),
+            "group_key": group_key(rule, area),
             "updated_at": effective_from,
         },
     )
@@ -119,6 +137,10 @@ def _live_rule(row: Row) -> LiveRule:
         tenant_name=row["tenant_name"],
         tenant_settings=row["tenant_settings"],
         station_name=row["station_name"],
+        scheme=read_scheme(row["scheme"], row["scheme_version"] or 0),
+        incident=row["group_key"] or f"rule:{rule.rule_id}",
+        group_key=row["group_key"],
+        n_open=row.get("n_open"),
     )
 
 
@@ -192,6 +214,19 @@ async def save_decision(
     )
 
 
+async def rule_states_of_warning(conn: AsyncConnection, warning_id: UUID) -> list[tuple[UUID, LifecycleState]]:
+    """Every rule that speaks through a warning and where it stands, locked."""
+    rows = await _rows(conn, "rule_states_of_warning", {"warning_id": warning_id})
+    return [(row["rule_id"], lifecycle.from_json(row["state"])) for row in rows]
+
+
+async def wake(conn: AsyncConnection, warning_ids: Iterable[UUID], at: datetime) -> None:
+    """Whoever speaks through these warnings looks again at once."""
+    values = {"warning_ids": sorted(warning_ids), "at": at.isoformat()}
+    await _do(conn, "wake_rules", values)
+    await _do(conn, "wake_events", values)
+
+
 async def lock_rule_state(conn: AsyncConnection, rule_id: UUID) -> tuple[LifecycleState, UUID | None] | None:
     """Where a rule stands, locked."""
     row = await _row(conn, "lock_rule_state", {"rule_id": rule_id})
@@ -237,3 +272,65 @@ async def agreeing_stations(
         "now": now,
     }
     return Domains(**own), [Domains(**row) for row in await _rows(conn, "stations_that_agree", values)]
+
+
+async def rule_by_code(conn: AsyncConnection, tenant_id: UUID, code: str) -> Row | None:
+    """`rule_id`, newest `version` and its `effective_to`; None where there is no such rule."""
+    return await _row(conn, "rule_by_code", {"tenant_id": tenant_id, "code": code})
+
+
+# ---------------------------------------------------------------- proposals and tables of levels
+
+
+async def add_proposal(
+    conn: AsyncConnection, *, told: Mapping[str, Any], dry_run: Mapping[str, Any] | None, **values: Any
+) -> None:
+    """Keeps a rule that waits for a second person."""
+    shown = Jsonb(dict(dry_run)) if dry_run is not None else None
+    await _do(conn, "add_proposal", {**values, "told": Jsonb(dict(told)), "dry_run": shown})
+
+
+async def lock_proposal(conn: AsyncConnection, proposal_id: UUID) -> Row | None:
+    """A proposal, locked."""
+    return await _row(conn, "lock_proposal", {"proposal_id": proposal_id})
+
+
+async def decide_proposal(
+    conn: AsyncConnection, proposal_id: UUID, *, state: str, by: UUID, at: datetime, why: str, version: int | None
+) -> None:
+    """What became of a proposal, and by whom."""
+    values = {"proposal_id": proposal_id, "state": state, "by": by, "at": at, "why": why, "version": version}
+    await _do(conn, "decide_proposal", values)
+
+
+async def list_proposals(conn: AsyncConnection, tenant_id: UUID, *, everything: bool = False) -> list[Row]:
+    """Proposals that wait, or every one there ever was, newest first."""
+    return await _rows(conn, "list_proposals", {"tenant_id": tenant_id, "all": everything})
+
+
+async def newest_scheme(conn: AsyncConnection, tenant_id: UUID, now: datetime) -> Row | None:
+    """`version` and `told` of a tenant's table of levels; None where it set none."""
+    return await _row(conn, "newest_scheme", {"tenant_id": tenant_id, "now": now})
+
+
+async def add_scheme(
+    conn: AsyncConnection, tenant_id: UUID, told: Mapping[str, Any], *, effective_from: datetime, set_by: UUID | None
+) -> int:
+    """Keeps a table of levels as the next version, and gives it."""
+    values = {"tenant_id": tenant_id, "told": Jsonb(dict(told)), "effective_from": effective_from, "set_by": set_by}
+    row = await _row(conn, "add_scheme", values)
+    assert row is not None
+    return int(row["version"])
+
+
+async def principal_by_login(conn: AsyncConnection, login: str) -> Row | None:
+    """An account by its login."""
+    return await _row(conn, "principal_by_login", {"login": login})
+
+
+async def code_of(conn: AsyncConnection, tenant_id: UUID, rule_id: UUID) -> str:
+    """A rule's code; raises NotFound."""
+    row = await _row(conn, "code_of", {"tenant_id": tenant_id, "rule_id": rule_id})
+    if row is None:
+        raise NotFound("There is no such rule.", rule_id=str(rule_id))
+    return str(row["code"])

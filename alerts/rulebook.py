@@ -2,7 +2,8 @@
 
 A JSON file is one object: `rules`, a list, and optionally `stages` (names of this tenant's stages and the level each
 means, over those of `alerts.level`). A rule names `code`, `station`, `thresholds` and whatever else of a rule's
-definition (docs/reference of `alerts.rule`), its `area` as a GeoJSON polygon or `radius_km` around its station.
+definition (docs/reference of `alerts.rule`), its `area` as a GeoJSON polygon or `radius_km` around its station. A rule
+of `kind` footprint or bulletin names no station and no area (`alerts.event_rule`).
 """
 
 import csv
@@ -21,6 +22,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
+from alerts.event_rule import EventRule, event_definition, event_rule
 from alerts.level import Level, UnknownLevel, level, level_of_stage
 from alerts.rule import BadRule, LevelRule, definition, from_definition, level_rule
 from core.errors import InvalidInput
@@ -54,8 +56,8 @@ class Site:
 class RuleEntry:
     """A rule of a file: what it says, whom it warns, and from when."""
 
-    rule: LevelRule
-    site: Site
+    rule: LevelRule | EventRule
+    site: Site | None  #: none: it looks at no gauge
     area: BaseGeometry | None
     area_desc: Mapping[str, str]
     effective_from: datetime | None  #: none: from the import on
@@ -88,8 +90,10 @@ def circle(lon: float, lat: float, radius_km: float) -> Polygon:
     return Polygon(around)
 
 
-def read_json(text: str, *, tenant_id: UUID, sites: Sites, name: str) -> list[RuleEntry]:
-    """The rules of a JSON file; raises BadRuleFile naming the rule and the field."""
+def read_json(
+    text: str, *, tenant_id: UUID, sites: Sites, name: str, stages: Mapping[str, Level] | None = None
+) -> list[RuleEntry]:
+    """The rules of a JSON file; raises BadRuleFile naming the rule and the field. `stages` are the tenant's own."""
     try:
         told = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -99,7 +103,7 @@ def read_json(text: str, *, tenant_id: UUID, sites: Sites, name: str) -> list[Ru
     unknown = sorted(set(told) - {"rules", "stages"})
     if unknown:
         raise BadRuleFile(f"{name}: unknown field {unknown[0]!r}")
-    stages = _stages(told.get("stages") or {}, name)
+    stages = dict(stages or {}) | _stages(told.get("stages") or {}, name)
     if len(told["rules"]) > RULES_AT_MOST:
         raise BadRuleFile(f"{name}: rules: more than {RULES_AT_MOST}")
     entries = [
@@ -129,6 +133,9 @@ _OWN = ("code", "station", "area", "area_desc", "radius_km", "effective_from", "
 def _entry(told: Any, *, tenant_id: UUID, sites: Sites, stages: Mapping[str, Level], where: str) -> RuleEntry:
     if not isinstance(told, dict):
         raise BadRuleFile(f"{where}: must be an object")
+    if told.get("kind", "level") != "level":
+        return _event_entry(told, tenant_id=tenant_id, where=where)
+    told = {key: value for key, value in told.items() if key != "kind"}
     for needed in ("code", "station", "thresholds"):
         if not told.get(needed):
             raise BadRuleFile(f"{where}: {needed}: is missing")
@@ -165,6 +172,25 @@ def _entry(told: Any, *, tenant_id: UUID, sites: Sites, stages: Mapping[str, Lev
         area_desc=_names(told.get("area_desc"), where) or {"en": site.name},
         effective_from=_time(told.get("effective_from"), where),
     )
+
+
+def _event_entry(told: Mapping[str, Any], *, tenant_id: UUID, where: str) -> RuleEntry:
+    """A rule of footprints or bulletins: its area is the event's own."""
+    if not told.get("code"):
+        raise BadRuleFile(f"{where}: code: is missing")
+    code = str(told["code"])
+    try:
+        rule = event_rule(
+            rule_id=derived_id("rule", tenant_id, code),
+            version=1,
+            tenant_id=tenant_id,
+            code=code,
+            definition={key: value for key, value in told.items() if key not in ("code", "effective_from")},
+        )
+    except (BadRule, UnknownLevel) as error:
+        raise BadRuleFile(f"{where}: {error}") from error
+    starts = _time(told.get("effective_from"), where)
+    return RuleEntry(rule=rule, site=None, area=None, area_desc={}, effective_from=starts)
 
 
 def _names(told: Any, where: str) -> dict[str, str]:
@@ -266,4 +292,7 @@ def read_stations(
 
 def told(entry: RuleEntry) -> dict[str, Any]:
     """The rule as a file has it."""
+    if isinstance(entry.rule, EventRule):
+        return {"code": entry.rule.code, **event_definition(entry.rule)}
+    assert entry.site is not None
     return {"code": entry.rule.code, "station": entry.site.code, **definition(entry.rule)}

@@ -8,29 +8,23 @@ late or in pieces gives the same warnings.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
-import numpy as np
-import shapely
-from shapely.geometry.base import BaseGeometry
-
-from alerts import notices, repository, rule_repository
-from alerts.alert import UNREACHABLE, Alert, Recipient, content_sha256, reference
-from alerts.audience import MASS_PEOPLE, Release, hold_reason, inside, priorities, release
-from alerts.level import LEVELS, Level
-from alerts.lifecycle import Decision, LifecycleState, Message, Phase, Reason, advance
-from alerts.message import Facts, language_with_texts, missing_languages, render_all
-from alerts.quorum import independent_count
-from alerts.repository import StoredWarning
+from alerts import repository, rule_repository
+from alerts.lifecycle import Decision, LifecycleState, Message, advance
+from alerts.repeat import repeat_due
 from alerts.rule import Reading
 from alerts.rule_repository import LiveRule
+from alerts.speak import Speaker
+from alerts.voice import Member, group_says
+from alerts.watch_events import watch_events
 from core.clock import Clock, ScenarioClock
 from core.errors import Unavailable
-from core.events import ObservationsStored, WarningChanged, WarningReleased
+from core.events import AssessmentMade, ObservationsStored
 from core.ids import new_id
 from core.log import get_logger
 from ingest import repository as forecast_rows
@@ -64,7 +58,7 @@ async def watch_batch(
         await forecasts.forecast(conn, event.datastream_ids, event.received_until)
     now = event.received_until if _held(clock) else max(clock.now(), event.received_until)
     rules = await rule_repository.live_rules(conn, event.datastream_ids, event.received_until)
-    work = _Watch(conn, clock=clock, auto_release_people=auto_release_people)
+    work = _Watch(Speaker(conn, auto_release_people), clock=clock)
     decisions = await work.advance(rules, event.received_until, now)
     if _held(clock):
         decisions += await tick(conn, event.received_until, clock=clock, auto_release_people=auto_release_people)
@@ -84,18 +78,36 @@ def together(events: Sequence[ObservationsStored]) -> ObservationsStored:
 async def tick(conn: AsyncConnection, now: datetime, *, clock: Clock, auto_release_people: int) -> list[Decision]:
     """Lets time pass to `now` for every warning that is open or awaits confirmation: silence, renewal, expiry."""
     rules = await rule_repository.open_rules(conn, now)
-    work = _Watch(conn, clock=clock, auto_release_people=auto_release_people)
-    return await work.advance(rules, now, now)
+    # A group is looked at whole or, where another worker holds one of its rules, not at all.
+    here = Counter(one.group_key for one in rules if one.state.open)
+    whole = [one for one in rules if one.group_key is None or here[one.group_key] >= (one.n_open or 0)]
+    speaker = Speaker(conn, auto_release_people)
+    decisions = await _Watch(speaker, clock=clock).advance(whole, now, now)
+    decisions += await watch_events(speaker, now)
+    await repeat_due(conn, now)
+    return decisions
+
+
+@dataclass(slots=True)
+class _Standing:
+    """One rule of this round: where it stands now, and the warning it speaks through."""
+
+    live: LiveRule
+    state: LifecycleState
+    warning_id: UUID | None
 
 
 @dataclass(slots=True)
 class _Watch:
-    """One transaction's worth of watching."""
+    """One transaction's worth of watching gauges."""
 
-    conn: AsyncConnection
+    speaker: Speaker
     clock: Clock
-    auto_release_people: int
-    exercise: bool | None = None
+    standing: dict[UUID, _Standing] = field(default_factory=dict)
+
+    @property
+    def conn(self) -> AsyncConnection:
+        return self.speaker.conn
 
     async def advance(self, rules: Sequence[LiveRule], until: datetime, now: datetime) -> list[Decision]:
         since: dict[int, datetime] = {}
@@ -105,16 +117,27 @@ class _Watch:
             since[datastream_id] = min(since.get(datastream_id, start), start)
         readings = await rule_repository.readings_since(self.conn, since) if since else {}
         outlooks = await self._outlooks(rules, until)
+        self.standing = {live.rule.rule_id: _Standing(live, live.state, live.warning_id) for live in rules}
         everything: list[Decision] = []
-        states: list[tuple[UUID, LifecycleState, UUID | None]] = []
         for live in rules:
-            state, warning_id, made = await self._advance_rule(
-                live, readings[live.rule.datastream_id], outlooks.get(live.rule.datastream_id, []), until, now
-            )
-            everything += made
-            if state != live.state or warning_id != live.warning_id:
-                states.append((live.rule.rule_id, state, warning_id))
-        await rule_repository.save_states(self.conn, states, now)
+            stream = live.rule.datastream_id
+            everything += await self._advance_rule(live, readings[stream], outlooks.get(stream, []), until, now)
+        for one in self.standing.values():
+            if one.warning_id in self.speaker.woken and one.state.open:
+                one.state = replace(one.state, renew_at=now)
+        await rule_repository.save_states(
+            self.conn,
+            [
+                (rule_id, one.state, one.warning_id)
+                for rule_id, one in self.standing.items()
+                if one.state != one.live.state or one.warning_id != one.live.warning_id
+            ],
+            now,
+        )
+        here = {one.warning_id for one in self.standing.values()}
+        if self.speaker.woken - here:
+            await rule_repository.wake(self.conn, self.speaker.woken - here, now)
+        self.speaker.woken.clear()
         return everything
 
     async def _outlooks(self, rules: Sequence[LiveRule], until: datetime) -> dict[int, list[Outlook]]:
@@ -129,297 +152,65 @@ class _Watch:
 
     async def _advance_rule(
         self, live: LiveRule, readings: list[Reading], outlooks: list[Outlook], until: datetime, now: datetime
-    ) -> tuple[LifecycleState, UUID | None, list[Decision]]:
-        state, warning_id = live.state, live.warning_id
+    ) -> list[Decision]:
+        me = self.standing[live.rule.rule_id]
         everything: list[Decision] = []
         finished = False
         while not finished:
-            state, decisions, finished = advance(
-                live.rule, state, readings, until, now=None if _held(self.clock) else now, outlooks=outlooks
+            me.state, decisions, finished = advance(
+                live.rule, me.state, readings, until, now=None if _held(self.clock) else now, outlooks=outlooks
             )
             for decision in decisions:
                 if decision.message is None:
-                    await self._record(live, decision, warning_id, None)
-                    if state.open:
-                        await self._tell_changed(live.rule.tenant_id, warning_id)
+                    await self.speaker.record(live, decision, me.warning_id, None)
+                    if me.state.open:
+                        await self.speaker.tell_changed(live.rule.tenant_id, me.warning_id)
                     continue
-                warning_id, live_until = await self._speak(live, decision, warning_id, state)
-                if state.open:
-                    state = replace(state, live_until=live_until)
+                await self._speak(me, decision)
             everything += decisions
-        return state, warning_id, everything
+        return everything
 
-    async def _record(self, live: LiveRule, decision: Decision, warning_id: UUID | None, version: int | None) -> None:
-        await rule_repository.save_decision(
-            self.conn,
-            tenant_id=live.rule.tenant_id,
-            rule_id=live.rule.rule_id,
-            decision=decision,
-            warning_id=warning_id,
-            version=version,
-        )
-        if decision.operator:
-            log.warning("operator", rule=live.rule.code, reason=decision.reason.value, at=decision.at.isoformat())
-
-    async def _tell_changed(self, tenant_id: UUID, warning_id: UUID | None, version: int | None = None) -> None:
-        if warning_id is None:
-            return
-        if version is None:
-            versions = await repository.lock_warning(self.conn, warning_id)
-            if not versions:
-                return
-            version = versions[-1].alert.version
-        await outbox.publish(
-            self.conn,
-            WarningChanged(warning_id=warning_id, version=version),
-            ordering_key=f"warning:{warning_id}",
-            tenant_id=tenant_id,
-        )
-
-    async def _speak(
-        self, live: LiveRule, decision: Decision, warning_id: UUID | None, state: LifecycleState
-    ) -> tuple[UUID | None, datetime | None]:
-        """Drafts what a decision says, releases it where it may; the warning, and until when something is out."""
-        if decision.message is Message.FIRST or warning_id is None:
-            warning_id = new_id()
-        chain = await repository.lock_warning(self.conn, warning_id)
-        out = [one for one in chain if one.released_at is not None]
-        if decision.message is Message.ALL_CLEAR and not out:
-            # Nobody was told, so there is nothing to take back: the drafts lapse.
-            await repository.close_drafts(self.conn, warning_id, "ended")
-            await self._record(live, decision, warning_id, None)
-            await self._record(live, replace(decision, reason=Reason.DRAFT_LAPSED, message=None), warning_id, None)
-            await self._tell_changed(live.rule.tenant_id, warning_id)
-            return warning_id, None
-        live_until = out[-1].alert.expires_at if out else None
-        last = out[-1] if out else None
-        if decision.message is Message.RENEW and last is not None and Level.NONE < last.alert.level < decision.after:
-            # What is out must not lapse while a higher level waits for people: it is renewed by itself, if it may be.
-            lower = replace(decision, after=last.alert.level)
-            renewed = await self._draft(live, lower, warning_id, state, only_if_automatic=True)
-            live_until = renewed or live_until
-        released_until = await self._draft(live, decision, warning_id, state)
-        return warning_id, released_until or live_until
-
-    async def _draft(
-        self,
-        live: LiveRule,
-        decision: Decision,
-        warning_id: UUID,
-        state: LifecycleState,
-        *,
-        only_if_automatic: bool = False,
-    ) -> datetime | None:
-        """Keeps a new version; its expiry where it was released at once, else None."""
-        rule, conn = live.rule, self.conn
-        chain = await repository.lock_warning(conn, warning_id)
-        if self.exercise is None:
-            self.exercise = await repository.is_exercise(conn)
-        out = [one for one in chain if one.released_at is not None]
-        held = live.area_fault or hold_reason(live.area, rule.max_area_km2)
-        area = live.area if held is None else None
-        people = await self._audience(live, decision, area, warning_id if out else None)
-        usual: float | None = rule.usual_people
-        if usual is None:
-            usual = await repository.usual_people(conn, rule.rule_id, warning_id)
-        n_people = len({one.policyholder_id for one in people})
-        n_mass = 0
-        if n_people >= MASS_PEOPLE:
-            hour = decision.at - timedelta(hours=1)
-            n_mass = await repository.mass_lately(conn, rule.tenant_id, hour, warning_id, MASS_PEOPLE)
-        verdict = release(
-            rule,
-            level=decision.after,
-            n_people=n_people,
-            held=held,
-            usual=usual,
-            auto_release_people=self.auto_release_people,
-            n_mass_lately=n_mass,
-        )
-        if not verdict.approvals_needed and decision.message in (Message.FIRST, Message.RAISE):
-            verdict = await self._quorum(live, decision, verdict)
-        if only_if_automatic and verdict.approvals_needed:
-            return None
-        alert = self._alert(live, decision, warning_id, state, chain, out, live.area if _storable(live.area) else None)
-        n_unreachable = len({one.policyholder_id for one in people if one.channel == UNREACHABLE})
-        released = verdict.approvals_needed == 0
-        await repository.add_warning(
-            conn,
-            alert,
-            people,
-            state="released" if released else "draft",
-            n_people=n_people,
-            n_unreachable=n_unreachable,
-            content_sha256=content_sha256(alert, people),
-            approvals_needed=verdict.approvals_needed,
-            held=verdict.held,
-        )
-        await repository.supersede(conn, warning_id, alert.version, released=released)
-        await self._record(live, decision, warning_id, alert.version)
-        await self._record(
-            live, self._release_decision(live, decision, verdict, people, n_unreachable), warning_id, alert.version
-        )
-        await self._tell_changed(rule.tenant_id, warning_id, alert.version)
-        if verdict.held is not None:
-            await notices.tell(
-                conn,
-                rule.tenant_id,
-                "draft_held",
-                f"{warning_id} {verdict.held.value}",
-                now=decision.at,
-                detail={"held": verdict.held.value, "n_people": n_people, "rule": rule.code},
+    async def _speak(self, me: _Standing, decision: Decision) -> None:
+        """Says what this rule's group has to say of it, through the warning that the group shares."""
+        live = me.live
+        group = [me]
+        if live.group_key is not None:
+            group += [
+                one
+                for one in self.standing.values()
+                if one is not me and one.live.group_key == live.group_key and one.state.open
+            ]
+        members = [
+            Member(
+                rule_id=one.live.rule.rule_id,
+                before=decision.before if one is me else one.state.level,
+                after=decision.after if one is me else one.state.level,
+                opened_at=one.state.opened_at,
             )
-        if not released:
-            return None
-        await outbox.publish(
-            conn,
-            WarningReleased(warning_id=warning_id, version=alert.version),
-            ordering_key=f"warning:{warning_id}",
-            tenant_id=rule.tenant_id,
+            for one in group
+        ]
+        if decision.message is Message.FIRST or me.warning_id is None:
+            shared = [one.warning_id for one in group if one is not me and one.warning_id is not None]
+            me.warning_id = shared[0] if shared else new_id()
+        newest = await repository.newest_sent(self.conn, me.warning_id) if len(group) > 1 else None
+        said = group_says(
+            decision,
+            mine=live.rule.rule_id,
+            members=members,
+            newest_sent=newest,
+            renew_after=live.rule.renew_before,
         )
-        return alert.expires_at
-
-    async def _quorum(self, live: LiveRule, decision: Decision, verdict: Release) -> Release:
-        """The verdict, or two people where too few independent stations agree: one cause must not warn by itself.
-
-        A station agrees that holds a warning at most one level lower.
-        """
-        rule = live.rule
-        if rule.independent <= 1:
-            return verdict
-        agreeing = [one for one in LEVELS if one >= max(Level.BLUE, decision.after - 1)]
-        own, others = await rule_repository.agreeing_stations(
-            self.conn, rule.tenant_id, rule.datastream_id, agreeing, decision.at
+        lead = self.standing[said.lead]
+        if lead is not me and said.message is Message.ALL_CLEAR:
+            lead = me
+        live_until, wake_at = await self.speaker.speak(
+            live, decision, me.warning_id, said=said, own_state=me.state, lead=lead.live, state=lead.state
         )
-        if independent_count(own, others) >= rule.independent:
-            return verdict
-        return Release(approvals_needed=2, reason=Reason.DRAFT_SINGLE_CAUSE)
-
-    def _release_decision(
-        self,
-        live: LiveRule,
-        decision: Decision,
-        verdict: Release,
-        people: Sequence[Recipient],
-        n_unreachable: int,
-    ) -> Decision:
-        languages = {one.policyholder_id: one.language for one in people}
-        missing = missing_languages(languages.values(), _default_language(live), _reviewers(live))
-        detail: dict[str, Any] = {
-            "n_people": len(languages),
-            "n_unreachable": n_unreachable,
-            "approvals_needed": verdict.approvals_needed,
-        }
-        if missing:
-            detail["languages_missing"] = missing
-        if verdict.held:
-            detail["held"] = verdict.held.value
-        return replace(
-            decision, reason=verdict.reason, message=None, operator=verdict.approvals_needed > 0, detail=detail
-        )
-
-    async def _audience(
-        self, live: LiveRule, decision: Decision, area: BaseGeometry | None, told_by: UUID | None
-    ) -> list[Recipient]:
-        """Everybody inside the area, and everybody who was told before: whoever got v gets v + 1."""
-        conn, tenant_id = self.conn, live.rule.tenant_id
-        if area is None:
-            return []
-        near = await repository.people_in_box(conn, tenant_id, area)
-        hit = inside(area, near.lon, near.lat) if near.ids else np.zeros(0, dtype=bool)
-        ids = {one for one, is_in in zip(near.ids, hit, strict=True) if is_in}
-        if told_by is not None:
-            ids |= await repository.people_told(conn, told_by)
-        people = await repository.people_by_id(conn, tenant_id, sorted(ids))
-        footprints = await repository.footprints_near(conn, tenant_id, decision.at)
-        reached = shapely.union_all([one for one, _ in footprints]) if footprints else None
-        zones = [zone for _, more in footprints for zone in more]
-        ranks = priorities(decision.after, np.nan_to_num(people.lon), np.nan_to_num(people.lat), reached, zones)
-        channels = await repository.channels_of(conn, tenant_id, people.ids)
-        return sorted(
-            Recipient(
-                policyholder_id=person,
-                channel=channel,
-                contact_point_id=contact_point_id,
-                language=language,
-                priority=int(rank),
-            )
-            for person, language, rank in zip(people.ids, people.languages, ranks, strict=True)
-            for channel, contact_point_id in channels.get(person, [(UNREACHABLE, None)])
-        )
-
-    def _alert(
-        self,
-        live: LiveRule,
-        decision: Decision,
-        warning_id: UUID,
-        state: LifecycleState,
-        chain: Sequence[StoredWarning],
-        out: Sequence[StoredWarning],
-        area: BaseGeometry | None,
-    ) -> Alert:
-        rule = live.rule
-        version = chain[-1].alert.version + 1 if chain else 1
-        exercise = bool(self.exercise)
-        default = _default_language(live)
-        expires_at = decision.at + rule.expires_after
-        names = {default: live.station_name, **rule.place}
-        assert decision.message is not None
-        facts = Facts(
-            message=decision.message,
-            level=decision.after,
-            event=rule.peril,
-            quantity=rule.quantity,
-            value=decision.value,
-            threshold=rule.thresholds.get(decision.after),
-            reading_at=decision.reading_at,
-            issued_at=decision.at,
-            expires_at=expires_at,
-            silent=state.phase is Phase.STALE,
-            timezone=rule.timezone or live.tenant_settings.get("timezone") or "UTC",
-            place=names,
-            area=live.area_desc or names,
-            source=rule.source or {default: live.tenant_name},
-            exercise=exercise,
-        )
-        sender = live.tenant_settings.get("cap_sender") or f"tocsin:{live.tenant_slug}"
-        return Alert(
-            warning_id=warning_id,
-            version=version,
-            tenant_id=rule.tenant_id,
-            rule_id=rule.rule_id,
-            exercise=exercise,
-            status="Exercise" if exercise else "Actual",
-            msg_type="Update" if out else "Alert",
-            level=decision.after,
-            all_clear=decision.message is Message.ALL_CLEAR,
-            reason=decision.reason.value,
-            identifier=f"tocsin.{warning_id}.{version}",
-            sender=sender,
-            sent_at=decision.at,
-            onset_at=decision.reading_at if decision.message is Message.FIRST else None,
-            expires_at=expires_at,
-            area=area,
-            area_desc=dict(facts.area),
-            texts=render_all(facts, default, _reviewers(live)),
-            references=tuple(reference(one.alert.sender, one.alert.identifier, one.alert.sent_at) for one in out),
-            event=rule.peril,
-            hazard_event_id=rule.hazard_event_id,
-        )
-
-
-def _storable(area: BaseGeometry | None) -> bool:
-    return area is not None and not area.is_empty
-
-
-def _default_language(live: LiveRule) -> str:
-    return language_with_texts(str(live.tenant_settings.get("language") or "en"), "en", _reviewers(live))[0]
-
-
-def _reviewers(live: LiveRule) -> Mapping[str, str]:
-    """Who answers for a language at this tenant, beyond the catalogues that are reviewed for all."""
-    named = live.tenant_settings.get("language_reviewers")
-    return {one: str(name) for one, name in named.items() if name} if isinstance(named, dict) else {}
+        for one in group:
+            if one.state.open:
+                one.state = replace(one.state, live_until=live_until)
+        if me.state.open and wake_at is not None:
+            me.state = replace(me.state, renew_at=wake_at)
 
 
 async def run(pool: Pool, stop: asyncio.Event, *, auto_release_people: int = 500, tick_s: float = TICK_S) -> None:
@@ -429,6 +220,10 @@ async def run(pool: Pool, stop: asyncio.Event, *, auto_release_people: int = 500
 
     async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
         clock = await read_clock(conn)
+        if isinstance(outbox.decode(work), AssessmentMade):
+            # what a footprint touches is known: whoever waits for that need not wait for the next look of the timers
+            await watch_events(Speaker(conn, auto_release_people), clock.now())
+            return
         # A warning must not wait behind batches that are older than its own and say nothing new. A replay at full speed
         # goes batch by batch: there nobody waits.
         more = [] if _held(clock) else await outbox.take_along(conn, work)

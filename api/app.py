@@ -28,8 +28,10 @@ from api.routes import (
     feeds,
     hazards,
     observations,
+    providers,
     public,
     quotes,
+    rules,
     session,
     stations,
     stream,
@@ -57,12 +59,14 @@ _NOUNS = (
     evacuation,
     wayout,
     warnings,
+    rules,
     answers,
     cases,
     quotes,
     observations,
     stream,
     public,
+    providers,
 )
 #: Streams get this long to say goodbye when the server stops.
 _STOP_S = 5

@@ -37,7 +37,7 @@ class Services:
 
     settings: Settings
     app_pool: repository.Pool  #: role tocsin_app: serves people
-    worker_pool: repository.Pool  #: role tocsin_worker: sign-in and the stream only
+    worker_pool: repository.Pool  #: role tocsin_worker: sign-in, the stream, and what providers report
     installation: Installation
     authenticator: "Authenticator"
     hub: "Hub"
@@ -103,7 +103,8 @@ class Context:
             yield conn
 
     @asynccontextmanager
-    async def _system_transaction(self) -> AsyncIterator[repository.Connection]:
+    async def system_transaction(self) -> AsyncIterator[repository.Connection]:
+        """A transaction as tocsin_worker, for what comes with no tenant: whose it is must be checked by the act."""
         async with self.services.worker_pool.connection() as conn, conn.transaction():
             yield conn
 
@@ -121,7 +122,7 @@ class Context:
         request holds the key, KeyReused where it came with another body. Without the header the act is simply done.
         `as_system` acts as tocsin_worker, for what belongs to no tenant: the act itself must check whose it is.
         """
-        begin = self._system_transaction if as_system else self.transaction
+        begin = self.system_transaction if as_system else self.transaction
         given = self.request.headers.get("idempotency-key")
         if given is None:
             async with begin() as conn:

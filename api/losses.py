@@ -14,6 +14,7 @@ from api.schemas.exposure import (
     UnknownOut,
 )
 from api.schemas.hazard import HazardEventOut
+from geo import reasons
 
 
 def losses_json(row: Mapping[str, Any]) -> AssessmentLosses:
@@ -35,11 +36,18 @@ def _estimate(row: Mapping[str, Any]) -> LossEstimateOut:
     result: Mapping[str, Any] = row["result"]
     losses: Mapping[str, Any] = result.get("losses") or {}
 
+    problem = reasons.read(row["problem"] or "")
+
+    def unknown(reason: str, one: Mapping[str, Any]) -> UnknownOut:
+        known = reasons.read(reason)
+        return UnknownOut(**one, code=known.code if known else None, facts=dict(known.facts) if known else {})
+
     def of(name: str) -> LossOut | None:
         return LossOut(**losses[name]) if losses.get(name) else None
 
     return LossEstimateOut(
         problem=row["problem"] or None,
+        problem_code=problem.code if problem else None,
         currency=row["loss_currency"],
         computed_at=row["loss_computed_at"],
         ground_up=of("gul"),
@@ -49,7 +57,7 @@ def _estimate(row: Mapping[str, Any]) -> LossEstimateOut:
         sd_by_source=result.get("sd_by_source") or {},
         unit=result.get("unit"),
         curves=result.get("curves") or [],
-        unknown={reason: UnknownOut(**one) for reason, one in (result.get("unknown") or {}).items()},
+        unknown={reason: unknown(reason, one) for reason, one in (result.get("unknown") or {}).items()},
         reconciliation={c: ReconciledOut(**one) for c, one in (result.get("reconciliation") or {}).items()},
         difference=DifferenceOut(**result["difference"]) if result.get("difference") else None,
         assumptions=result.get("assumptions") or {},

@@ -38,6 +38,9 @@ PERSONS_ONLY: Final = frozenset(
         ("see", "notice"),
         ("make", "road-override"),
         ("make", "official-order"),
+        ("write", "rule"),
+        ("agree", "rule"),
+        ("make", "silence"),
     }
 )
 
@@ -51,6 +54,7 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("read", "health"): frozenset({ANYONE}),
     ("read", "openapi"): frozenset({ANYONE}),
     ("open", "session"): frozenset({ANYONE}),
+    ("report", "delivery"): frozenset({ANYONE}),  # a provider's signature is asked for: api/routes/providers.py
     # oneself
     ("close", "session"): SIGNED_IN,
     ("read", "me"): SIGNED_IN | {DEVICE},
@@ -77,6 +81,12 @@ POLICY: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("reject", "warning"): frozenset({"approver"}),
     ("pause", "sending"): frozenset({"approver", "operator"}),
     ("resume", "sending"): frozenset({"approver", "operator"}),
+    # when to speak: a rule that releases by itself takes a second person, so does a silence of red
+    ("read", "rule"): _WATCHES,
+    ("write", "rule"): frozenset({"approver", "operator"}),
+    ("agree", "rule"): frozenset({"approver"}),
+    ("read", "silence"): _WATCHES,
+    ("make", "silence"): frozenset({"approver", "operator"}),
     ("read", "answer"): _WATCHES,
     ("handle", "answer"): frozenset({"insurer", "approver", "operator"}),
     ("cancel", "warning"): frozenset({"approver"}),

@@ -1,6 +1,6 @@
 """Delivery: how soon everybody has their message, how fast a push is encrypted, and what a claim of the outbox costs.
 
-    python -m benchmarks.delivery [--people 10000] [--part hand-over|push|outbox]
+    python -m benchmarks.delivery [--people 10000] [--processes 1 2] [--part hand-over|stop|push|outbox]
 
 Each figure has a peer in the same run: the bare HTTP client that hands over the same messages without a database, the
 push library called in a loop without a process pool, and a claim of as many rows that have a key each.
@@ -12,8 +12,10 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +24,9 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
+import psutil
 import psycopg
 from shapely.geometry import box
 
@@ -76,21 +80,68 @@ def served() -> Any:
             break
         time.sleep(0.1)
     try:
-        yield url
+        yield url, process.pid
     finally:
         process.terminate()
         process.join()
         ours.close()
 
 
+@contextlib.contextmanager
+def sending(database: str, provider_url: str, home: Path, processes: int) -> Any:
+    """`tocsin deliver`, ready to send; gives its process id."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | {
+        "TOCSIN_DATABASE_URL": database,
+        "TOCSIN_MODE": "exercise",
+        "TOCSIN_HOME": str(home),
+        "TOCSIN_SECRET_KEY": "k" * 40,
+        "TOCSIN_DELIVER__FAKE_URL": provider_url,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tocsin", "deliver", "--processes", str(processes)], env=environment
+    )
+    try:
+        with psycopg.connect(database, autocommit=True) as conn:
+            for _ in range(600):
+                listening = conn.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN tocsin_outbox'"
+                ).fetchone()
+                if listening is not None and listening[0] >= processes:
+                    break
+                time.sleep(0.1)
+        time.sleep(1.0)
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor that a process and its descendants, also those that ended, have used."""
+    total = 0.0
+    top = psutil.Process(pid)
+    for one in [top, *top.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            used = one.cpu_times()
+            total += used.user + used.system
+            if one is top:
+                total += used.children_user + used.children_system
+    return total
+
+
 # ---------------------------------------------------------------- everybody handed over
 
 
-def hand_over(database: str, n_people: int) -> dict[str, Any]:
-    """Releases one red warning to `n_people` in four zones; seconds from the reading until the provider has each."""
+def hand_over(database: str, server_pid: int, n_people: int, processes: int, *, stop: bool = False) -> dict[str, Any]:
+    """Releases one red warning to `n_people` in four zones; seconds from the reading until the provider has each.
+
+    `tocsin deliver` sends, as the product starts it. With `stop` one person stops sending when a quarter is out; what
+    is begun after that is counted.
+    """
     from pydantic import SecretStr
 
-    from alerts import deliver, rule_repository
+    from alerts import rule_repository
+    from alerts.level import Level
     from alerts.rule import level_rule
     from alerts.watch import watch_batch
     from core.clock import FixedClock
@@ -153,13 +204,14 @@ def hand_over(database: str, n_people: int) -> dict[str, Any]:
             )
         conn.execute("ANALYZE")
 
-    with served() as url, tempfile.TemporaryDirectory() as home:
-        settings = Settings(
-            database_url=SecretStr(database), mode="exercise", home=Path(home), secret_key=SecretStr("k" * 40)
-        )
-        settings.deliver.fake_url = url
+    with (
+        served() as (url, provider_pid),
+        tempfile.TemporaryDirectory() as home,
+        sending(database, url, Path(home), processes) as sender_pid,
+    ):
+        settings = Settings(database_url=SecretStr(database), mode="exercise", home=Path(home))
 
-        async def story() -> tuple[float, float, float]:
+        async def story() -> tuple[float, float, dict[str, float]]:
             rule = level_rule(
                 tenant_id=tenant,
                 code="bench",
@@ -167,17 +219,14 @@ def hand_over(database: str, n_people: int) -> dict[str, Any]:
                 thresholds={"alert": 3.0, "minor": 4.0, "major": 6.0},
                 automatic=True,
                 max_area_km2=1e9,
-                automatic_ceiling=deliver.Level.RED,
+                automatic_ceiling=Level.RED,
             )
-            async with worker_pool(settings, size=settings.deliver.workers + 3) as pool:
+            async with worker_pool(settings, size=2) as pool:
                 async with pool.connection() as conn, conn.transaction():
                     await rule_repository.save_rule(
                         conn, rule, area=box(80.0, 7.0, 80.2, 11.0), area_desc={"en": "Valley"},
                         effective_from=now - timedelta(hours=1),
                     )  # fmt: skip
-                stop = asyncio.Event()
-                sender = asyncio.create_task(deliver.run(pool, settings, stop))
-                await asyncio.sleep(1.0)
                 for minute, value in ((-20, 2.0), (-10, 6.5), (0, 6.5)):
                     at = now + timedelta(minutes=minute)
                     async with pool.connection() as conn:
@@ -193,20 +242,30 @@ def hand_over(database: str, n_people: int) -> dict[str, Any]:
                         received_until=now,
                     )  # fmt: skip
                     await watch_batch(conn, event, clock=FixedClock(now), auto_release_people=10**9)
-                released = time.time()
-                cpu = time.process_time()
-                async with httpx.AsyncClient() as client:
-                    while int((await client.get(f"{url}/count")).text) < n_people:
-                        await asyncio.sleep(0.25)
-                        if time.time() - began > 600:
-                            break
-                cpu = time.process_time() - cpu
-                stop.set()
-                await sender
-            return began, released, cpu
+            released = time.time()
+            pids = {"senders": sender_pid, "database": server_pid, "provider": provider_pid}
+            before = {name: cpu_s(pid) for name, pid in pids.items()}
+            if stop:
+                return began, await stopped(url, n_people, tenant, database), {}
+            async with httpx.AsyncClient() as client:
+                while int((await client.get(f"{url}/count")).text) < n_people:
+                    await asyncio.sleep(0.25)
+                    if time.time() - began > 600:
+                        break
+            return began, released, {name: cpu_s(pid) - before[name] for name, pid in pids.items()}
 
         began, released, cpu = asyncio.run(story())
         got = sorted(httpx.get(f"{url}/report").json())
+        if stop:
+            late = [at - released for at, _ in got if at > released]
+            return {
+                "people": n_people,
+                "sender_processes": processes,
+                "handed_over_when_stopped": len(got) - len(late),
+                "handed_over_after_the_stop": len(late),
+                "last_after_the_stop_s": round(max(late, default=0.0), 3),
+                "load": round(os.getloadavg()[0], 1),
+            }
         bare, bare_cpu = asyncio.run(bare_posts(url, min(n_people, 3000)))
     first_of = {zone: min(at for at, z in got if z == zone) for zone in range(ZONES)}
     last_of = {zone: max(at for at, z in got if z == zone) for zone in range(ZONES)}
@@ -217,6 +276,7 @@ def hand_over(database: str, n_people: int) -> dict[str, Any]:
     total = got[-1][0] - began
     return {
         "people": n_people,
+        "sender_processes": processes,
         "handed_over": len(got),
         "decision_to_release_s": round(released - began, 2),
         "first_s": round(got[0][0] - began, 2),
@@ -224,7 +284,7 @@ def hand_over(database: str, n_people: int) -> dict[str, Any]:
         "per_s": round(len(got) / (got[-1][0] - got[0][0])),
         "bare_client_per_s": round(bare),
         "ratio_to_bare_client": round(len(got) / (got[-1][0] - got[0][0]) / bare, 2),
-        "sender_cpu_ms_a_message": round(1000 * cpu / len(got), 2),
+        "cpu_ms_a_message": {name: round(1000 * used / len(got), 2) for name, used in cpu.items()},
         "bare_client_cpu_ms_a_message": round(1000 / bare_cpu, 2),
         "worst_zone_before_a_tenth_of_the_others": in_order,
         "zone_spans_s": {z: [round(first_of[z] - began, 2), round(last_of[z] - began, 2)] for z in range(ZONES)},
@@ -232,15 +292,30 @@ def hand_over(database: str, n_people: int) -> dict[str, Any]:
     }
 
 
+async def stopped(url: str, n_people: int, tenant: Any, database: str) -> float:
+    """Stops the tenant's sending when a quarter is out; gives when that was committed, four seconds later."""
+    async with httpx.AsyncClient() as client:
+        while int((await client.get(f"{url}/count")).text) < n_people // 4:  # noqa: ASYNC110  another process counts
+            await asyncio.sleep(0.05)
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
+        await conn.execute(
+            "INSERT INTO sending_pause (scope, tenant_id, paused_by, paused_at) VALUES (%s, %s, %s, now())",
+            [f"tenant:{tenant}", tenant, tenant],
+        )
+        at = time.time()
+    await asyncio.sleep(4.0)
+    return at
+
+
 async def bare_posts(url: str, n: int) -> tuple[float, float]:
     """The same HTTP client and as many at once, without a database: messages a second, and a CPU-second."""
     body = {"to": {"zone": 0}, "payload": {"headline": "x" * 600}}
-    async with httpx.AsyncClient() as client:
-        gate = asyncio.Semaphore(96)
+    async with aiohttp.ClientSession() as client:
+        gate = asyncio.Semaphore(48)
 
         async def one(i: int) -> None:
-            async with gate:
-                await client.post(f"{url}/send", json=body, headers={"Idempotency-Key": f"bare-{i}"})
+            async with gate, client.post(f"{url}/send", json=body, headers={"Idempotency-Key": f"bare-{i}"}) as got:
+                await got.read()
 
         began, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(one(i) for i in range(n)))
@@ -388,27 +463,47 @@ def database() -> Any:
     try:
         url = running.superuser_url()
         migrate(url, exercise=True, name="bench")
-        yield url
+        yield url, server_pid(home)
     finally:
         running.stop()
+
+
+def server_pid(home: Path) -> int:
+    """The database server below a home: what its pid file says."""
+    (file,) = home.rglob("postmaster.pid")
+    return int(file.read_text().splitlines()[0])
+
+
+def empty(url: str) -> None:
+    """No people, no warnings, as before."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("TRUNCATE tenant, station, hazard_event, outbox CASCADE")
+        conn.execute("VACUUM ANALYZE")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=10_000)
-    parser.add_argument("--part", choices=["hand-over", "push", "outbox"], default=None)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--part", choices=["hand-over", "stop", "push", "outbox"], default=None)
     asked = parser.parse_args()
     told: dict[str, Any] = {}
     if asked.part in (None, "push"):
         told["push"] = push()
     if asked.part != "push":
-        with database() as url:
+        with database() as (url, pid):
             if asked.part in (None, "outbox"):
                 told["outbox"] = claims(url)
                 with psycopg.connect(url, autocommit=True) as conn:
                     conn.execute("DELETE FROM outbox")
+            if asked.part in (None, "stop"):
+                told["stop"] = hand_over(url, pid, asked.people, max(asked.processes), stop=True)
+                empty(url)
             if asked.part in (None, "hand-over"):
-                told["hand_over"] = hand_over(url, asked.people)
+                told["hand_over"] = []
+                for processes in asked.processes:
+                    told["hand_over"].append(hand_over(url, pid, asked.people, processes))
+                    empty(url)
     json.dump(told, sys.stdout, indent=1)
     print()
 

@@ -12,8 +12,8 @@ import numpy as np
 from alerts.lifecycle import LifecycleState, Message, rehearse
 from alerts.rule import Reading, level_rule
 from ingest.forecast.calibration import table_at
-from ingest.forecast.models import CHOSEN, HORIZONS_H, TAUS, Forecaster
-from ingest.forecast.outlook import Outlook, outlook
+from ingest.forecast.models import HORIZONS_H, Forecaster
+from ingest.forecast.outlook import Outlook
 from tocsin.drill.load import CLEAR_DWELL, FORECAST_WITHIN, HYSTERESIS_M
 from tocsin.drill.sensors import INTERVAL_S
 from tocsin.drill.world import World, build
@@ -42,19 +42,7 @@ def outlooks(world: World, events: list[tuple[datetime, int, datetime, float]]) 
         near = [f for one, f in gauges.items() if one != number and world.sensors[one].basin == basin]
         others = [f for one, f in gauges.items() if one != number]
         made = gauges[number].step(observed.timestamp(), value, near, others)
-        out[number].append(
-            outlook(
-                made_at=observed,
-                known_at=arrived,
-                model=CHOSEN,
-                value=value,
-                horizons_h=HORIZONS_H,
-                path=made.paths[0].tolist(),
-                reach=made.reach.tolist(),
-                taus=TAUS.tolist(),
-                quantiles=made.quantiles[0].ravel().tolist(),
-            )
-        )
+        out[number].append(made.outlook(made_at=observed, known_at=arrived, value=value))
     return out
 
 

@@ -139,7 +139,7 @@ Event = (
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "observations_stored": ("watch", "stream"),
     "footprint_published": ("assess", "plan", "stream"),
-    "assessment_made": ("loss", "stream"),
+    "assessment_made": ("loss", "watch", "stream"),
     "loss_estimated": ("loss_sources", "stream"),
     "plan_made": ("reroute", "stream"),
     "ruling_changed": ("plan",),

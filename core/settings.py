@@ -85,6 +85,7 @@ class DeliverSettings(BaseModel):
     voice_url: str | None = None
     voice_token: SecretStr | None = None
     voice_honours_keys: bool = False
+    callback_secret: SecretStr | None = None  #: signs what providers report; none: nothing is taken
     siren_key: SecretStr | None = (
         None  #: Ed25519, 32 bytes in base64url; sirens hang on the broker of TOCSIN_MQTT__HOST
     )
@@ -93,6 +94,7 @@ class DeliverSettings(BaseModel):
     )  #: push, text message, call: how long each waits for an answer
     auto_release_people: int = Field(default=500, ge=0)  #: above this audience two people must release
     workers: int = Field(default=4, ge=1, le=64)
+    processes: int | None = Field(default=None, ge=1, le=32)  #: that send; none: one a core (see tocsin/senders.py)
 
 
 class CapSettings(BaseModel):

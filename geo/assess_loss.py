@@ -24,6 +24,7 @@ from geo.hazard_field import HIT, OED_PERIL, OUTSIDE, REASONS, HazardField
 from geo.loss import Mapper, Uncertainty
 from geo.oed import TIV_FIELDS
 from geo.oed_table import OedTable, encode
+from geo.reasons import tell
 from geo.repository import Portfolio
 from geo.repository_loss import Assessed
 from geo.terms import BoolArray, FloatArray, IntArray
@@ -39,8 +40,7 @@ N_TOP_LOCATIONS, N_SAMPLED_LOCATIONS, N_TOP_POLICIES = 200, 800, 500
 N_SAMPLES_SMALL, N_SAMPLES_LARGE, SMALL_ITEMS = 500, 100, 20_000
 _MAX_RESIDENT_ROWS = 2_000_000  #: rows of OED files kept in memory together
 
-NO_INTENSITY = "the footprint says where the hazard is and not how strong: the loss is unknown"
-NO_FILES = "the book was imported without its files: import it again, and its losses can be computed"
+NO_INTENSITY, NO_FILES = tell("no_intensity"), tell("no_files")
 
 
 class NoSuchBook(NotFound):
@@ -152,6 +152,7 @@ def compute(
     mapper: Mapper = loss.in_process,
     by_source: bool = True,
     flood: FloodChoice | None = None,
+    by: str | None = None,
 ) -> Outcome:
     """The loss of a book under a field: pure work on arrays, for a worker thread.
 
@@ -186,8 +187,11 @@ def compute(
         mapper=mapper,
         with_contributions=by_source,
         flood=flood,
+        by=by,
     )
     result = found.as_json()
+    if by is not None and found.told:
+        result["by"] = {"field": by, "groups": found.groups(by)}
     if not by_source and found.told:
         result["sd_by_source"] = None
     for reason, counted in _unknown_rest(resident, status, ~hit_account, currency).items():
@@ -199,6 +203,8 @@ def compute(
         # without an account file nobody knows what is insured: what the engine calls gross would be the ground-up loss
         for perspective in ("il", "ri"):
             result["losses"][perspective] = None
+            for group in result.get("by", {}).get("groups", ()):
+                group.update({name: None for name in group if name.startswith(f"{perspective}_")})
         result["terms"] = "no account file: gross and net are unknown"
     return Outcome(
         currency, "", result, _locations(found, resident.location_id[rows], "account" in resident.tables),
@@ -277,15 +283,17 @@ async def estimate_assessment(
     mapper: Mapper = loss.in_process,
     by_source: bool = True,
     flood: FloodChoice | None = None,
+    by: str | None = None,
 ) -> Outcome:
     """Computes and stores the loss of an assessment, in place of one it had, and tells whoever watches.
 
     What stands in the way (no intensity, no files, terms that cannot be read) is stored as the problem: the loss is
-    then unknown, and not zero. `flood` in place of what the book declares. Raises NoAssessment.
+    then unknown, and not zero. `flood` in place of what the book declares; `by` an OED
+    field to group the losses by. Raises NoAssessment.
     """
     of = await repository_loss.assessed(conn, assessment_id)
     portfolio = next(p for p in await repository.portfolios(conn, of.tenant_id) if p.portfolio_id == of.portfolio_id)
-    outcome = await _outcome(conn, of, portfolio, shelf or _SHELF, n_samples, seed, mapper, by_source, flood)
+    outcome = await _outcome(conn, of, portfolio, shelf or _SHELF, n_samples, seed, mapper, by_source, flood, by)
     if not outcome.problem:
         outcome.result["difference"] = difference(
             outcome.result, of.exposed_tiv, await repository_loss.loss_before(conn, of)
@@ -305,7 +313,7 @@ async def estimate_assessment(
 
 async def _outcome(
     conn: AsyncConnection, of: Assessed, portfolio: Portfolio, shelf: FileShelf, n_samples: int | None, seed: int,
-    mapper: Mapper, by_source: bool, flood: FloodChoice | None,
+    mapper: Mapper, by_source: bool, flood: FloodChoice | None, by: str | None,
 ) -> Outcome:  # fmt: skip
     def unknown(problem: str) -> Outcome:
         return Outcome(portfolio.currency, problem, {}, [], [])
@@ -321,7 +329,7 @@ async def _outcome(
         return await asyncio.to_thread(
             compute, resident, of.field, event=event, peril=OED_PERIL.get(of.peril), day=of.started_at.date(),
             currency=portfolio.currency, n_samples=n_samples, seed=seed, mapper=mapper, by_source=by_source,
-            flood=flood or FloodChoice.from_json(portfolio.flood_curves),
+            flood=flood or FloodChoice.from_json(portfolio.flood_curves), by=by,
         )  # fmt: skip
     except InvalidInput as error:
         return unknown(str(error))

@@ -7,7 +7,6 @@ local, and none is shipped here.
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -52,20 +51,3 @@ class ChangingValue:
             return 0.0
         at = [d.toordinal() for d, _ in self.schedule]
         return self.final_value * float(np.interp(day.toordinal(), at, [share for _, share in self.schedule]))
-
-
-@dataclass(frozen=True)
-class CountedValue:
-    """What of crops and works a footprint holds: counted, with no loss, because no curve for it is published here."""
-
-    n: int
-    value: float
-    n_without_value: int  #: inside, and with nothing at risk on that day
-
-
-def counted(values: Sequence[ChangingValue], inside: Sequence[bool], day: date) -> CountedValue:
-    """The number and value on a day of those inside a footprint."""
-    if len(values) != len(inside):
-        raise BadSchedule("values and inside differ in length")
-    worth = [value.value_on(day) for value, within in zip(values, inside, strict=True) if within]
-    return CountedValue(len(worth), float(sum(worth)), sum(1 for amount in worth if amount == 0))

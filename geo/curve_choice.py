@@ -14,6 +14,7 @@ from geo import flood_choice, shakemap, vulnerability
 from geo.flood_choice import DEFAULT, Buildings, FloodChoice, uses_first_floor
 from geo.loss import CurveSet
 from geo.point_files import load_flood_curves
+from geo.reasons import tell
 from geo.terms import IntArray
 
 #: Standard deviation of the log odds by which a curve may be wrong for a whole event: assumptions.
@@ -22,7 +23,7 @@ CURVE_SIGMA = {"m": 0.5, "m/s": 1.0, "g": 0.5, "damage_ratio": 0.0}
 #: (name, (intensities, ratios)) of a curve, or the reason why there is none.
 Found = tuple[str, tuple[Any, Any]] | str
 
-_BI = "no published curve for business interruption"
+_BI = tell("bi_no_curve")
 _EBERENZ = {
     "caribbean-mexico": "AG BS BZ BM CV CU DM DO HN JM KN LC MX MS NI PR TC TT VC VG VI BB HT GD GP MQ AI KY CR GT SV "
     "PA CO VE",
@@ -78,14 +79,14 @@ def _flood(country: str, occupancy: int, coverage: int, building: Sequence[int],
         return flood_choice.curve(choice, occupancy, coverage, (floor, storeys, basement, ratio))
     continent = _CONTINENT.get(country)
     if continent is None:
-        return f"no flood curve for country {country or '(blank)'}"
+        return tell("no_flood_country", country=country or "(blank)")
     sector = _sector(occupancy)
     if sector is None:
-        return f"no flood curve for occupancy {occupancy}"
+        return tell("no_flood_occupancy", occupancy=occupancy)
     jrc = load_flood_curves()[1]
     curve = jrc["curves"][continent].get(sector)
     if curve is None:
-        return f"no flood curve for {sector} in {continent}"
+        return tell("no_flood_sector", sector=sector, continent=continent)
     return f"JRC 2017 {continent} {sector}, depth above ground", (jrc["depth_m"], curve)
 
 
@@ -101,13 +102,13 @@ def _wind(country: str, _occupancy: int, _construction: int, coverage: int) -> F
 
 def _shake(_country: str, _occupancy: int, construction: int, coverage: int) -> Found:
     if coverage != 0:
-        return "no published curve for contents, other structures and business interruption under shaking"
+        return tell("shake_buildings_only")
     for first, last, kind in ((5050, 5099, "W1"), (5100, 5149, "URML"), (5150, 5199, "C1L")):
         if first <= construction <= last:
             pga = np.r_[np.geomspace(0.01, 5.0, 120)]
             ratio = shakemap.damage_ratio(pga, np.zeros_like(pga), kind, "low")
             return f"HAZUS {kind}, low code (assumed), equivalent PGA", (pga, np.minimum(ratio, 1.0))
-    return f"no fragility for construction {construction}"
+    return tell("no_fragility", construction=construction)
 
 
 def _stated(_country: str, _occupancy: int, _construction: int, _coverage: int) -> Found:

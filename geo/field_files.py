@@ -1,10 +1,8 @@
 """Hazard fields from files: GeoJSON with an intensity, a depth raster, a ShakeMap grid, a cyclone's track."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from shapely import union_all
@@ -12,6 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput
 from geo import hazard
+from geo.hazard import Layer
 from geo.hazard_field import SIGMA_LN, BadField, GridField, HazardField, PolygonField, outline
 from geo.imports import BadFile, read_json
 from geo.raster import read_grid
@@ -25,57 +24,20 @@ DAMAGING_WIND_M_S = 17.5  #: gale: the outline of a cyclone's footprint
 DAMAGING_PGA_G = 0.05  #: the outline of an earthquake's footprint: below, damage is rare
 
 
-def features_of(path: Path) -> list[Mapping[str, Any]]:
-    """The features of a GeoJSON file; one geometry is one feature. Raises BadFile."""
-    document = read_json(path)
-    if not isinstance(document, dict):
-        raise BadFile(f"{path.name}: it is not GeoJSON")
-    features = document.get("features")
-    return list(features) if features is not None else [{"geometry": document, "properties": {}}]
+def polygon_field(layers: Sequence[Layer], sigma_ln: float | None, *, name: str) -> HazardField | None:
+    """A field from the layers that carry an intensity and are there now; None if none does.
 
-
-def _number(given: Mapping[str, Any], name: str, where: str) -> float | None:
-    value = given.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        number = float(str(value))
-    except ValueError:
-        raise BadField(f"{where}.{name}: {value!r} is not a number") from None
-    if not math.isfinite(number):
-        raise BadField(f"{where}.{name}: {value!r} is not a finite number")
-    return number
-
-
-def polygons(features: Sequence[Mapping[str, Any]], unit: str | None, sigma_ln: float | None) -> HazardField | None:
-    """A field from the features that carry `intensity`, in `unit` or in their own property `unit`; None if none does.
-
-    Where some features carry one and others do not, the others would be counted as not hit: that is refused.
+    Where some carry one and others do not, the others would be counted as not hit: that is refused.
     """
-    parts: list[tuple[BaseGeometry, float]] = []
-    units: set[str] = set()
-    bare: list[int] = []
-    for number, feature in enumerate(features):
-        where = f"features[{number}]"
-        given = feature.get("properties") or {}
-        if (_number(given, "arrival_min", where) or 0.0) > 0:
-            continue  # not there yet
-        intensity = _number(given, "intensity", where)
-        if intensity is None:
-            bare.append(number)
-            continue
-        own = given.get("unit") or unit
-        if own is None:
-            raise BadField(f"{where}.unit: an intensity needs a unit: in the file, or --unit")
-        units.add(str(own))
-        parts.append((hazard.from_geojson(feature.get("geometry"), field=f"{where}.geometry"), intensity))
-    if not parts:
+    present = [layer for layer in layers if layer.arrival_min == 0]
+    strong = [layer for layer in present if layer.intensity is not None]
+    if not strong:
         return None
-    if bare:
-        raise BadField(f"features[{bare[0]}].intensity: it is missing while other features carry one")
-    if len(units) > 1:
-        raise BadField(f"unit: features are in {', '.join(sorted(units))}: one footprint has one unit")
-    return PolygonField.make(parts, units.pop(), sigma_ln)
+    for layer in present:
+        if layer.intensity is None:
+            raise BadField(f"{name}: features[{layer.number}].intensity: it is missing while other features carry one")
+    parts = [(layer.geometry, layer.intensity) for layer in strong if layer.intensity is not None]
+    return PolygonField.make(parts, str(strong[0].unit), sigma_ln)
 
 
 def depth_raster(path: Path, unit: str, sigma_ln: float | None = None) -> GridField:
@@ -139,29 +101,18 @@ def footprint(
         field = track(path, wind_model)
         how = f"track {path.name}, {wind_model}, winds from {DAMAGING_WIND_M_S} m/s"
         return FootprintFile(outline(field, DAMAGING_WIND_M_S), (), field, how)
-    features = features_of(path)
-    present: list[BaseGeometry] = []
-    zones: list[hazard.ArrivalZone] = []
-    for number, feature in enumerate(features):
-        where = f"features[{number}]"
-        given = feature.get("properties") or {}
-        geometry = hazard.from_geojson(feature.get("geometry"), field=f"{where}.geometry")
-        try:
-            arrival = float(given.get("arrival_min") or 0)
-        except (TypeError, ValueError):
-            raise hazard.BadFootprint(f"{where}.arrival_min: {given['arrival_min']!r} is not a number") from None
-        if arrival > 0:
-            zones.append(
-                hazard.ArrivalZone(
-                    arrival_min=arrival, geometry=geometry, intensity=_number(given, "intensity", where),
-                    unit=str(given["unit"]) if given.get("unit") else unit,
-                )
-            )  # fmt: skip
-        else:
-            present.append(hazard.check_polygon(geometry, field=f"{where}.geometry"))
+    layers = hazard.read_layers(read_json(path), name=path.name, unit=unit)
+    present = [layer.geometry for layer in layers if layer.arrival_min == 0]
     if not present:
         raise hazard.BadFootprint(f"{path.name}: no feature is inside the hazard now (arrival_min 0 or none)")
-    return FootprintFile(union_all(present), tuple(zones), polygons(features, unit, sigma_ln), path.name)
+    zones = tuple(
+        hazard.ArrivalZone(
+            arrival_min=layer.arrival_min, geometry=layer.geometry, intensity=layer.intensity, unit=layer.unit
+        )
+        for layer in layers
+        if layer.arrival_min > 0
+    )
+    return FootprintFile(union_all(present), zones, polygon_field(layers, sigma_ln, name=path.name), path.name)
 
 
 def track(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from core.errors import InvalidInput
 from geo.flood_damage import FIRST_FLOOR_CURVES, FOOT_M, HAZUS_DEPTH_FT, hazus_of_oed, story_class
 from geo.oed_table import OedTable
+from geo.reasons import tell
 from geo.terms import BoolArray, FloatArray
 
 #: `auto`: HAZUS in the United States and its territories, JRC by continent elsewhere.
@@ -144,15 +145,15 @@ def curve(choice: FloodChoice, occupancy: int, coverage: int, building: tuple[in
     """
     name = "hazus" if choice.curves == "auto" else choice.curves
     if coverage == 1:
-        return f"no published flood curve for other structures in {name}"
+        return tell("no_other_structures", curves=name)
     hazus_code = hazus_of_oed(str(occupancy))
     if len(hazus_code) <= 3:
-        return f"{name} needs a HAZUS occupancy, and OED occupancy {occupancy} is none of them"
+        return tell("no_hazus_occupancy", curves=name, occupancy=occupancy)
     floor, storeys, basement, ratio = building
     if floor == -1_000_000:
-        return f"{name} needs the height of the first floor: the book has none, and none is declared"
+        return tell("no_first_floor", curves=name)
     if storeys == -1 and hazus_code != "RES2":
-        return f"{name} needs the number of storeys: the book has none, and none is declared"
+        return tell("no_storeys", curves=name)
     n_storeys = max(storeys, 10) / 10
     found = (
         _usace(hazus_code, n_storeys, bool(basement), coverage, ratio)
@@ -160,7 +161,8 @@ def curve(choice: FloodChoice, occupancy: int, coverage: int, building: tuple[in
         else _hazus(FIRST_FLOOR_CURVES[name], hazus_code, n_storeys, bool(basement), coverage)
     )
     if found is None:
-        return f"no {name} curve for {hazus_code} ({'buildings' if coverage == 0 else 'contents'})"
+        part = "buildings" if coverage == 0 else "contents"
+        return tell("no_curve_of_set", curves=name, occupancy=hazus_code, part=part)
     depth_ft, percent, what = found
     above_ground_m = (np.asarray(depth_ft, dtype=float) + floor / 100) * FOOT_M
     damage = np.minimum(np.maximum.accumulate(np.asarray(percent, dtype=float)) / 100.0, 1.0)

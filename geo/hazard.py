@@ -5,7 +5,7 @@ A polygon that is wrong here would show the wrong people as safe, so nothing is 
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -181,14 +181,19 @@ class Layer:
     arrival_min: float = 0.0  #: minutes after the footprint's time; 0: now
     intensity: float | None = None
     unit: str | None = None
+    number: int = 0  #: of its feature in the document, for people
+    given: Mapping[str, Any] = field(default_factory=dict)  #: all properties of its feature
 
 
-def read_layers(document: object, *, name: str) -> list[Layer]:
+def read_layers(document: object, *, name: str, unit: str | None = None) -> list[Layer]:
     """Checked layers of a GeoJSON document: features with arrival_min, or intensity and unit, or neither (inside now).
 
-    Raises BadFootprint naming the feature and the field. One document has one unit.
+    A collection, one feature, or one geometry. `unit` is that of intensities that carry none. Raises BadFootprint
+    naming the feature and the field. One document has one unit.
     """
-    features = document.get("features") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        raise BadFootprint(f"{name}: it is not GeoJSON")
+    features = [document] if document.get("type") == "Feature" else document.get("features")
     if features is None:
         features = [{"geometry": document, "properties": {}}]
     found: list[Layer] = []
@@ -204,10 +209,12 @@ def read_layers(document: object, *, name: str) -> list[Layer]:
         if not 0.0 <= arrival <= 14 * 24 * 60:
             raise BadFootprint(f"{where}.arrival_min: {arrival:g} is not within 0..20160 minutes")
         intensity = _number(given, "intensity", where)
-        unit = str(given.get("unit") or "").strip() or None
-        if intensity is not None and unit is None:
+        own = str(given.get("unit") or "").strip() or unit
+        if intensity is not None and own is None:
             raise BadFootprint(f"{where}.unit: an intensity of {intensity:g} without its unit says nothing")
-        found.append(Layer(geometry=polygon, arrival_min=arrival, intensity=intensity, unit=unit))
+        found.append(
+            Layer(geometry=polygon, arrival_min=arrival, intensity=intensity, unit=own, number=number, given=given)
+        )
     if not found:
         raise BadFootprint(f"{name}: there are no polygons in it")
     units = sorted({layer.unit for layer in found if layer.intensity is not None and layer.unit})
@@ -216,16 +223,16 @@ def read_layers(document: object, *, name: str) -> list[Layer]:
     return found
 
 
-def _number(given: Mapping[str, Any], field: str, where: str) -> float | None:
-    value = given.get(field)
+def _number(given: Mapping[str, Any], name: str, where: str) -> float | None:
+    value = given.get(name)
     if value is None or value == "":
         return None
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise BadFootprint(f"{where}.{field}: {value!r} is not a number") from None
+        raise BadFootprint(f"{where}.{name}: {value!r} is not a number") from None
     if not np.isfinite(number):
-        raise BadFootprint(f"{where}.{field}: {value!r} is not a finite number")
+        raise BadFootprint(f"{where}.{name}: {value!r} is not a finite number")
     return number
 
 

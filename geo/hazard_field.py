@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from core.errors import InvalidInput
 from geo.crs import FloatArray
 from geo.hazard import check_polygon, from_geojson, inside
+from geo.reasons import tell
 
 #: Units of an intensity: what is kept, and the factor from what may be given.
 UNITS: dict[str, tuple[str, float]] = {
@@ -35,10 +36,7 @@ OED_PERIL = {
 MAX_GRID_CELLS = 25_000_000
 
 OUTSIDE, HIT, NO_PLACE, OUTSIDE_GRID, NO_DATA = 0, 1, 2, 3, 4
-REASONS = {
-    NO_PLACE: "no coordinates", OUTSIDE_GRID: "outside the grid of the hazard", NO_DATA: "the hazard's grid has no "
-    "value there",
-}  # fmt: skip
+REASONS = {NO_PLACE: tell("no_place"), OUTSIDE_GRID: tell("outside_grid"), NO_DATA: tell("no_data")}
 
 
 class BadField(InvalidInput):

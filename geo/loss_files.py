@@ -15,7 +15,9 @@ from geo.damage_spread import DamageSpread
 from geo.estimate import Estimate, Places, chain_of, estimate, tiv_reconciliation
 from geo.exposure import cents_text
 from geo.flood_choice import DEFAULT, FloodChoice
+from geo.hazard import Layer, read_layers
 from geo.hazard_field import HazardField
+from geo.imports import read_json
 from geo.loss import PERSPECTIVES, Correlation, EventLoss, Mapper, Uncertainty
 from geo.oasis_model import OasisModel
 from geo.terms_files import LossBook
@@ -181,28 +183,28 @@ def _events(request: Request) -> list[_Event]:
         return [_Event("1", request.rate, field_files.track(request.wind, request.wind_model))]
     assert request.footprint is not None
     path = request.footprint
-    features = field_files.features_of(path)
-    sets: dict[str, list[Mapping[str, Any]]] = {}
+    sets: dict[str, list[Layer]] = {}
     rates: dict[str, float] = {}
-    for number, feature in enumerate(features):
-        given = feature.get("properties") or {}
-        name = str(given.get("event_id") or "1")
-        sets.setdefault(name, []).append(feature)
-        if given.get("rate") not in (None, ""):
-            try:
-                value = float(given["rate"])
-            except (TypeError, ValueError):
-                raise InvalidInput(f"{path.name}: features[{number}].rate: {given['rate']!r} is not a number") from None
-            if not 0 < value < 1e6:
-                raise InvalidInput(f"{path.name}: features[{number}].rate: {value:g} is no rate of events a year")
-            if rates.setdefault(name, value) != value:
-                raise InvalidInput(f"{path.name}: features[{number}].rate: event {name!r} has two rates")
+    for layer in read_layers(read_json(path), name=path.name, unit=request.unit):
+        name, given = str(layer.given.get("event_id") or "1"), layer.given.get("rate")
+        sets.setdefault(name, []).append(layer)
+        if given in (None, ""):
+            continue
+        where = f"{path.name}: features[{layer.number}].rate"
+        try:
+            value = float(str(given))
+        except ValueError:
+            raise InvalidInput(f"{where}: {given!r} is not a number") from None
+        if not 0 < value < 1e6:
+            raise InvalidInput(f"{where}: {value:g} is no rate of events a year")
+        if rates.setdefault(name, value) != value:
+            raise InvalidInput(f"{where}: event {name!r} has two rates")
     missing = [name for name in sets if name not in rates]
     if len(sets) > 1 and missing:
         raise InvalidInput(f"{path.name}: rate: event {missing[0]!r} has none, and there are {len(sets)} events")
     found = []
     for name, mine in sets.items():
-        field_ = field_files.polygons(mine, request.unit, request.sigma_ln)
+        field_ = field_files.polygon_field(mine, request.sigma_ln, name=path.name)
         if field_ is None:
             raise InvalidInput(
                 f"{path.name}: event {name!r}: no feature has an intensity: its loss is unknown, not zero"

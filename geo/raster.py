@@ -13,6 +13,7 @@ from geo.water_surface import BadGauges, Gauges, depth_m, surface_m
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 
 class BadRaster(InvalidInput):
@@ -31,6 +32,30 @@ def _rasterio() -> Any:
     return rasterio
 
 
+def _open(path: Path, unit: str, option: str) -> Any:
+    """The raster, checked, to be closed by whoever asked; raises BadRaster, RasterExtraMissing."""
+    rasterio = _rasterio()
+    try:
+        source = rasterio.open(path)
+    except rasterio.errors.RasterioIOError as error:
+        raise BadRaster(f"{path.name}: {error}") from error
+    try:
+        _check(source, path, unit, option)
+    except BadRaster:
+        source.close()
+        raise
+    return source
+
+
+def _cells(inverse: Any, shape: tuple[int, int], x: FloatArray, y: FloatArray) -> tuple[IntArray, IntArray, BoolArray]:
+    """(row, column, inside) of the cell in which each point of the raster's own system lies; 0, 0 where outside."""
+    with np.errstate(invalid="ignore"):
+        column = np.floor(inverse.a * x + inverse.b * y + inverse.c)
+        row = np.floor(inverse.d * x + inverse.e * y + inverse.f)
+        inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
+    return np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int), inside
+
+
 def _check(source: Any, path: Path, unit: str, option: str) -> None:
     if source.crs is None:
         raise BadRaster(f"{path.name}: has no coordinate system")
@@ -47,13 +72,7 @@ def read_grid(path: Path, unit: str) -> tuple[FloatArray, float, float, float, f
 
     A raster in another coordinate system is laid over degrees of WGS84 cell by cell (nearest). Raises as `sample`.
     """
-    rasterio = _rasterio()
-    try:
-        source = rasterio.open(path)
-    except rasterio.errors.RasterioIOError as error:
-        raise BadRaster(f"{path.name}: {error}") from error
-    with source:
-        _check(source, path, unit, "--unit")
+    with _open(path, unit, "--unit") as source:
         if source.crs.to_epsg() != WGS84 or source.transform.b or source.transform.d or source.transform.e > 0:
             from rasterio.vrt import WarpedVRT
 
@@ -71,28 +90,15 @@ def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[Flo
     Raises BadRaster for a file without a coordinate system, with several bands' meaning open, or whose own unit tag
     contradicts `unit` (ft or m); RasterExtraMissing.
     """
-    rasterio = _rasterio()
-    try:
-        source = rasterio.open(path)
-    except rasterio.errors.RasterioIOError as error:
-        raise BadRaster(f"{path.name}: {error}") from error
-    with source:
-        _check(source, path, unit, "--depth-unit")
+    with _open(path, unit, "--depth-unit") as source:
         band = source.read(1).astype(float)
         x, y = lon, lat
         if source.crs.to_epsg() != WGS84:
             from pyproj import Transformer
 
             x, y = Transformer.from_crs(WGS84, source.crs.to_wkt(), always_xy=True).transform(lon, lat)
-        inverse = ~source.transform
-        with np.errstate(invalid="ignore"):
-            column, row = (
-                np.floor(inverse.a * x + inverse.b * y + inverse.c),
-                np.floor(inverse.d * x + inverse.e * y + inverse.f),
-            )
-            inside = (row >= 0) & (row < source.height) & (column >= 0) & (column < source.width)
-        value = np.full(len(lon), np.nan)
-        value[inside] = band[row[inside].astype(int), column[inside].astype(int)]
+        row, column, inside = _cells(~source.transform, band.shape, x, y)
+        value = np.where(inside, band[row, column], np.nan)
         missing = inside & (np.isnan(value) | (value == source.nodata if source.nodata is not None else False))
         value[missing] = np.nan
     return value, inside, missing
@@ -109,13 +115,7 @@ def depth_from_gauges(
 
     Raises BadRaster, RasterExtraMissing, BadGauges.
     """
-    rasterio = _rasterio()
-    try:
-        source = rasterio.open(terrain)
-    except rasterio.errors.RasterioIOError as error:
-        raise BadRaster(f"{terrain.name}: {error}") from error
-    with source:
-        _check(source, terrain, unit, "--terrain-unit")
+    with _open(terrain, unit, "--terrain-unit") as source:
         if source.width * source.height > MAX_TERRAIN_CELLS:
             raise BadRaster(f"{terrain.name}: {source.width} x {source.height} cells are too many; cut it to the place")
         ground = source.read(1).astype(float) * (FOOT_M if unit == "ft" else 1.0)
@@ -131,15 +131,8 @@ def depth_from_gauges(
             x, y = Transformer.from_crs(source.crs.to_wkt(), WGS84, always_xy=True).transform(x, y)
             there = Transformer.from_crs(WGS84, source.crs.to_wkt(), always_xy=True).transform
 
-    def cells(a: FloatArray, b: FloatArray) -> tuple[Any, Any, BoolArray]:
-        a, b = there(a, b)
-        with np.errstate(invalid="ignore"):
-            c, r = (
-                np.floor(inverse.a * a + inverse.b * b + inverse.c),
-                np.floor(inverse.d * a + inverse.e * b + inverse.f),
-            )
-            within = (r >= 0) & (r < ground.shape[0]) & (c >= 0) & (c < ground.shape[1])
-        return np.where(within, r, 0).astype(int), np.where(within, c, 0).astype(int), within
+    def cells(a: FloatArray, b: FloatArray) -> tuple[IntArray, IntArray, BoolArray]:
+        return _cells(inverse, ground.shape, *there(a, b))
 
     surface = surface_m(gauges, x, y, reach_km)
     gauge_row, gauge_column, gauge_inside = cells(gauges.lon, gauges.lat)

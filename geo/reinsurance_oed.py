@@ -36,7 +36,13 @@ INFO_FIELDS = (
     "ReinsNumber", "ReinsLayerNumber", "ReinsName", "ReinsPeril", "ReinsInceptionDate", "ReinsExpiryDate",
     "CededPercent", "RiskLimit", "RiskAttachment", "OccLimit", "OccAttachment", "AggLimit", "AggAttachment",
     "PlacedPercent", "ReinsCurrency", "InuringPriority", "ReinsType", "RiskLevel", "AttachmentBasis", "UseReinsDates",
+    "OccFranchiseDed", "OccReverseFranchise", "DeemedPercentPlaced", "TreatyShare", "ReinsFXrate", "Reinstatement",
 )  # fmt: skip
+#: Terms of OED that no treaty here has, and the value at which they change nothing.
+_NOT_COMPUTED = {
+    "OccFranchiseDed": 0.0, "OccReverseFranchise": 0.0, "DeemedPercentPlaced": 0.0, "TreatyShare": 1.0,
+    "ReinsFXrate": 1.0,
+}  # fmt: skip
 SCOPE_FIELDS = ("ReinsNumber", *_KEYS, *_OTHER, "CededPercent")
 
 
@@ -113,6 +119,10 @@ def read_outward(
             info.refuse(row, "RiskLevel", f"{level!r} is none of {', '.join(RISK_LEVELS)}")
         if priority[row] < 1:
             info.refuse(row, "InuringPriority", f"{priority[row]} is less than 1")
+    for name, default in _NOT_COMPUTED.items():
+        values = info.numbers(name, default)
+        for row in np.flatnonzero(values != default).tolist():
+            info.refuse(row, name, f"{values[row]:g} is not computed here: only {default:g} or a blank")
     scoped: dict[str, list[int]] = {}
     for row, number in enumerate(scope.strings("ReinsNumber")):
         scoped.setdefault(number, []).append(row)
@@ -151,6 +161,11 @@ def read_outward(
         f"{name} of contract {numbers[row]} answers to a year and is not applied to one event: tocsin ep --cover"
         for name in ("AggLimit", "AggAttachment")
         for row in np.flatnonzero(info.numbers(name) > 0).tolist()
+    )
+    notes += tuple(
+        f"Reinstatement of contract {numbers[row]} answers to a year and is not applied to one event: tocsin ep --cover"
+        for row, text in enumerate(info.strings("Reinstatement"))
+        if text not in ("", "0")
     )
     return Outward(book.n_rows, order(made), notes)
 

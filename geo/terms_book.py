@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from core.errors import InvalidInput
 from geo.oed import TIV_FIELDS
 from geo.oed_table import OedTable, encode, joint
-from geo.terms import BoolArray, FloatArray, IntArray, Level, Programme, stack, sums
+from geo.terms import BoolArray, FloatArray, IntArray, Level, Programme, Terms, stack, sums, with_columns
 from geo.terms_policies import Policies
 from geo.terms_rows import (
     COVERAGES,
@@ -29,7 +29,7 @@ from geo.terms_rows import (
 LOCATION_FIELDS = (
     "PortNumber", "AccNumber", "LocNumber", "LocPerilsCovered", "LocPeril", "LocCurrency", "CountryCode", "LocGroup",
     "ReinsTag", "CondTag", "NumberOfBuildings", "IsAggregate", *TIV_FIELDS, "BIWaitingPeriod", "BIWaitingPeriodType",
-    "BIPOI", "BIPOIType", *(f"Loc{term}{suffix}" for term in TERMS for suffix in SUFFIXES),
+    "BIPOI", "BIPOIType", "LocParticipation", *(f"Loc{term}{suffix}" for term in TERMS for suffix in SUFFIXES),
 )  # fmt: skip
 
 
@@ -105,6 +105,7 @@ def build(
     answers = covered(location, "LocPerilsCovered", peril)
     tiv = np.stack([location.numbers(name) * loc_rate for name in TIV_FIELDS], axis=1)
     n_buildings = np.maximum(location.numbers("NumberOfBuildings", 1.0), 1.0)
+    participation = location.numbers("LocParticipation", 1.0, high=1.0)
     aggregate = location.whole("IsAggregate", of=(0, 1)) == 1
     policies = Policies.read(account, acc_account, acc_rate, n_accounts, peril, event_date)
     site_raw = _site_raw(location, loc_rate, peril)
@@ -124,7 +125,9 @@ def build(
         left_out["accounts without a location"] = (int(bare.sum()), float("nan"))
     loc_of_item, coverage = np.nonzero((tiv > 0) & counted[:, None])
     item_tiv = tiv[loc_of_item, coverage]
-    site = _site_levels(site_raw, loc_of_item, coverage, item_tiv, np.where(aggregate, n_buildings, 1.0))
+    site = _site_levels(site_raw, loc_of_item, coverage, item_tiv, np.where(aggregate, n_buildings, 1.0), participation)
+    if (none := counted & (participation == 0)).any():
+        left_out["LocParticipation is 0: nothing insured"] = (int(none.sum()), float(tiv[none].sum()))
 
     of_item = loc_account[loc_of_item]
     counts = policies.count[of_item]
@@ -224,8 +227,9 @@ def _site_raw(location: OedTable, rate: FloatArray, peril: str | None) -> dict[s
 
 
 def _site_levels(
-    raws: Mapping[str, Raw], place: IntArray, coverage: IntArray, tiv: FloatArray, n_risks: FloatArray
-) -> list[Level]:
+    raws: Mapping[str, Raw], place: IntArray, coverage: IntArray, tiv: FloatArray, n_risks: FloatArray,
+    participation: FloatArray,
+) -> list[Level]:  # fmt: skip
     levels: list[Level | None] = []
     item = np.arange(len(place))
     if "item" in raws:
@@ -247,4 +251,6 @@ def _site_levels(
             value = sums(index, tiv * inside, len(places))
             terms = raws[suffix].resolve(value, places, n_risks[places])
             levels.append(Level.make(name, np.where(inside, index, -1), terms))
+    share = with_columns(Terms.none(len(place)), share=participation[place])
+    levels.append(Level.make("site share", item, share, by_layer=True))
     return [level for level in levels if level is not None]

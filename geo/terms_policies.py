@@ -11,6 +11,7 @@ from geo.step_terms import STEP_FIELDS, read_steps, step_level
 from geo.terms import BoolArray, FloatArray, IntArray, Level, Terms, stack, sums, with_columns
 from geo.terms_rows import (
     COVERAGES,
+    DAYS_OF_YEAR,
     SUFFIXES,
     TERMS,
     Raw,
@@ -18,13 +19,15 @@ from geo.terms_rows import (
     covered,
     days_of,
     read_raw,
+    refuse_where,
     silenced,
 )
 
 ACCOUNT_FIELDS = (
     "PortNumber", "AccNumber", "PolNumber", "LayerNumber", "AccCurrency", "PolPerilsCovered", "PolPeril", "CondPeril",
     "AccPeril", "PolInceptionDate", "PolExpiryDate", "CondTag", "CondNumber", "CondPriority", "CondClass",
-    "LayerParticipation", "LayerLimit", "LayerAttachment", "AccParticipation", "CedantName",
+    "LayerParticipation", "LayerLimit", "LayerAttachment", "AccParticipation", "BIWaitingPeriod", "BIPOI",
+    "CedantName",
     "ProducerName", "LOB", *(f"Acc{term}6All" for term in TERMS),
     *(f"{level}{term}{suffix}" for level in ("Pol", "Cond") for term in TERMS for suffix in SUFFIXES),
     *STEP_FIELDS,
@@ -60,6 +63,12 @@ class Policies:
         peril: str | None,
         event_date: date | None,
     ) -> "Policies":
+        period, wait = table.numbers("BIPOI"), table.numbers("BIWaitingPeriod")
+        refuse_where(
+            table, wait > 0, "BIWaitingPeriod", wait, "stands at the policy, and is computed at a location only"
+        )
+        refuse_where(table, (period > 0) & (period != DAYS_OF_YEAR), "BIPOI", period,
+                     "stands at the policy, and is computed at a location only")  # fmt: skip
         (pol, layer), _ = encode(table.texts("PolNumber"), table.texts("LayerNumber", "1"))
         (key,), n_keys = joint((account, pol, layer))
         pol_answers = covered(table, "PolPeril", peril)

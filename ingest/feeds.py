@@ -26,10 +26,11 @@ KINDS: Mapping[str, tuple[str, float]] = {
     "dmc": ("DMC bulletin of Sri Lanka", 900.0),
     "sensorthings": ("OGC SensorThings observations; option datastreams", 300.0),
     "atcf": ("ATCF track of a tropical cyclone", 900.0),
+    "grid": ("gridded forecasts (GRIB, netCDF; extra gridded); options variables, bbox", 3600.0),
     "firms": ("NASA FIRMS active fires (CSV)", 900.0),
     "wis2": ("WIS2 notifications of CAP over MQTT; options hosts (allow-list), topics, username, password", 60.0),
-    "sparkplug": ("Sparkplug B over MQTT; options units, quantities, topics, username, password", 60.0),
-    "sensorthings_mqtt": ("SensorThings over MQTT; options datastreams, topics, username, password", 60.0),
+    "sparkplug": ("Sparkplug B over MQTT; options private, units, quantities, topics, username, password", 60.0),
+    "sensorthings_mqtt": ("SensorThings over MQTT; options private, datastreams, topics, username, password", 60.0),
     "news": ("news in RSS, as hints; option words", 900.0),
 }
 

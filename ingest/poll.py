@@ -11,15 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import httpx
-
 from core.clock import Clock, WallClock
 from core.errors import InvalidInput
 from core.events import FeedStateChanged
 from core.log import get_logger
 from ingest import feeds, repository, subscribe
 from ingest.feeds import FeedRow
-from ingest.outbound import AddressRefused, BodyTooLarge, Outbound, Response
+from ingest.outbound import FAILURES, BodyTooLarge, Outbound, Response
 from ingest.take import Fetch, Taken, Taker
 from ingest.weather.items import BadFeed
 from store import outbox
@@ -68,10 +66,8 @@ def _tag(text: str | None) -> str | None:
 async def _get(outbound: Outbound, url: str, headers: dict[str, str], limit: int, *, plain_http: bool) -> Response:
     try:
         return await outbound.get(url, headers, max_bytes=limit, plain_http=plain_http, total_s=20.0)
-    except (AddressRefused, BodyTooLarge) as error:
+    except (*FAILURES, BodyTooLarge) as error:
         raise NotAnswered(str(error)) from error
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
-        raise NotAnswered(f"{type(error).__name__}: {error}"[:200]) from error
 
 
 def wait_s(interval_s: float, n_failures: int, chance: float) -> float:
@@ -192,7 +188,8 @@ class Heard:
 async def _hear(
     pool: Pool, outbound: Outbound, taker: Taker, feed: FeedRow, end: asyncio.Event, clock: Clock
 ) -> None:  # fmt: skip
-    await subscribe.listen(pool, subscribe.Ear(feed, taker, _fetcher(outbound, feed)), end, clock=clock)
+    ear = subscribe.Ear(feed, taker, _fetcher(outbound, feed))
+    await subscribe.listen(pool, ear, end, clock=clock, allow_private=outbound.allow_private)
 
 
 def _fetcher(outbound: Outbound, feed: FeedRow) -> Fetch:

@@ -7,6 +7,7 @@ Sparkplug node give birth again. A WIS2 notification counts once, its data by th
 import asyncio
 import contextlib
 import hashlib
+import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from core.log import get_logger
 from core.units import QUANTITIES
 from ingest import repository
 from ingest.feeds import FeedRow
+from ingest.outbound import AddressRefused, checked
 from ingest.take import Fetch, Taken, Taker
 from ingest.weather import sensorthings, sparkplug, wis2
 from ingest.weather.items import Measured
@@ -37,6 +39,8 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
     "sparkplug": ("spBv1.0/#",),
     "sensorthings_mqtt": ("v1.1/Datastreams/+/Observations", "v1.1/Observations"),
 }
+#: kinds whose broker may be our own, at a private address: sensors, not others' warnings
+OWN = frozenset({"sparkplug", "sensorthings_mqtt"})
 _QUEUE = 10_000
 _REMEMBERED = 50_000
 _MAX_BYTES = 64 * 1024
@@ -121,8 +125,39 @@ def rebirth(now: datetime) -> bytes:
     return bytes(stamp) + bytes([0x12, len(metric)]) + metric
 
 
-async def listen(pool: Pool, ear: Ear, stop: asyncio.Event, *, clock: Clock) -> None:
-    """Hears one feed's broker until `stop` is set; one log line when it goes and one when it is back."""
+class Dialler(paho.Client):
+    """A client that connects to the addresses that were checked, and to no private one unless the feed says so."""
+
+    def __init__(self, *, allow_private: bool, **more: Any) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, **more)
+        self._private_too = allow_private
+        self.refused: str | None = None  #: why the last connection was not even tried
+
+    def _create_socket_connection(self) -> socket.socket:
+        # the library's own place to make the connection; TLS and its name follow from the host as before
+        found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        try:
+            addresses = checked(self._host, [str(one[4][0]) for one in found], allow_private=self._private_too)
+        except AddressRefused as error:
+            self.refused = error.message
+            raise ConnectionRefusedError(error.message) from error
+        self.refused = None
+        failed: OSError | None = None
+        for address in addresses:
+            try:
+                return socket.create_connection((address, self._port), timeout=self._connect_timeout)
+            except OSError as error:
+                failed = error
+        raise failed or OSError("the name has no address")
+
+
+async def listen(
+    pool: Pool, ear: Ear, stop: asyncio.Event, *, clock: Clock, allow_private: bool = False
+) -> None:  # fmt: skip
+    """Hears one feed's broker until `stop` is set; one log line when it goes and one when it is back.
+
+    A broker at a private address is heard where the feed's option `private` says that it is one of our own.
+    """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
     dropped = 0
@@ -134,11 +169,16 @@ async def listen(pool: Pool, ear: Ear, stop: asyncio.Event, *, clock: Clock) -> 
         except asyncio.QueueFull:
             dropped += 1
 
-    client = _client(ear.feed, lambda topic, body: loop.call_soon_threadsafe(put, topic, body))
+    own = ear.feed.options.get("private") is True and ear.feed.kind in OWN
+    client = _client(
+        ear.feed,
+        lambda topic, body: loop.call_soon_threadsafe(put, topic, body),
+        allow_private=allow_private or own,
+    )
     kept = Kept(ear.feed)
     try:
         while not stop.is_set():
-            await kept.look(pool, client.is_connected(), clock.now())
+            await kept.look(pool, client.is_connected(), clock.now(), why=client.refused)
             try:
                 topic, body = await asyncio.wait_for(queue.get(), 1.0)
             except TimeoutError:
@@ -172,7 +212,7 @@ class Kept:
         self._state: str | None = None
         self._told_at: datetime | None = None
 
-    async def look(self, pool: Pool, connected: bool, now: datetime) -> None:
+    async def look(self, pool: Pool, connected: bool, now: datetime, *, why: str | None = None) -> None:
         """Writes the state of the connection, and when something was last heard, where there is news."""
         state = "up" if connected else "down"
         if not connected and self._state is None:
@@ -189,7 +229,7 @@ class Kept:
                 "keep_heard",
                 {
                     "feed_id": self._feed.feed_id, "state": state, "now": now, "answered_at": self.heard_at,
-                    "detail": "connected" if connected else "its broker does not answer",
+                    "detail": "connected" if connected else why or "its broker does not answer",
                 },
             )  # fmt: skip
         self._state, self._told_at, self.heard_at = state, now, None
@@ -209,9 +249,9 @@ async def _set_aside(conn: AsyncConnection, topic: str, body: bytes, why: str, n
         )  # fmt: skip
 
 
-def _client(feed: FeedRow, put: Callable[[str, bytes], Any]) -> paho.Client:
+def _client(feed: FeedRow, put: Callable[[str, bytes], Any], *, allow_private: bool) -> Dialler:
     parts = urlsplit(feed.url)
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"tocsin-{feed.code}"[:60], clean_session=False)
+    client = Dialler(allow_private=allow_private, client_id=f"tocsin-{feed.code}"[:60], clean_session=False)
     if feed.options.get("username"):
         client.username_pw_set(str(feed.options["username"]), feed.options.get("password"))
     if parts.scheme == "mqtts":

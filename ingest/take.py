@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from core.events import FootprintPublished
 from core.ids import derived_id, new_id
-from ingest import repository
+from ingest import gridded, repository
 from ingest.accept import Acceptor
 from ingest.batch import Message
 from ingest.cap.judge import Feed, Judgement, Known, SourcePolicy
@@ -60,6 +60,7 @@ class Taken:
     n_events: int = 0
     n_footprints: int = 0
     n_signals: int = 0
+    n_grids: int = 0
     amiss: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -68,6 +69,7 @@ class Taken:
             for n, what in (
                 (self.n_readings, "readings"), (self.n_bulletins, "bulletins"), (self.n_events, "events"),
                 (self.n_footprints, "footprints"), (self.n_signals, "signals"),
+                (self.n_grids, "fields"),
             )
             if n
         ]  # fmt: skip
@@ -118,6 +120,8 @@ class Taker:
         elif kind == "firms":
             for seen in fires_seen(firms.parse(body)):
                 await self._event(conn, feed, seen, taken, inside=0.0)
+        elif kind == "grid":
+            taken.n_grids = await gridded.keep(conn, feed, await gridded.read(body, feed.options), now)
         elif kind == "news":
             words = [str(one) for one in feed.options.get("words") or ("flood", "storm", "quake", "fire")]
             for one in capfeed.news(body, feed.url, source=feed.name, words=words):

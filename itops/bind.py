@@ -1,5 +1,6 @@
 """What people do with a stored quote (refer, approve, decline, bind), and the preventive work it asks for."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -135,7 +136,7 @@ def _bindable(
 # ---------------------------------------------------------------- preventive work
 async def open_orders(conn: AsyncConnection, stored: StoredQuote, *, now: datetime) -> int:
     """Opens the work orders of a quote's alarms at inception; the number that are new."""
-    priced = underwrite.price_inputs(stored.submission)
+    priced = await asyncio.to_thread(underwrite.price_inputs, stored.submission)
     return await _keep(conn, stored, priced.quote, priced.quote.orders, origin="inception", now=now)
 
 
@@ -148,7 +149,7 @@ async def watch_alarms(conn: AsyncConnection, quote_id: UUID, *, now: datetime) 
     stored = await repository.find_quote(conn, quote_id)
     if stored is None:
         raise underwrite.UnknownQuote(quote_id=str(quote_id))
-    priced = underwrite.price_inputs(stored.submission)
+    priced = await asyncio.to_thread(underwrite.price_inputs, stored.submission)
     book = priced.quote.figures.book
     class_of = {device.asset.asset_id: device.asset.device_class for device in priced.quote.fitted.devices}
     readings = await repository.telemetry_of(
@@ -175,7 +176,7 @@ async def _keep(
 ) -> int:
     n = 0
     for order in orders:
-        before, after = effect(quote, order)
+        before, after = await asyncio.to_thread(effect, quote, order)
         n += await repository.add_work_order(
             conn,
             {

@@ -14,10 +14,10 @@ from itops import frequency
 from itops.book import Book
 from itops.dependency import Outage, Service, Unit, outage
 from itops.fitted import UNKNOWN_SITE, ClassModel, Device, Fitted
+from itops.inputs import UNNAMED_MODEL
 from itops.losses import DamageShare, LogNormal, sized
 from itops.payment import PaymentSchedule
 from itops.policy import (
-    BadTerms,
     BusinessInterruption,
     Cover,
     DataRecovery,
@@ -25,7 +25,10 @@ from itops.policy import (
     PhysicalDamage,
     SystemAvailability,
 )
+from itops.population import Population, Together
 from itops.severity import FloatArray, RepairLaw
+from itops.shock import count_moments
+from itops.struck import KIND, Part, lost_per_hour
 from itops.submission import Submission
 from itops.year import EventKind, event
 
@@ -76,7 +79,14 @@ def _nothing(x: FloatArray) -> FloatArray:
 class Builder:
     """Makes the event kinds of one submission, fitted fleet and book."""
 
-    def __init__(self, submission: Submission, fitted: Fitted, book: Book, climate: Climate | None = None) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        fitted: Fitted,
+        book: Book,
+        climate: Climate | None = None,
+        population: Population | None = None,
+    ) -> None:
         self.submission, self.fitted, self.book = submission, fitted, book
         self.climate = climate or Climate()
         self.covers: tuple[Cover, ...] = submission.covers
@@ -86,6 +96,7 @@ class Builder:
         self._availability = next((c for c in self.covers if isinstance(c, SystemAvailability)), None)
         self.devices = [device for device in fitted.devices if device.years_in_force > 0]
         self._by_id = {device.asset.asset_id: device for device in self.devices}
+        self.population = population or Population(submission, self.devices, fitted.services)
         self.cap_h = float(book.shocks["cap_h"])
 
     # ------------------------------------------------------------ helpers
@@ -189,11 +200,10 @@ class Builder:
         law = DamageShare(a=float(table["beta_a"]), b=float(table["beta_b"]), total=float(table["total"]))
         out = []
         for name in self.fitted.classes:
-            these = [device for device in self.devices if device.asset.device_class == name]
-            if not these:
+            insured, years = self.population.values_of_class(cover, name)
+            if not len(years):
                 continue
-            value = np.array([self.insured_value(cover, device) for device in these]) * self.climate.amounts
-            years = np.array([device.years_in_force for device in these])
+            value = insured * self.climate.amounts
             bucket_value, bucket_weight = _buckets(value, years)
             probabilities, payments = [], []
             for v, w in zip(bucket_value, bucket_weight, strict=True):
@@ -216,16 +226,6 @@ class Builder:
                 )
             )  # fmt: skip
         return out
-
-    def insured_value(self, cover: PhysicalDamage, device: Device) -> float:
-        """The value a claim for a device is settled on. Raises BadTerms where it is unknown."""
-        value = device.asset.value
-        if value is None or value <= 0:
-            raise BadTerms(
-                f"fleet: asset {device.asset.asset_id!r}, value: is blank; physical damage needs every device's "
-                "replacement cost, and blank is unknown, not zero"
-            )
-        return cover.insured_value(float(value), device.age_years)
 
     def recoveries(self) -> list[EventKind]:
         """Data lost with a storage failure, by device class."""
@@ -279,23 +279,54 @@ class Builder:
         ]  # fmt: skip
 
     # ------------------------------------------------------------ shocks
-    def per_hour_at(self, ids: "set[str] | None", by_class: Mapping[str, int], hit: float) -> float:
-        """Revenue an hour that stands still when a share `hit` of these devices is down at once."""
+    def per_hour_at(self, group: Together, hit: float) -> float:
+        """Mean revenue an hour that stands still when a share `hit` of these devices is down at once."""
         if self._interruption is None:
             return 0.0
         if not self.fitted.services:
             revenue = float(self._interruption.revenue_per_hour)
-            share = sum(n * self._interruption.per_hour(name) for name, n in by_class.items())
+            share = sum(n * self._interruption.per_hour(name) for name, n in group.by_class.items())
             return min(share * hit, revenue)
-        lost = 0.0
+        return sum(part.per_hour * part.hit_probability for part in self._services_hit(group, hit))
+
+    def _services_hit(self, group: Together, hit: float) -> list[Part]:
+        """Each service that stands on these devices: its revenue, and the chance that the hit takes it down."""
+        out = []
         for service in self.fitted.services:
-            held = [one for one in service.assets if one in self._by_id]
-            inside = len(held) if ids is None else sum(one in ids for one in held)
-            if inside == 0:
+            inside, held = group.inside.get(service.name, (0, 0))
+            if inside:
+                allowed = held - min(service.needed, held)
+                down = _at_least(inside, hit, allowed + 1)
+                out.append(Part(n=1, per_hour=float(service.revenue_per_hour), hit_probability=down))
+        return out
+
+    def lost(self, name: str, group: Together, hit: float) -> list[tuple[float, float, bool]]:
+        """(revenue an hour, probability, whether anything is down) of one shock that hits each device by chance.
+
+        With the first models the mean stood for the whole law; now the kernel's law does, so that limits and
+        deductibles act on what a shock really takes down.
+        """
+        if self.fitted.model_version == UNNAMED_MODEL or hit >= 1.0 or self._interruption is None:
+            return [(self.per_hour_at(group, hit), 1.0, True)]
+        if self.fitted.services:
+            parts = self._services_hit(group, hit)
+            most = np.inf
+        else:
+            revenue = float(self._interruption.revenue_per_hour)
+            parts = [
+                Part(n=n, per_hour=self._interruption.per_hour(kind), hit_probability=hit)
+                for kind, n in sorted(group.by_class.items())
+            ]
+            most = revenue
+        none = (1.0 - hit) ** len(group)  # no device is hit: no outage at all
+        out = []
+        for per_hour, probability in lost_per_hour(name, parts, most):
+            if per_hour > 0:
+                out.append((per_hour, probability, True))
                 continue
-            allowed = len(held) - min(service.needed, len(held))
-            lost += float(service.revenue_per_hour) * _at_least(inside, hit, allowed + 1)
-        return lost
+            out.append((0.0, max(probability - none, 0.0), True))
+            out.append((0.0, min(probability, none), False))
+        return [item for item in out if item[1] > 0]
 
     def shocks(self) -> list[EventKind]:
         """Events that hit many devices at once, each kind a compound Poisson sum over its sites, models or regions."""
@@ -306,13 +337,13 @@ class Builder:
             hits = entry["hit"]
             if name == "firmware" and self.climate.firmware_hit is not None:
                 hits = [[self.climate.firmware_hit, 1.0]]
-            for members in self.scopes(entry["scope"]).values():
-                ids = {device.asset.asset_id for device in members}
-                by_class = Counter(device.asset.device_class for device in members)
+            for group in self.scopes(entry["scope"]).values():
                 for hit, probability in hits:
-                    per_hour = self.per_hour_at(ids, by_class, float(hit))
-                    key = (name, round(per_hour, 6), float(entry["median_h"]), float(entry["sigma"]))
-                    groups[key] += rate * factor * float(probability)
+                    for per_hour, part, down in self.lost(name, group, float(hit)):
+                        if not down:
+                            continue
+                        key = (name, round(per_hour, 6), float(entry["median_h"]), float(entry["sigma"]))
+                        groups[key] += rate * factor * float(probability) * part
         out = [
             self._outage(
                 f"{name} shock", LogNormal(median=median, sigma=sigma), per_hour, count=rate * self.years, cause=name
@@ -320,6 +351,28 @@ class Builder:
             for (name, per_hour, median, sigma), rate in sorted(groups.items())
         ]
         return [kind for kind in out if kind is not None]
+
+    def layers(self) -> list[dict[str, float | str]]:
+        """Each shock: its rate, and the mean and spread of how many devices one event of it takes down."""
+        out: list[dict[str, float | str]] = []
+        for name, entry in self.book.shocks["shocks"].items():
+            groups = self.scopes(entry["scope"])
+            if not groups:
+                continue
+            shocks = [
+                (self.shock_rate(name) * float(p), np.full(len(group), float(hit)))
+                for group in groups.values()
+                for hit, p in entry["hit"]
+            ]
+            mean, variance = count_moments(np.zeros(1), shocks)
+            out.append(
+                {
+                    "shock": name, "kind": str(KIND[name]), "scopes": len(groups),
+                    "events_per_year": sum(rate for rate, _ in shocks), "failures_per_year": mean,
+                    "variance_per_year": variance,
+                }
+            )  # fmt: skip
+        return out
 
     def shock_rate(self, name: str) -> float:
         """The rate of a shock for one member of its scope; the record's bursts update that of the site."""
@@ -329,23 +382,9 @@ class Builder:
             return rate
         return (rate * weight + self.fitted.n_site_shocks) / (weight + self.fitted.site_years)
 
-    def scopes(self, scope: str) -> dict[str, list[Device]]:
+    def scopes(self, scope: str) -> dict[str, Together]:
         """The devices that one shock of this scope can hit together."""
-        out: dict[str, list[Device]] = defaultdict(list)
-        for device in self.devices:
-            if scope == "site":
-                out[device.site].append(device)
-            elif scope == "model" and device.asset.model:
-                out[f"{device.asset.manufacturer or ''} {device.asset.model}".strip()].append(device)
-            elif scope == "region":
-                site = self.submission.site(device.asset.site)
-                if site is not None and site.region:
-                    out[site.region].append(device)
-            elif scope == "fleet":
-                out["fleet"].append(device)
-        if scope == "model":
-            return {name: members for name, members in sorted(out.items()) if len(members) > 1}
-        return dict(sorted(out.items()))
+        return self.population.scopes(scope)
 
     def hazards(self) -> list[Hazard]:
         """The bands of every site's natural hazard."""
@@ -375,20 +414,18 @@ class Builder:
         at = self._at.get("physical_damage")
         out = []
         for hazard in self.hazards():
-            members = sites.get(hazard.site, [])
-            if not members:
+            group = sites.get(hazard.site)
+            if group is None:
                 continue
             value = 0.0
             if at is not None:
                 cover = self.covers[at]
                 assert isinstance(cover, PhysicalDamage)
-                value = sum(self.insured_value(cover, device) for device in members)
-            ids = {device.asset.asset_id for device in members}
-            by_class = Counter(device.asset.device_class for device in members)
+                value = self.population.value_at(cover, hazard.site)
             out.append(
                 self._outage(
                     f"{hazard.peril} at {hazard.site}", LogNormal(median=hazard.outage_h, sigma=sigma),
-                    self.per_hour_at(ids, by_class, 1.0), cause=hazard.peril, damage=hazard.damage * value,
+                    self.per_hour_at(group, 1.0), cause=hazard.peril, damage=hazard.damage * value,
                     count=hazard.rate_per_year * self.years * self.climate.shocks,
                 )
             )  # fmt: skip
@@ -405,18 +442,18 @@ class Builder:
             *self.nature(),
         ]
 
-    def site_loss(self, members: Sequence[Device], hours: float, *, damage: float = 0.0) -> FloatArray:
+    def site_loss(self, members: "Together | Sequence[Device]", hours: float, *, damage: float = 0.0) -> FloatArray:
         """(n_covers,) what one outage of all these devices for so many hours pays."""
-        ids = {device.asset.asset_id for device in members}
-        by_class = Counter(device.asset.device_class for device in members)
+        group = members if isinstance(members, Together) else self.population.together(members)
         value = 0.0
         at = self._at.get("physical_damage")
         if damage > 0 and at is not None:
             cover = self.covers[at]
             assert isinstance(cover, PhysicalDamage)
-            value = damage * sum(self.insured_value(cover, device) for device in members)
+            values = self.population.values(cover)
+            value = damage * sum(values[device.asset.asset_id] for device in group.members)
         kind = self._outage(
-            "scenario", LogNormal(median=hours, sigma=1e-6), self.per_hour_at(ids, by_class, 1.0), count=1.0,
+            "scenario", LogNormal(median=hours, sigma=1e-6), self.per_hour_at(group, 1.0), count=1.0,
             cause="site", damage=value,
         )  # fmt: skip
         return np.zeros(len(self.covers)) if kind is None else kind.mean

@@ -17,9 +17,11 @@ from scipy import stats
 from core.errors import InvalidInput
 from itops import records, regime, telemetry
 from itops.credibility import GammaPoisson, fit_gamma_poisson
+from itops.fit_use import FLEET_VERSION
+from itops.fits import telemetry_model
 from itops.records import UnknownShape
 
-MODEL_VERSION = "fleet-2"
+MODEL_VERSION = FLEET_VERSION
 #: Spread of a year's level around what the record says where only one period is known (judgement).
 ONE_PERIOD_REGIME_CV = 0.25
 
@@ -169,16 +171,7 @@ def _predict_systems(model: dict[str, Any], exposure: str) -> Iterator[dict[str,
 def _predict_spells(model: dict[str, Any], exposure: str) -> Iterator[dict[str, Any]]:
     known_to = date.fromisoformat(model["as_of"]) if model["as_of"] else None
     spells, units, _, _ = records.read_spells(exposure, as_of=known_to, failures=False)
-    fitted = telemetry.TelemetryModel(
-        intercept=model["intercept"],
-        main=tuple(tuple(each) for each in model["main"]),
-        since=tuple(model["since"]),
-        trend=tuple(model["trend"]),
-        cross=model["cross"],
-        n_failures=model["n_failures"],
-        exposure_years=model["exposure_years"],
-        regime_cv=model["regime_cv"],
-    )
+    fitted = telemetry_model(model)
     expected, years = fitted.expected(spells)
     low, high = _negative_binomial(expected, np.full(len(expected), model["regime_cv"] ** 2))
     for row in zip(units, expected, low, high, years, strict=True):

@@ -15,8 +15,9 @@ from itops.book import Book
 from itops.dependency import Unit, outage
 from itops.events import Builder, Climate
 from itops.fitted import Fitted
-from itops.payment import PaymentLaw
-from itops.policy import BusinessInterruption, Cover
+from itops.payment import PaymentLaw, PaymentSchedule
+from itops.policy import BusinessInterruption, Cover, SystemAvailability
+from itops.population import Population
 from itops.severity import FloatArray
 from itops.submission import Submission
 from itops.year import CoverTerms, EventKind, YearLaw, year
@@ -50,9 +51,16 @@ class Range:
 class Figures:
     """Everything computed for one set of terms; parts that are not asked for are not computed."""
 
-    def __init__(self, submission: Submission, fitted: Fitted, book: Book, climate: Climate | None = None) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        fitted: Fitted,
+        book: Book,
+        climate: Climate | None = None,
+        population: Population | None = None,
+    ) -> None:
         self.submission, self.fitted, self.book = submission, fitted, book
-        self.builder = Builder(submission, fitted, book, climate)
+        self.builder = Builder(submission, fitted, book, climate, population)
         self.kinds: list[EventKind] = self.builder.all()
 
     @property
@@ -117,27 +125,50 @@ class Figures:
         """Expected loss of failures with prior rates and no relativities, then with each thing that moved it."""
         outages = [kind for kind in self.kinds if kind.cause == "attritional"]
         recorded = sum(kind.expected_count * float(np.sum(kind.mean)) for kind in outages)
-        plain = related = 0.0
+        plain = related = fitted = repaired = 0.0
         for kind in outages:
             own = kind.expected_count * float(np.sum(kind.mean))
             model = self.fitted.classes.get(kind.device_class)
             if model is None or kind.name.startswith("accident") or model.expected_incidents <= 0:
-                plain, related = plain + own, related + own
+                plain, related, fitted, repaired = plain + own, related + own, fitted + own, repaired + own
                 continue
             prior = self.book.priors.frequency[kind.device_class][0].rate_per_year
             # For a service that needs several devices this is first order in the rates.
             plain += own * prior * model.plain_years / model.expected_incidents
             related += own * prior * model.weighted_years / model.expected_incidents
+            fitted += own * model.fitted_rate * model.weighted_years / model.expected_incidents
+            repaired += own * self._without_repair_fit(kind.device_class)
         total = float(np.sum([kind.expected_count * np.sum(kind.mean) for kind in self.kinds]))
         security = sum(k.expected_count * float(np.sum(k.mean)) for k in self.kinds if k.cause == "security")
+        if self.fitted.fits:
+            # A fit of rates, then one of repair times, then the own record. The three act one after the other: the
+            # base is with the book's own rates and repair times.
+            ratio = repaired / recorded if recorded > 0 else 1.0
+            steps = [
+                ("base", plain * ratio),
+                ("relativities", (related - plain) * ratio),
+                ("fit_of_rates", (fitted - related) * ratio),
+                ("fit_of_repair_times", fitted * (1.0 - ratio)),
+                ("own_record", recorded - fitted),
+            ]
+        else:
+            steps = [("base", plain), ("relativities", related - plain), ("own_record", recorded - related)]
         return [
-            ("base", plain),
-            ("relativities", related - plain),
-            ("own_record", recorded - related),
+            *steps,
             ("dependence", total - recorded - security),
             ("information_security", security),
             ("terms_of_the_year", self.net.mean - total),
         ]
+
+    def _without_repair_fit(self, device_class: str) -> float:
+        """Payment per outage of a class with the book's own prior of repair times, as a share of that with the fit."""
+        model = self.fitted.classes[device_class]
+        if model.repair_without_fit is None:
+            return 1.0
+        schedules = self._outage_schedules(device_class)
+        with_fit = sum(PaymentLaw(schedule, model.repair).mean for schedule in schedules)
+        without = sum(PaymentLaw(schedule, model.repair_without_fit).mean for schedule in schedules)
+        return without / with_fit if with_fit > 0 else 1.0
 
     # ------------------------------------------------------------ experience
     @cached_property
@@ -190,10 +221,9 @@ class Figures:
 
             raise BadTerms("usd_rate: is missing; prices of service plans are in US dollars")
         cost = 0.0
-        for device in self.builder.devices:
-            tier = device.asset.sla_tier
+        for (device_class, tier), years in self.builder.population.years_by_tier.items():
             factor = 1.0 if tier is None else float(tiers[tier])
-            cost += device.years_in_force * float(table[device.asset.device_class]) * factor
+            cost += years * float(table[device_class]) * factor
         return cost * float(rate)
 
     @cached_property
@@ -284,13 +314,7 @@ class Figures:
     def _layer_shares(self) -> dict[str, float]:
         out = {}
         for name, model in self.fitted.classes.items():
-            schedules = []
-            for cover in self.covers:
-                if isinstance(cover, BusinessInterruption):
-                    mapped = bool(self.fitted.services)
-                    schedules.append(cover.outage(1.0) if mapped else cover.schedule(name))
-                elif cover.name == "system_availability":
-                    schedules.append(cover.schedule(name))  # type: ignore[union-attr]
+            schedules = self._outage_schedules(name)
             shares = []
             for schedule in schedules:
                 whole = PaymentLaw(schedule, model.repair).mean
@@ -299,6 +323,17 @@ class Figures:
             weight = sum(w for w, _ in shares)
             out[name] = sum(w * s for w, s in shares) / weight if weight > 0 else model.repair.prior_share
         return out
+
+    def _outage_schedules(self, device_class: str) -> list[PaymentSchedule]:
+        """What one outage of a class pays under each cover of outages."""
+        schedules = []
+        for cover in self.covers:
+            if isinstance(cover, BusinessInterruption):
+                mapped = bool(self.fitted.services)
+                schedules.append(cover.outage(1.0) if mapped else cover.schedule(device_class))
+            elif isinstance(cover, SystemAvailability):
+                schedules.append(cover.schedule(device_class))
+        return schedules
 
     def parameter_range(self) -> Range:
         """The range of the expected loss by what is not known: rates, repair times, shocks, priors.
@@ -323,7 +358,11 @@ class Figures:
                 sums["recovery" if kind.name.startswith("data lost") else "repair"] += own
         for name, own in classes.items():
             variance += own**2 * self.fitted.classes[name].frequency.parameter_cv2
-        variance += sum((sums[name] * float(table[name])) ** 2 for name in ("repair", "shocks", "damage", "recovery"))
+        repair_cv = max((used.cv or 0.0 for used in self.fitted.fits if used.use.kind == "repair"), default=None)
+        cvs = {name: float(table[name]) for name in ("repair", "shocks", "damage", "recovery")}
+        if repair_cv is not None:
+            cvs["repair"] = repair_cv  # how far such forecasts missed in the fit's own past years
+        variance += sum((sums[name] * cv) ** 2 for name, cv in cvs.items())
         editions = []
         at = next((k for k, c in enumerate(self.covers) if c.name == "information_security"), None)
         if at is not None:

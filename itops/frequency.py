@@ -23,9 +23,10 @@ class Frequency:
 
     rate_per_year: float  #: posterior mean, incidents per device-year
     shape: float  #: of the gamma posterior; its squared coefficient of variation is 1 / shape
-    prior_share: float  #: credibility left to the prior, 1 - Z
+    prior_share: float  #: credibility left to the prior
     n_incidents: int
     exposure_years: float
+    fit_share: float = 0.0  #: credibility of a fit to another record; the rest is the own record's, Z
 
     @property
     def parameter_cv2(self) -> float:
@@ -33,22 +34,49 @@ class Frequency:
         return 1.0 / self.shape
 
 
-def update(prior: FrequencyPrior, n_incidents: int, exposure_years: float) -> Frequency:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a fit to another record says of a rate: as many failures in as many device-years as its spread is worth."""
+
+    rate_per_year: float  #: > 0
+    cv2: float  #: squared coefficient of variation of the rate to come: level, drift and regime together, > 0
+
+    @property
+    def n_failures(self) -> float:
+        return 1.0 / self.cv2
+
+    @property
+    def years(self) -> float:
+        return 1.0 / (self.cv2 * self.rate_per_year)
+
+
+def update(
+    prior: FrequencyPrior, n_incidents: int, exposure_years: float, evidence: Evidence | None = None
+) -> Frequency:
     """The posterior of a Poisson rate under a gamma prior.
 
     Mean (alpha + n) / (beta + w) with alpha = m k, beta = k; credibility Z = w / (w + k) (Klugman, Panjer & Willmot,
-    Loss Models, 4th ed., section 18.7). Raises BadExposure.
+    Loss Models, 4th ed., section 18.7). A fit's `evidence` is a gamma law too and counts as failures in device-years
+    between the two. Raises BadExposure.
     """
     if not (0 <= exposure_years < float("inf")) or n_incidents < 0 or (n_incidents > 0 and exposure_years == 0):
         raise BadExposure(n_incidents=n_incidents, exposure_years=exposure_years)
     shape = prior.rate_per_year * prior.weight_years + n_incidents
     weight = prior.weight_years + exposure_years
+    fitted_years = 0.0
+    if evidence is not None:
+        if not (0 < evidence.rate_per_year < float("inf") and 0 < evidence.cv2 < float("inf")):
+            raise BadExposure(rate_per_year=evidence.rate_per_year, cv2=evidence.cv2)
+        fitted_years = evidence.years
+        shape += evidence.n_failures
+        weight += fitted_years
     return Frequency(
         rate_per_year=shape / weight,
         shape=shape,
         prior_share=prior.weight_years / weight,
         n_incidents=n_incidents,
         exposure_years=exposure_years,
+        fit_share=fitted_years / weight,
     )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from itops.covers_wire import plain_cover
+from itops.fit_use import plain_uses
 from itops.fleet import Asset, Fleet
 from itops.incident import Incident, IncidentTable
 from itops.submission import HAZARDS, Submission, submission_from
@@ -20,12 +22,18 @@ _FLEET_COLUMNS = (
 _INCIDENT_COLUMNS = ("asset_id", "opened", "restored", "cause", "incident_id")
 
 
-def canonical_inputs(submission: Submission, fleet: Fleet, incidents: IncidentTable, book_text: str) -> dict[str, Any]:
+#: The model whose inputs did not name it.
+UNNAMED_MODEL = "itops-2026.2"
+
+
+def canonical_inputs(
+    submission: Submission, fleet: Fleet, incidents: IncidentTable, book_text: str, model_version: str
+) -> dict[str, Any]:
     """Everything a quote depends on, in plain JSON values; enough to compute it again, word for word.
 
     Row order, column order, spelling of numbers and file names have no part in it.
     """
-    return {
+    return ({} if model_version == UNNAMED_MODEL else {"model": model_version}) | {
         "submission": _plain_submission(submission),
         "assumed": [list(item) for item in submission.assumed],
         "fleet": {
@@ -96,6 +104,7 @@ def hash_inputs(canonical: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@lru_cache(maxsize=4096)
 def _number(value: Decimal) -> str:
     """One spelling for one number: 1.50, 1.5 and 15e-1 are the same."""
     return format(value.normalize(), "f")
@@ -179,6 +188,8 @@ def _plain_rest(s: Submission) -> dict[str, Any]:
         out["levies"] = [{"name": name, "rate": _number(rate)} for name, rate in s.levies]
     if s.options:
         out["options"] = [{"name": o.name, "covers": _plain_any(o.covers)} for o in s.options]
+    if s.fits:
+        out["fits"] = plain_uses(s.fits)
     return out
 
 

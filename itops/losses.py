@@ -97,7 +97,28 @@ class Mixture:
         total = sum(weights)
         if not laws or not total > 0:
             raise BadLoss(n_laws=len(laws), weight=total)
-        self._parts = [(law, weight / total) for law, weight in zip(laws, weights, strict=True) if weight > 0]
+        merged: dict[int, tuple[RepairLaw, float]] = {}
+        for law, weight in zip(laws, weights, strict=True):  # a thousand like devices have one law
+            if weight > 0:
+                merged[id(law)] = (law, merged.get(id(law), (law, 0.0))[1] + weight / total)
+        self._parts = list(merged.values())
+
+    def survival(self, hours: FloatArray) -> FloatArray:
+        return sum((w * law.survival(hours) for law, w in self._parts), np.zeros_like(np.asarray(hours, float)))
+
+    def limited_mean(self, hours: FloatArray) -> FloatArray:
+        return sum((w * law.limited_mean(hours) for law, w in self._parts), np.zeros_like(np.asarray(hours, float)))
+
+    def prior_part(self) -> "PriorMix":
+        """What of the mixture the priors of its laws give; a law without a prior below it is a prior itself."""
+        return PriorMix([(getattr(law, "prior_part", lambda law=law: law)(), w) for law, w in self._parts])
+
+
+class PriorMix:
+    """Weighted prior parts: not a law by itself, it does not sum to 1."""
+
+    def __init__(self, parts: Sequence[tuple[RepairLaw, float]]) -> None:
+        self._parts = parts
 
     def survival(self, hours: FloatArray) -> FloatArray:
         return sum((w * law.survival(hours) for law, w in self._parts), np.zeros_like(np.asarray(hours, float)))

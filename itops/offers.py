@@ -33,13 +33,14 @@ def price_terms(
     submission: Submission,
     covers: Sequence[Cover],
     changed: Sequence[str],
-    fitted: Fitted,
-    book: Book,
+    base: Figures,
     *,
     tier_factor: Decimal,
 ) -> Priced:
     """The same risk under other covers."""
-    figures = Figures(replace(submission, covers=tuple(covers)), fitted, book)
+    figures = Figures(
+        replace(submission, covers=tuple(covers)), base.fitted, base.book, population=base.builder.population
+    )
     return Priced(
         name=name,
         terms=tuple(plain_cover(cover) for cover in covers),
@@ -111,7 +112,6 @@ def options(submission: Submission, base: Figures, tier_factor: Decimal) -> tupl
 
     Raises BadSubmission naming the option and field that cannot be read.
     """
-    fitted, book = base.fitted, base.book
     covers = submission.covers
     out = [
         Priced(
@@ -133,7 +133,7 @@ def options(submission: Submission, base: Figures, tier_factor: Decimal) -> tupl
             told += [f"{cover.name}.{name} -> {value}" for name, value in sorted(asked.items())]
         changes.append((option.name, tuple(own), told))
     for name, changed, told in changes:
-        out.append(price_terms(name, submission, changed, told, fitted, book, tier_factor=tier_factor))
+        out.append(price_terms(name, submission, changed, told, base, tier_factor=tier_factor))
     return tuple(out)
 
 
@@ -165,7 +165,6 @@ def counter_offer(
     concentrated = any(item.rule == "concentration" and item.state == "fired" for item in fired)
     if assessment.tier == "standard" and not concentrated:
         return None
-    fitted = base.fitted
     steps: list[Step] = []
     relativity = assessment.relativity
     names: list[str] = []
@@ -188,7 +187,7 @@ def counter_offer(
         ):  # fmt: skip
             if not told:
                 continue
-            priced = price_terms(kind, submission, covers, told, fitted, book, tier_factor=Decimal(1))
+            priced = price_terms(kind, submission, covers, told, base, tier_factor=Decimal(1))
             steps.append(
                 Step(
                     kind=kind, what_en=f"{en}: {'; '.join(told)}", what_zh=f"{zh}：{'；'.join(told)}",
@@ -212,7 +211,7 @@ def counter_offer(
     if concentrated:
         covers, told = with_sublimits(submission.covers, Decimal("0.5"))
         if told:
-            priced = price_terms("sublimit", submission, covers, told, fitted, book, tier_factor=Decimal(1))
+            priced = price_terms("sublimit", submission, covers, told, base, tier_factor=Decimal(1))
             steps.append(
                 Step(
                     kind="sublimit", what_en="; ".join(told), what_zh="单一站点事件分项限额：" + "；".join(told),
@@ -237,7 +236,10 @@ def with_work_done(base: Figures, fitted: Fitted, after: Mapping[str, float]) ->
         )
         for name, model in fitted.classes.items()
     }
-    return Figures(base.submission, replace(fitted, devices=devices, classes=classes), base.book)
+    return Figures(
+        base.submission, replace(fitted, devices=devices, classes=classes), base.book,
+        population=base.builder.population,
+    )  # fmt: skip
 
 
 __all__ = ["BadSubmission", "CounterOffer", "Priced", "Step", "counter_offer", "options", "with_work_done"]

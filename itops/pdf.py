@@ -101,6 +101,26 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "versions": ("Versions and inputs", "版本与输入"),
     "verify": ("Computed again to the cent by: tocsin quote rerun", "可用此命令逐分重算：tocsin quote rerun"),
     "page": ("page", "页"),
+    "indication": ("Indication only: declined as asked, not an offer", "仅供参考：按现条件拒保，不构成要约"),
+    "build_up": ("How the expected loss came about", "预期损失的来源"),
+    "build.base": ("published rates, no relativities", "公开基准率"),
+    "build.relativities": ("age, redundancy, monitoring", "使用年限、冗余与监测"),
+    "build.fit_of_rates": ("fitted failure rates (other record)", "拟合故障率（其他记录）"),
+    "build.fit_of_repair_times": ("fitted repair times (other record)", "拟合修复时间（其他记录）"),
+    "build.own_record": ("own record", "自身记录"),
+    "build.dependence": ("shocks that hit many at once", "同时影响多台设备的冲击"),
+    "build.information_security": ("information security (prior only)", "信息安全（仅凭先验）"),
+    "build.terms_of_the_year": ("terms of the year", "年度条款"),
+    "fits": ("Fits of other records", "所用的其他记录拟合"),
+    "fit.fleet": ("failure rates", "故障率"),
+    "fit.repair": ("repair times", "修复时间"),
+    "fit.class": ("device class", "设备类别"),
+    "fit.version": ("version, as of, SHA-256", "版本、截止日、SHA-256"),
+    "fit.share": ("credibility", "可信度"),
+    "validation": ("Checks of the year's law: moments on the grid beside exact ones", "年度分布校验：网格矩与精确矩"),
+    "check.holds": ("agrees", "一致"),
+    "check.off": ("IS OFF", "偏离"),
+    "check.error": ("relative error", "相对误差"),
 }  # fmt: skip
 
 
@@ -176,7 +196,10 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         (t["valid"], t["valid_days"]),
         (t["decision"], t[f"decision.{result['decision']}"]),
         (t["score"], f"{score['value']:g} / {t['tier.' + score['tier']]}"),
-        (t["premium"], f"{money(result['commercial_premium'])} {currency}"),
+        (
+            t["indication"] if result["decision"] == "decline" else t["premium"],
+            f"{money(result['commercial_premium'])} {currency}",
+        ),
         (t["payable"], f"{money(result['payable'])} {currency}"),
         (
             t["range"],
@@ -185,6 +208,23 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         (t["prior_share"], f"{result['prior_share']:.1%}"),
     ]
     flow.append(table(facts, (70, 104), header=False))
+
+    if result["decision"] == "decline":
+        fired = [rule[language] for rule in result["rules"] if rule["state"] == "fired" and rule["action"] == "decline"]
+        flow += [Spacer(1, 4), p("; ".join([t["indication"], *fired]), head)]
+    if "fits" in result:
+        flow.append(p(t["build_up"], head))
+        rows = [[t["build_up"], f"{t['amount']} ({currency})"]]
+        rows += [[t[f"build.{item['step']}"], money(item["amount"])] for item in result["build_up"]]
+        flow.append(table(rows, (120, 54), numeric=1))
+    if result.get("fits"):
+        rows = [[t["fits"], t["fit.class"], t["fit.version"], t["fit.share"]]]
+        rows += [
+            [t[f"fit.{item['kind']}"], item["device_class"],
+             p(f"{item['version']}, {item['as_of'] or '–'}, {item['sha256'][:16]}", small), f"{item['share']:.1%}"]
+            for item in result["fits"]
+        ]  # fmt: skip
+        flow += [Spacer(1, 4), table(rows, (40, 30, 76, 28), numeric=1)]
 
     flow.append(p(t["waterfall"], head))
     steps = [(t[f"step.{name}"], value, name == "technical_premium") for name, value in result["waterfall"].items()]
@@ -278,6 +318,14 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     if result["notes"]:
         flow.append(p(t["notes"], head))
         flow += [p(note, small) for note in result["notes"]]
+    if "fits" in result and result["validation"]:
+        rows = [[t["validation"], "", t["check.error"]]]
+        rows += [
+            [f"{item['moment']}: {item['covers'].replace('_', ' ').replace('+', ', ')}",
+             t["check.holds"] if item["holds"] else t["check.off"], f"{item['relative_error']:.1e}"]
+            for item in result["validation"]
+        ]  # fmt: skip
+        flow += [Spacer(1, 4), table([[p(cell, small) for cell in row] for row in rows], (124, 24, 26))]
     versions = "; ".join(f"{name} {value}" for name, value in result["versions"].items())
     flow.append(
         KeepTogether(

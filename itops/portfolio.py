@@ -1,7 +1,7 @@
 """Several quotes together: what one site, vendor or region can cost, what a new quote adds, and the year simulated."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,9 @@ def accumulate(quotes: Sequence[Quote], capacity: float | None = None, hours: fl
         for device in builder.devices:
             if device.asset.manufacturer:
                 vendors[device.asset.manufacturer].append(device)
-        groups = {"site": builder.scopes("site"), "region": builder.scopes("region"), "vendor": vendors}
+        groups: dict[str, Mapping[str, Any]] = {
+            "site": builder.scopes("site"), "region": builder.scopes("region"), "vendor": vendors,
+        }  # fmt: skip
         for kind, members in groups.items():
             for name, devices in members.items():
                 key = (kind, name)

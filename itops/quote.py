@@ -17,13 +17,18 @@ from itops.figures import PRIOR_ONLY, Experience, Figures, Range
 from itops.fitted import UNKNOWN_SITE, Fitted, fit
 from itops.fleet import Fleet
 from itops.incident import IncidentTable
+from itops.inputs import UNNAMED_MODEL
 from itops.payment import PaymentLaw
 from itops.policy import BusinessInterruption, DataRecovery, InformationSecurity, PhysicalDamage, SystemAvailability
 from itops.submission import Submission
+from itops.telemetry import ATTRIBUTES
 from itops.year import year
 
 #: Changes with every change that may move a premium.
-MODEL_VERSION = "itops-2026.2"
+MODEL_VERSION = "itops-2026.3"
+
+#: Models that can still be computed: a quote of one of them comes out as it was stored.
+SUPPORTED = (UNNAMED_MODEL, MODEL_VERSION)
 
 #: The computation draws no random numbers; the stored quote says so beside its versions.
 SEED = "none: no random numbers are drawn"
@@ -127,12 +132,19 @@ class Quote:
 
 
 # ---------------------------------------------------------------- the computation
-def make_quote(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Book, inputs_sha256: str) -> Quote:
+def make_quote(
+    submission: Submission,
+    fleet: Fleet,
+    incidents: IncidentTable,
+    book: Book,
+    inputs_sha256: str,
+    model_version: str = MODEL_VERSION,
+) -> Quote:
     """Prices the submission: the same inputs give the same quote to the cent.
 
     Raises NothingInForce, or BadTerms where a cover does not say what a class of the fleet affects.
     """
-    fitted = fit(submission, fleet, incidents, book)
+    fitted = fit(submission, fleet, incidents, book, model_version)
     if not any(model.years_in_force > 0 for model in fitted.classes.values()):
         raise NothingInForce(period_from=submission.period_from.isoformat(), period_to=submission.period_to.isoformat())
     figures = Figures(submission, fitted, book)
@@ -147,7 +159,7 @@ def make_quote(submission: Submission, fleet: Fleet, incidents: IncidentTable, b
     fired = rules.evaluate(book.rules, facts, submission.as_of)
     length = (submission.period_to - submission.period_from).days
     class_of = {asset.asset_id: asset.device_class for asset in fleet.assets}
-    orders = work_orders(submission.alarms, class_of, length, book)
+    orders = _by_fit(work_orders(submission.alarms, class_of, length, book), fitted, book)
     after_work = None
     if orders:
         done = offers.with_work_done(figures, fitted, {order.asset_id: order.hazard_after for order in orders})
@@ -155,7 +167,7 @@ def make_quote(submission: Submission, fleet: Fleet, incidents: IncidentTable, b
     law = figures.net
     return Quote(
         inputs_sha256=inputs_sha256,
-        model_version=MODEL_VERSION,
+        model_version=model_version,
         versions=book.versions(),
         insured=submission.insured,
         as_of=submission.as_of,
@@ -174,7 +186,7 @@ def make_quote(submission: Submission, fleet: Fleet, incidents: IncidentTable, b
         classes=_classes(figures),
         covers=_covers(figures),
         assumptions=_assumptions(submission, figures, book),
-        notes=_notes(submission, fleet, incidents, figures),
+        notes=_notes(submission, fleet, incidents, figures, facts),
         grid_step=float(law.loss[1] - law.loss[0]) if submission.annual.deductible == 0 else float(
             figures.law.total.loss[1]
         ),
@@ -197,6 +209,20 @@ def make_quote(submission: Submission, fleet: Fleet, incidents: IncidentTable, b
     )  # fmt: skip
 
 
+def _by_fit(orders: tuple[WorkOrder, ...], fitted: Fitted, book: Book) -> tuple[WorkOrder, ...]:
+    """Orders whose device's hazard a fit with telemetry tells: its multiplier stands in place of the table's."""
+    told = {d.asset.asset_id: d.alarm_of_fit for d in fitted.devices if d.alarm_of_fit is not None}
+    out = []
+    for order in orders:
+        hazard = told.get(order.asset_id)
+        if hazard is not None and order.signal in ATTRIBUTES:
+            left = 1.0 - float(book.alarms["after"][order.action])
+            after = 1.0 + (hazard - 1.0) * left
+            order = replace(order, hazard_before=hazard, hazard_after=after, basis="fit")
+        out.append(order)
+    return tuple(out)
+
+
 def _classes(figures: Figures) -> tuple[ClassResult, ...]:
     losses = figures.by_class()
     return tuple(
@@ -209,7 +235,9 @@ def _classes(figures: Figures) -> tuple[ClassResult, ...]:
             frequency_prior_share=model.frequency.prior_share,
             years_in_force=model.years_in_force,
             expected_incidents=model.expected_incidents,
-            repair_prior_share=model.repair.prior_share,
+            repair_prior_share=model.repair.prior_share
+            if model.repair_without_fit is None
+            else float(model.repair.prior_part().survival(np.zeros(1))[0]),
             layer_prior_share=figures.layer_prior_share(name),
             expected_loss=losses[name],
         )
@@ -315,6 +343,7 @@ def _assumptions(submission: Submission, figures: Figures, book: Book) -> tuple[
         )
     for key, (value, basis) in sorted(priors.assumptions.items()):
         out.append(Assumption(name=key.replace("_", " "), value=value, kind=basis.kind, basis=basis.text))
+    out += _fit_assumptions(figures)
     out += _tariff_assumptions(figures, book)
     for cover in submission.covers:
         if isinstance(cover, BusinessInterruption) and not figures.fitted.services:
@@ -356,6 +385,33 @@ def _assumptions(submission: Submission, figures: Figures, book: Book) -> tuple[
         )
     )  # fmt: skip
     return tuple(out)
+
+
+def _fit_assumptions(figures: Figures) -> list[Assumption]:
+    """Each fit of another record that the quote stands on, with its version and hashes."""
+    out = []
+    for used in figures.fitted.fits:
+        use = used.use
+        found = f"{used.n_devices - used.n_unknown} of {used.n_devices} devices found by {use.by}"
+        if used.n_unknown:
+            found += ", the others get its collective"
+        if use.kind == "fleet":
+            value = f"{used.rate_per_year:.4g} a device-year, coefficient of variation {used.cv:.2f}; {found}"
+        else:
+            value = f"repair times of {used.device_class}; spread of a year about its forecast {used.cv:.2f}; {found}"
+        record = (
+            "the submission's own record, counted once" if use.same_record else "another record than the submission's"
+        )
+        out.append(
+            Assumption(
+                name=f"fit of {'rates' if use.kind == 'fleet' else 'repair times'}, {used.device_class}", value=value,
+                kind="source",
+                basis=f"`tocsin {use.kind} fit` {use.version}, shape {use.shape}, as of {use.as_of or 'not dated'}, "
+                f"from the {use.source}; fit SHA-256 {use.sha256[:16]}, record SHA-256 {use.record_sha256[:16]}; "
+                f"{record} (declared)",
+            )
+        )  # fmt: skip
+    return out
 
 
 def _tariff_assumptions(figures: Figures, book: Book) -> list[Assumption]:
@@ -407,7 +463,13 @@ def _tariff_assumptions(figures: Figures, book: Book) -> list[Assumption]:
     return out
 
 
-def _notes(submission: Submission, fleet: Fleet, incidents: IncidentTable, figures: Figures) -> tuple[str, ...]:
+def _notes(
+    submission: Submission,
+    fleet: Fleet,
+    incidents: IncidentTable,
+    figures: Figures,
+    facts: Mapping[str, float | None],
+) -> tuple[str, ...]:
     notes = []
     fitted = figures.fitted
     if fitted.n_outside:
@@ -440,6 +502,11 @@ def _notes(submission: Submission, fleet: Fleet, incidents: IncidentTable, figur
             f"refer: risk load by cost of capital ({Money(pricing.exact(charged), currency)}) and by Wang's transform "
             f"({Money(pricing.exact(wang), currency)}) differ by more than 20 %"
         )
+    if (
+        figures.fitted.model_version != UNNAMED_MODEL
+        and rules.decision(rules.evaluate(figures.book.rules, facts, submission.as_of)) == "decline"
+    ):
+        notes.append("declined as asked: every premium here is an indication and not an offer; see the counter-offer")
     for check in figures.law.checks:
         if not check.holds:
             notes.append(f"the {check.moment} of {check.block} on the money grid is off by {check.relative_error:.1e}")

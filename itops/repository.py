@@ -10,7 +10,9 @@ from uuid import UUID
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from itops.fit_use import FLEET_VERSION, REPAIR_VERSION, FitUse
 from store import queries
+from store.pool import DATABASE_AWAY as DATABASE_AWAY
 from store.pool import AsyncConnection
 
 _SQL = queries.load("itops")
@@ -177,3 +179,38 @@ async def telemetry_of(
     """(asset_id, signal, value, observed_at) of the newest readings of a fleet's devices."""
     params = {"tenant_id": tenant_id, "asset_ids": list(asset_ids), "signals": list(signals), "until": until}
     return await (await conn.execute(_SQL["telemetry_of"], params)).fetchall()
+
+
+async def add_fitted_model(conn: AsyncConnection, *, fitted_model_id: UUID, tenant_id: UUID, use: FitUse,
+                           stored_at: datetime) -> bool:  # fmt: skip
+    """Keeps a fit; false where the tenant has it for this class already."""
+    params = {
+        "fitted_model_id": fitted_model_id,
+        "tenant_id": tenant_id,
+        "kind": use.kind,
+        "device_class": use.device_class,
+        "unit": use.unit,
+        "same_record": use.same_record,
+        "model_version": use.version,
+        "document_sha256": use.sha256,
+        "document": Jsonb(use.document),
+        "as_of": use.as_of,
+        "stored_at": stored_at,
+    }
+    return await (await conn.execute(_SQL["add_fitted_model"], params)).fetchone() is not None
+
+
+async def fitted_models(conn: AsyncConnection, *, tenant_id: UUID, as_of: date) -> list[FitUse]:
+    """The tenant's newest fits of each kind and class that were known on a day, in versions that are read here."""
+    params = {"tenant_id": tenant_id, "as_of": as_of, "versions": [FLEET_VERSION, REPAIR_VERSION]}
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_SQL["fitted_models"], params)
+        return [FitUse(**row, source="store") for row in await cursor.fetchall()]
+
+
+async def in_force_with_alarms(
+    conn: AsyncConnection, *, signals: Sequence[str], least: Sequence[float], until: datetime
+) -> list[UUID]:
+    """Quotes in force with an alarm that nothing answers yet: a signal at its least value that asks for work."""
+    params = {"signals": list(signals), "least": list(least), "until": until, "today": until.date()}
+    return [row[0] for row in await (await conn.execute(_SQL["in_force_with_alarms"], params)).fetchall()]

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from core.errors import InvalidInput
+from itops.fit_use import REPAIR_VERSION
 from itops.records import Refusals, read_time
-from itops.repair import Repair, RepairFit, SiteRepairs, fit_repairs, price_layer
+from itops.repair import Repair, RepairFit, fit_from, fit_repairs, price_layer
 from itops.table import read_rows
 from itops.underwrite import load_priors
 
-MODEL_VERSION = "repair-1"
+MODEL_VERSION = REPAIR_VERSION
 
 
 class BadRepairFit(InvalidInput):
@@ -60,8 +61,11 @@ def read_repairs(text: str, *, table: str = "incidents") -> tuple[list[Repair], 
     return sorted(out, key=lambda each: (each.opened, each.site)), left
 
 
-def fit(text: str, as_of: date | None) -> dict[str, Any]:
-    """The fit as a JSON document. Without an as-of day the record is known up to its last time."""
+def fit(text: str, as_of: date | None, law: str = "auto") -> dict[str, Any]:
+    """The fit as a JSON document; `law` is auto, tickets or causes.
+
+    Without an as-of day the record is known up to its last time.
+    """
     repairs, left = read_repairs(text)
     if not repairs:
         raise InvalidInput("The incidents file has no repair; use the prior")
@@ -70,8 +74,9 @@ def fit(text: str, as_of: date | None) -> dict[str, Any]:
         moment = datetime.combine(repairs[-1].opened.date() + timedelta(days=1), time.min)
     else:
         moment = datetime.combine(as_of + timedelta(days=1), time.min)
-    found = fit_repairs(repairs, moment, cut=as_of is not None)
+    found = fit_repairs(repairs, moment, cut=as_of is not None, law=law)
     document = asdict(found)
+    document["half_life_years"] = str(found.half_life_years)  # JSON has no infinity
     for site in document["sites"]:
         for name in ("hours", "restored", "weight"):
             site[name] = site[name].tolist()
@@ -92,23 +97,7 @@ def parse(text: str) -> RepairFit:
         document = json.loads(text)
         if document["model_version"] != MODEL_VERSION:
             raise BadRepairFit(model_version=document["model_version"])
-        sites = tuple(
-            SiteRepairs(
-                **{
-                    **site,
-                    "hours": np.array(site["hours"], dtype=np.float64),
-                    "restored": np.array(site["restored"], dtype=np.bool_),
-                    "weight": np.array(site["weight"], dtype=np.float64),
-                }
-            )
-            for site in document["sites"]
-        )
-        return RepairFit(
-            as_of=datetime.fromisoformat(document["as_of"]),
-            sites=sites,
-            k=document["k"],
-            year_spread=document["year_spread"],
-        )
+        return fit_from(document)
     except (ValueError, KeyError, TypeError) as error:
         raise BadRepairFit(reason=str(error)) from error
 

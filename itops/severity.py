@@ -168,16 +168,36 @@ class Updated:
 
 
 class PriorPart:
-    """What of an updated repair-time law its prior gives: not a law by itself, it does not sum to 1."""
+    """What of an updated repair-time law its first prior gives: not a law by itself, it does not sum to 1.
+
+    Where the prior is itself a law with a prior below it (a fit to another record), only what comes from the lowest
+    one counts: what a fit learned from tickets rests on data.
+    """
 
     def __init__(self, updated: Updated) -> None:
         self._updated = updated
+        below = getattr(updated.prior, "prior_part", None)
+        self._base: RepairLaw | None = None if below is None else below()
+        if self._base is not None:
+            area = np.diff(self._base.limited_mean(updated._knots))
+            each = updated._product[:-1] * updated.weight * area
+            self._start = np.concatenate([[0.0], np.cumsum(each)])
 
     def survival(self, hours: FloatArray) -> FloatArray:
-        return self._updated._survival_parts(np.asarray(hours, dtype=np.float64))[0]
+        h = np.asarray(hours, dtype=np.float64)
+        if self._base is None:
+            return self._updated._survival_parts(h)[0]
+        u = self._updated
+        k = np.searchsorted(u._knots, h, side="right") - 1
+        return np.asarray(u._product[k] * u.weight * self._base.survival(h), dtype=np.float64)
 
     def limited_mean(self, hours: FloatArray) -> FloatArray:
-        return self._updated.limited_mean_parts(hours)[0]
+        if self._base is None:
+            return self._updated.limited_mean_parts(hours)[0]
+        u, h = self._updated, np.maximum(np.asarray(hours, dtype=np.float64), 0.0)
+        k = np.searchsorted(u._knots, h, side="right") - 1
+        since = self._base.limited_mean(h) - self._base.limited_mean(u._knots[k])
+        return np.asarray(self._start[k] + u._product[k] * u.weight * since, dtype=np.float64)
 
 
 def fit_spliced(record: RepairTimes, threshold_h: float) -> Spliced:
@@ -218,8 +238,8 @@ def fit_spliced(record: RepairTimes, threshold_h: float) -> Spliced:
         return float(len(tail) * p[1] + (1.0 + 1.0 / xi) * np.sum(closed) + np.sum(still_open) / xi)
 
     start = np.array([np.mean(logs), np.log(max(float(np.std(logs)), 0.1)), np.log(n_above / len(body))])
-    mu, log_sigma, odds = _least(body_cost, start)
-    log_xi, log_beta = _least(tail_cost, np.array([np.log(0.5), np.log(np.mean(np.minimum(tail, 10 * threshold_h)))]))
+    mu, log_sigma, odds = least(body_cost, start)
+    log_xi, log_beta = least(tail_cost, np.array([np.log(0.5), np.log(np.mean(np.minimum(tail, 10 * threshold_h)))]))
     return Spliced(
         body_mu=mu,
         body_sigma=float(np.exp(log_sigma)),
@@ -230,7 +250,7 @@ def fit_spliced(record: RepairTimes, threshold_h: float) -> Spliced:
     )
 
 
-def _least(cost: Callable[[FloatArray], float], start: FloatArray) -> list[float]:
+def least(cost: Callable[[FloatArray], float], start: FloatArray) -> list[float]:
     """Where a smooth cost of two or three parameters is least; the simplex is started again until it rests."""
     from scipy import optimize  # heavy, and no quote needs it
 

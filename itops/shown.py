@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import numpy as np
+
 from core.money import Money
 from itops import pricing
 from itops.figures import availability_of, check_flags
+from itops.inputs import UNNAMED_MODEL
 from itops.offers import Priced
 from itops.pricing import Commercial
 from itops.quote import SEED, Quote
+from itops.severity import Updated
 
 #: Steps of the waterfall, in order.
 STEPS = (
@@ -178,7 +182,61 @@ def plain(quote: Quote) -> dict[str, Any]:
         "notes": list(quote.notes),
         "validation": check_flags(figures.law),
         "grid": {"step": quote.grid_step, "nodes": quote.grid_nodes},
+        **_since_2026_3(quote),
     }  # fmt: skip
+
+
+#: What the premium is, by the decision: words for people who read only that.
+_OFFER = {
+    "quote": ("offer", "can be bound", "可承保"),
+    "refer": ("subject_to_approval", "referred: no offer before it is approved", "转核保：批准前不构成要约"),
+    "decline": (
+        "indication", "declined as asked: an indication only, not an offer", "按现条件拒保：仅为参考，不构成要约"
+    ),
+}  # fmt: skip
+
+
+def _since_2026_3(quote: Quote) -> dict[str, Any]:
+    """What the results of earlier models do not have; a quote of theirs comes out as it was stored."""
+    if quote.model_version == UNNAMED_MODEL:
+        return {}
+    kind, en, zh = _OFFER[quote.decision]
+    fired = [rule for rule in quote.fired if rule.state == "fired" and rule.action == "decline"]
+    return {
+        "offer": {
+            "kind": kind, "en": en, "zh": zh,
+            "because": [{"rule": rule.rule, "en": rule.en, "zh": rule.zh} for rule in fired],
+        },
+        "fits": [
+            {
+                "kind": used.use.kind, "device_class": used.device_class, "shape": used.use.shape,
+                "version": used.use.version, "sha256": used.use.sha256, "record_sha256": used.use.record_sha256,
+                "as_of": used.use.as_of, "source": used.use.source, "unit": used.use.by,
+                "same_record": used.use.same_record, "n_devices": used.n_devices, "n_unknown": used.n_unknown,
+                "rate_per_year": None if used.rate_per_year is None else round(used.rate_per_year, 9),
+                "cv": None if used.cv is None else round(used.cv, 6),
+                "share": round(quote.fitted.classes[used.device_class].frequency.fit_share, 6)
+                if used.use.kind == "fleet"
+                else round(_repair_fit_share(quote, used.device_class), 6),
+            }
+            for used in quote.fitted.fits
+        ],
+        "shock_layers": [
+            {name: value if isinstance(value, str) else float(f"{value:.9g}") for name, value in row.items()}
+            for row in quote.figures.builder.layers()
+        ],
+    }  # fmt: skip
+
+
+def _repair_fit_share(quote: Quote, device_class: str) -> float:
+    """Share of a class's tickets that a repair fit stands for, its own prior left out."""
+    law = quote.fitted.classes[device_class].repair
+    return law.prior_share - _prior_tickets(law)
+
+
+def _prior_tickets(law: Updated) -> float:
+    """Share of a repair law that rests on the book's prior and on no ticket of any record."""
+    return float(law.prior_part().survival(np.zeros(1))[0])
 
 
 def _commercial(c: Commercial) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from itops.aggregate import LossLaw
 from itops.events import Climate
 from itops.figures import Figures, mean_without_year_terms
+from itops.population import Together
 from itops.quote import Quote
 from itops.year import CoverTerms, EventKind, year
 
@@ -45,7 +46,7 @@ class Outcome:
     note: str = ""
 
 
-def _largest_region(figures: Figures) -> list[Any]:
+def _largest_region(figures: Figures) -> Together:
     """Devices of the largest region; of the largest site where no region is known."""
     groups = figures.builder.scopes("region") or figures.builder.scopes("site")
     losses = {name: float(np.sum(figures.builder.site_loss(members, 24.0))) for name, members in groups.items()}
@@ -71,7 +72,7 @@ def _firmware(figures: Figures) -> float:
     groups = figures.builder.scopes("model")
     if not groups:
         return 0.0
-    members = max(groups.values(), key=len)
+    members = max(groups.values(), key=len).members
     return float(np.sum(figures.builder.site_loss(members[: max(len(members) // 2, 1)], 24.0)))
 
 
@@ -122,7 +123,11 @@ def stress(quote: Quote, names: Sequence[str] | None = None) -> tuple[Outcome, .
         if names is not None and scenario.name not in names:
             continue
         changed = scenario.climate != Climate()
-        figures = Figures(base.submission, base.fitted, base.book, scenario.climate) if changed else base
+        figures = base
+        if changed:
+            figures = Figures(
+                base.submission, base.fitted, base.book, scenario.climate, population=base.builder.population
+            )
         event_loss = 0.0 if scenario.events is None else scenario.events(figures)
         annual = base.submission.annual
         if annual.limit is not None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from core.errors import InvalidInput
 from itops.covers_wire import AnyCover, DataRecoveryIn, cover_from, given_defaults
 from itops.dependency import BadService, Service
+from itops.fit_use import FitsIn, FitUse, problems_of, uses_of
 from itops.fleet import Fleet
 from itops.policy import COVERS, AnnualTerms, Cover
 from itops.pricing import CapitalCharge, Loadings
@@ -155,6 +156,7 @@ class Submission:
     authority: Authority = Authority()
     levies: tuple[tuple[str, Decimal], ...] = ()
     options: tuple[Option, ...] = ()
+    fits: tuple[FitUse, ...] = ()  #: of other records: failure rates, repair times
 
     def site(self, name: str | None) -> Site | None:
         """What is known of a site."""
@@ -304,6 +306,7 @@ class _Submission(BaseModel):
     authority: _Authority = Field(default_factory=_Authority)
     levies: list[_Levy] = Field(default_factory=list)
     options: list[_Option] = Field(default_factory=list)
+    fits: FitsIn = Field(default_factory=FitsIn)
 
 
 def read_submission(text: str, *, known_classes: Collection[str]) -> Submission:
@@ -397,6 +400,8 @@ def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
         ]
     sites = _sites(wire.sites, problems)
     problems += _oddities(wire)
+    fits = uses_of(wire.fits)
+    problems += problems_of(fits, known_classes=known_classes, as_of=wire.as_of)
     names = [item.cover for item in wire.covers]
     problems += [("covers", f"{name} comes twice") for name in sorted(set(names)) if names.count(name) > 1]
     loadings = None
@@ -447,6 +452,7 @@ def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
         authority=Authority(limit=wire.authority.limit, capacity=wire.authority.capacity),
         levies=tuple((levy.name, levy.rate) for levy in wire.levies),
         options=tuple(Option(name=o.name, covers=o.covers) for o in wire.options),
+        fits=fits,
         service_wires=tuple(item.model_dump(exclude_none=True) for item in wire.services),
     )
 

@@ -208,19 +208,20 @@ def _exponents(
                 continue
             rate = kind.expected_count
             f = _placed(paid, kind.probability, step, n)
-            g = [_placed(paid, kind.probability * each[j], step, n) for j in range(len(block))]
+            used = [j for j in range(len(block)) if np.any(each[j] > 0)]
+            g = {j: _placed(paid, kind.probability * each[j], step, n) for j in used}
             grid = np.arange(n, dtype=np.float64) * float(step)
             spread += rate * float(_sum(f, grid**2)) + kind.mixing_cv2 * (rate * float(_sum(f, grid))) ** 2
             if kind.mixing_cv2 < 1e-12:
                 poisson += rate * f
                 total += rate
-                for j in range(len(block)):
+                for j in used:
                     poisson_paid[j] += rate * g[j]
                 continue
             z = rate * (np.fft.rfft(f) - 1.0)
             psi += _mixed(np.asarray(z, dtype=np.complex128), kind.mixing_cv2)
             slope = 1.0 / (1.0 - kind.mixing_cv2 * z)
-            for j in range(len(block)):
+            for j in used:
                 derived[j] += slope * rate * np.fft.rfft(g[j])
         if total > 0:
             psi += np.fft.rfft(poisson) - total
@@ -248,9 +249,11 @@ def _year_on(
         at, weight = roots_genlaguerre(_N_REGIMES, 1.0 / r - 1.0)
         weight = weight / np.sum(weight)
         nodes = [(float(w), float(x) * r) for w, x in zip(weight, at, strict=True)]
-    probability = np.zeros(n)
-    cover_at = np.zeros((len(terms), n))
-    on_grid = [[0.0, 0.0] for _ in blocks]
+    # Transforms are linear: what only has to be added over the regime's values is added before it is turned back.
+    half = n // 2 + 1
+    whole = np.zeros(half, dtype=np.complex128)
+    paid_by = np.zeros((len(terms), half), dtype=np.complex128)
+    law_of = np.zeros((len(blocks), half), dtype=np.complex128)
     for weight_k, theta in nodes:
         laws: list[ComplexArray] = []
         paid: list[ComplexArray] = []
@@ -261,10 +264,9 @@ def _year_on(
             else:
                 phi = np.exp(theta * psi_in + psi_out)
                 derived = phi * (theta * d_in + d_out)
-            own = np.fft.irfft(phi, n)
-            on_grid[b][0] += weight_k * float(_sum(loss, own))
-            on_grid[b][1] += weight_k * float(_sum(loss**2, own))
+            law_of[b] += weight_k * phi
             if len(block) == 1 and terms[block[0]].act:
+                own = np.fft.irfft(phi, n)
                 # Past the grid's end a transform has rounding noise of either sign; the law itself is what counts.
                 after = terms[block[0]].applied(loss)
                 own = np.maximum(own, 0.0)
@@ -272,11 +274,14 @@ def _year_on(
                 derived = np.fft.rfft(_placed(after, own / np.sum(own) * after, step, n))[None, :]
             laws.append(phi)
             paid.append(derived)
-        probability += weight_k * np.fft.irfft(_product(laws), n)
+        whole += weight_k * _product(laws)
         for b, block in enumerate(blocks):
-            others = _product([law for c, law in enumerate(laws) if c != b] or [np.ones(n // 2 + 1, dtype=complex)])
+            others = _product([law for c, law in enumerate(laws) if c != b] or [np.ones(half, dtype=complex)])
             for i, j in enumerate(block):
-                cover_at[j] += weight_k * np.fft.irfft(paid[b][i] * others, n)
+                paid_by[j] += weight_k * (paid[b][i] * others)
+    probability = np.fft.irfft(whole, n)
+    cover_at = np.fft.irfft(paid_by, n, axis=-1)
+    on_grid = [(float(_sum(loss, own)), float(_sum(loss**2, own))) for own in np.fft.irfft(law_of, n, axis=-1)]
     checks = []
     for b, block in enumerate(blocks):
         mean, variance, _ = _moments(kinds, block, regime_cv)

@@ -24,7 +24,6 @@ import msgspec
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import PoolTimeout
 
 from core import events
 from core.errors import Conflict, InvalidInput, Unavailable
@@ -32,7 +31,7 @@ from core.events import SUBSCRIPTIONS, Event
 from core.ids import new_id
 from core.log import get_logger
 from store import queries
-from store.pool import AsyncConnection, Connection, Pool
+from store.pool import DATABASE_AWAY, AsyncConnection, Connection, Pool
 
 log = get_logger("outbox")
 
@@ -261,7 +260,7 @@ async def run(
                 if away:
                     log.info("database is back", consumer=consumer)
                     away = False
-            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            except DATABASE_AWAY as error:
                 works = []
                 if not away:
                     log.warning("database is away", consumer=consumer, error=str(error).strip().splitlines()[:1])

@@ -28,6 +28,10 @@ _APP_IDLE_IN_TRANSACTION_TIMEOUT = "60s"
 _CONNECT_TIMEOUT_S = 10
 
 
+#: What a database that went away raises; a loop waits it out.
+DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+
+
 class NoDatabase(InvalidInput):
     """No database is configured: set TOCSIN_DATABASE_URL, or start with `tocsin up`, which brings its own."""
 

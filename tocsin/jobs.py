@@ -1,5 +1,5 @@
 """The work beside the decisions: footprints over books, losses, routes and who must hear of them, warnings broadcast,
-tables looked after."""
+preventive work orders, tables looked after."""
 
 import asyncio
 import threading
@@ -8,6 +8,7 @@ from alerts import broadcast, reroute
 from alerts.cap_sign import read_signer
 from core.settings import Settings
 from geo import assess, assess_loss, plan
+from itops import prevent
 from store import maintain, outbox
 from store.pool import worker_pool
 
@@ -36,6 +37,7 @@ async def run(settings: Settings, owner_url: str, stop: asyncio.Event) -> None:
             tasks.create_task(outbox.run(pool, "plan", plan.handler(settings.home), stop, limit=1, lease_s=_LEASE_S))
             tasks.create_task(outbox.run(pool, "reroute", reroute.handle, stop))
             tasks.create_task(outbox.run(pool, "broadcast", tell, stop))
+            tasks.create_task(prevent.run(pool, stop))
             await stop.wait()
             halt.set()
     finally:

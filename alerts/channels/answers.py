@@ -5,10 +5,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import httpx
-
 from alerts.channels import Outcome, Result
-from alerts.channels.outbound import AddressRefused
+from alerts.channels.outbound import AddressRefused, NotReached
 
 #: A provider that asks for more patience than this is asked again anyway: the warning ages.
 MAX_RETRY_AFTER_S = 300.0
@@ -40,9 +38,9 @@ def outcome_of_status(status: int, headers: Mapping[str, str], *, gone: frozense
 
 def outcome_of_error(error: Exception) -> Outcome:
     """Nothing was sent where no connection came about; after that it may have arrived."""
-    told = f"{type(error).__name__}: {error}"[:300]
+    told = str(error)[:300]
     if isinstance(error, AddressRefused):
         return Outcome(result=Result.REFUSED, error=told)
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+    if isinstance(error, NotReached):
         return Outcome(result=Result.RETRY, error=told)
     return Outcome(result=Result.UNCERTAIN, error=told)

@@ -26,8 +26,11 @@ class Channels:
             await one.close()
 
 
-def channels_from(settings: Settings) -> Channels:
-    """One channel for each that has settings; for exercises the fake provider alone, whatever else is set."""
+def channels_from(settings: Settings, *, sirens: bool = True) -> Channels:
+    """One channel for each that has settings; for exercises the fake provider alone, whatever else is set.
+
+    Without `sirens` those are left to another process.
+    """
     made = Channels()
     deliver = settings.deliver
     if deliver.fake_url:
@@ -77,7 +80,7 @@ def channels_from(settings: Settings) -> Channels:
             token=deliver.voice_token.get_secret_value() if deliver.voice_token else "",
             honours_keys=deliver.voice_honours_keys,
         )
-    if deliver.siren_key is not None and settings.mqtt.host is not None:
+    if sirens and deliver.siren_key is not None and settings.mqtt.host is not None:
         siren = SirenChannel(
             host=settings.mqtt.host,
             port=settings.mqtt.port,

@@ -1,15 +1,12 @@
 """The fake provider's client: what every channel of an exercise speaks to (server: alerts/fake_provider.py)."""
 
-import asyncio
-
-import httpx
 import msgspec
 
 from alerts.channels import Outcome, Outgoing, Result
 from alerts.channels.answers import outcome_of_error, outcome_of_status
+from alerts.channels.outbound import FAILURES, Outbound
 
 _TIMEOUT_S = 5.0
-_CONNECTIONS = 100
 
 
 class FakeChannel:
@@ -21,14 +18,10 @@ class FakeChannel:
         self.honours_keys = honours_keys
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            trust_env=False,
-            timeout=httpx.Timeout(timeout_s),
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
-        )
+        self._outbound = Outbound(allow_private=True)  # it stands on this machine
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._outbound.close()
 
     async def send(self, message: Outgoing, idempotency_key: str) -> Outcome:
         body = {
@@ -40,15 +33,15 @@ class FakeChannel:
             "payload": dict(message.payload),
         }
         try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._client.post(
-                    f"{self._url}/send",
-                    content=msgspec.json.encode(body),
-                    headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
-                )
-        except (httpx.HTTPError, TimeoutError) as error:
+            response = await self._outbound.post(
+                f"{self._url}/send",
+                msgspec.json.encode(body),
+                {"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
+                total_s=self._timeout_s,
+            )
+        except FAILURES as error:
             return outcome_of_error(error)
-        outcome = outcome_of_status(response.status_code, response.headers)
+        outcome = outcome_of_status(response.status, response.headers)
         if outcome.result is Result.ACCEPTED:
             return Outcome(result=Result.ACCEPTED, provider_ref=response.headers.get("x-message-id"))
         return outcome

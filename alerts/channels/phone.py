@@ -10,11 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from alerts.channels import Outcome, Outgoing, Result
 from alerts.channels.answers import outcome_of_error, outcome_of_status
-from alerts.channels.outbound import AddressRefused, Outbound
+from alerts.channels.outbound import FAILURES, Outbound
 from alerts.message import spoken_text, text_message
 from alerts.sms import fit
 
@@ -34,7 +32,7 @@ class _Gateway:
         body = json.dumps({**told, "reference": idempotency_key}, ensure_ascii=False).encode()
         try:
             response = await self._outbound.post(self._url, body, headers)
-        except (httpx.HTTPError, TimeoutError, AddressRefused, httpx.InvalidURL) as error:
+        except FAILURES as error:
             return outcome_of_error(error)
         # A gateway's 404 or 410 is about its own address, never about the phone's.
         return outcome_of_status(response.status, response.headers)

@@ -11,11 +11,9 @@ import hmac
 import json
 import time
 
-import httpx
-
 from alerts.channels import Outcome, Outgoing, Result
 from alerts.channels.answers import outcome_of_error, outcome_of_status
-from alerts.channels.outbound import AddressRefused, Outbound
+from alerts.channels.outbound import FAILURES, Outbound
 
 WINDOW_S = 300
 
@@ -48,7 +46,7 @@ class WebhookChannel:
         }
         try:
             response = await self._outbound.post(url, body, headers)
-        except (httpx.HTTPError, TimeoutError, AddressRefused, httpx.InvalidURL) as error:
+        except FAILURES as error:
             return outcome_of_error(error)
         return outcome_of_status(response.status, response.headers, gone=frozenset({410}))
 

@@ -15,13 +15,12 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 from py_vapid import Vapid02
 from pywebpush import WebPusher
 
 from alerts.channels import Outcome, Outgoing, Result
 from alerts.channels.answers import outcome_of_error, outcome_of_status
-from alerts.channels.outbound import AddressRefused, Outbound, host_allowed
+from alerts.channels.outbound import FAILURES, Outbound, host_allowed
 from alerts.level import Level
 from alerts.payload import MAX_PUSH_BYTES, PUSH_OVERHEAD_BYTES, to_push
 from core.errors import InvalidInput
@@ -92,7 +91,7 @@ class WebPushChannel:
         }
         try:
             response = await self._outbound.post(endpoint, body, headers)
-        except (httpx.HTTPError, TimeoutError, AddressRefused, httpx.InvalidURL) as error:
+        except FAILURES as error:
             return outcome_of_error(error)
         return outcome_of_status(response.status, response.headers, gone=frozenset({404, 410}))
 

@@ -94,3 +94,13 @@ LEFT JOIN household AS x ON x.policyholder_id = a.policyholder_id
 LEFT JOIN location AS l ON l.location_id = h.location_id
 WHERE a.kind = 'damage' AND (%(warning_id)s::uuid IS NULL OR a.warning_id = %(warning_id)s)
 ORDER BY a.answered_at, a.answer_id;
+
+-- name: keep_photo
+INSERT INTO answer_photo (photo_sha256, tenant_id, policyholder_id, media_type, body, received_at)
+VALUES (%(sha256)s, %(tenant_id)s, %(policyholder_id)s, %(media_type)s, %(body)s, %(at)s)
+ON CONFLICT (policyholder_id, photo_sha256) DO NOTHING;
+
+-- name: photo_of_answer
+SELECT p.media_type, p.body FROM answer AS a
+JOIN answer_photo AS p ON p.policyholder_id = a.policyholder_id AND encode(p.photo_sha256, 'hex') = a.detail ->> 'photo'
+WHERE a.answer_id = %(answer_id)s;

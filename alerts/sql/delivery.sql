@@ -38,7 +38,7 @@ WHERE d.state = 'queued' AND d.unless IS NOT NULL AND (
 -- name: keep_delivered
 WITH known AS (
     UPDATE delivery SET state = 'delivered'
-    WHERE delivery_id = %(delivery_id)s AND state IN ('accepted', 'uncertain')
+    WHERE delivery_id = %(delivery_id)s AND state IN ('accepted', 'uncertain', 'failed')
 )
 INSERT INTO receipt (delivery_id, tenant_id, kind, at)
 SELECT delivery_id, tenant_id, 'delivered', %(at)s FROM delivery WHERE delivery_id = %(delivery_id)s
@@ -86,6 +86,11 @@ ON CONFLICT (scope) DO UPDATE SET resume_asked_by = NULL;
 UPDATE delivery SET state = 'stopped', last_error = 'replaced by a newer version'
 WHERE warning_id = %(warning_id)s AND version < %(version)s AND state IN ('queued', 'uncertain');
 
+-- name: claim_in_order
+-- For the claim's transaction: read `delivery_due` in its order. Right after ten thousand rows were planned the statistics
+-- still know of none, and a claim that trusts them sorts all that is due: 60 ms instead of 1.
+SELECT set_config('enable_sort', 'off', true);
+
 -- name: claim_deliveries
 -- Leases what is due: the worst first. Stopped sending, expired and replaced versions, withdrawn consent and rungs whose
 -- reason is gone stay out. A warning's own stop does not hold its Cancel back: that is what puts it right.
@@ -98,6 +103,7 @@ WITH due AS (
     WHERE d.state IN ('queued', 'claimed', 'uncertain') AND d.available_at <= clock_timestamp()
       AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
       AND w.state = 'released' AND w.expires_at > %(now)s AND c.withdrawn_at IS NULL
+      AND d.provider <> ALL(%(leaves)s::text[])
       AND (d.unless IS NULL
            OR (d.unless = 'answered' AND NOT EXISTS (
                SELECT FROM answer AS a WHERE a.warning_id = d.warning_id AND a.policyholder_id = d.policyholder_id))
@@ -143,14 +149,17 @@ WITH settled AS (
     SET state = CASE WHEN n.state = 'accepted' AND EXISTS (
             -- the phone was faster than the provider's answer
             SELECT FROM receipt AS r WHERE r.delivery_id = d.delivery_id AND r.kind IN ('delivered', 'displayed'))
-        THEN 'delivered' ELSE n.state END,
+        THEN 'delivered'
+        WHEN n.state = 'accepted' AND EXISTS (
+            SELECT FROM provider_report AS p WHERE p.delivery_id = d.delivery_id AND p.kind = 'failed')
+        THEN 'failed' ELSE n.state END,
         provider_ref = coalesce(n.provider_ref, d.provider_ref), last_error = n.error, lease_until = NULL,
         claimed_by = NULL, available_at = clock_timestamp() + make_interval(secs => n.retry_after_s),
         accepted_at = CASE WHEN n.state = 'accepted' THEN %(now)s ELSE d.accepted_at END
     FROM unnest(%(delivery_ids)s::uuid[], %(states)s::text[], %(provider_refs)s::text[], %(errors)s::text[],
                 %(retry_after_s)s::double precision[]) AS n (delivery_id, state, provider_ref, error, retry_after_s)
     WHERE d.delivery_id = n.delivery_id AND d.claimed_by = %(worker)s AND d.state = 'claimed'
-    RETURNING d.delivery_id, d.tenant_id, n.state, d.warning_id, d.version, d.policyholder_id, d.channel, d.rung, n.retry_after_s
+    RETURNING d.delivery_id, d.tenant_id, n.state AS told, d.state, d.warning_id, d.version, d.policyholder_id, d.channel, d.rung, n.retry_after_s
 ), next_rung AS (
     -- A channel that failed, or that nobody can be sure of, hands on to the next at once.
     UPDATE delivery AS u SET available_at = clock_timestamp()
@@ -160,7 +169,7 @@ WITH settled AS (
       AND u.rung = s.rung + 1 AND u.state = 'queued' AND u.available_at > clock_timestamp()
 ), receipts AS (
     INSERT INTO receipt (delivery_id, tenant_id, kind, at)
-    SELECT delivery_id, tenant_id, 'accepted', %(now)s FROM settled WHERE state = 'accepted'
+    SELECT delivery_id, tenant_id, 'accepted', %(now)s FROM settled WHERE told = 'accepted'
     ON CONFLICT DO NOTHING
 )
 SELECT delivery_id FROM settled;

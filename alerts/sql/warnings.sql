@@ -6,25 +6,30 @@ SELECT exercise FROM installation;
 -- Every version of a warning, oldest first; nobody else changes any while this transaction lasts.
 SELECT warning_id, version, tenant_id, rule_id, hazard_event_id, exercise, status, msg_type, level, all_clear, reason, state,
        identifier, sender, sent_at, onset_at, expires_at, references_, area, area_desc, texts, event, n_people, n_unreachable,
-       content_sha256, approvals_needed, held, drafted_by, drafted_at, released_at
+       content_sha256, approvals_needed, held, drafted_by, drafted_at, released_at, severity, certainty, stage, authority, incident
 FROM warning WHERE warning_id = %(warning_id)s ORDER BY version FOR UPDATE;
+
+-- name: newest_sent
+SELECT max(sent_at) AS sent_at FROM warning WHERE warning_id = %(warning_id)s;
 
 -- name: read_warning
 SELECT w.warning_id, w.version, w.tenant_id, w.rule_id, w.hazard_event_id, w.exercise, w.status, w.msg_type, w.level, w.all_clear,
        w.reason, w.state, w.identifier, w.sender, w.sent_at, w.onset_at, w.expires_at, w.references_, w.area, w.area_desc, w.texts,
        w.event, w.n_people, w.n_unreachable, w.content_sha256, w.approvals_needed, w.held, w.drafted_by, w.drafted_at,
-       w.released_at, t.name AS tenant_name, t.settings AS tenant_settings
+       w.released_at, w.severity, w.certainty, w.stage, w.authority, w.incident, t.name AS tenant_name, t.settings AS tenant_settings
 FROM warning AS w JOIN tenant AS t ON t.tenant_id = w.tenant_id
 WHERE w.warning_id = %(warning_id)s AND w.version = %(version)s;
 
 -- name: add_warning
 INSERT INTO warning (warning_id, version, tenant_id, rule_id, hazard_event_id, exercise, status, msg_type, level, all_clear,
     reason, state, identifier, sender, sent_at, onset_at, expires_at, references_, area, area_desc, texts, event, n_people,
-    n_unreachable, content_sha256, approvals_needed, held, drafted_by, drafted_at, released_at)
+    n_unreachable, content_sha256, approvals_needed, held, drafted_by, drafted_at, released_at, severity, certainty, stage,
+    authority, incident)
 VALUES (%(warning_id)s, %(version)s, %(tenant_id)s, %(rule_id)s, %(hazard_event_id)s, %(exercise)s, %(status)s, %(msg_type)s,
     %(level)s, %(all_clear)s, %(reason)s, %(state)s, %(identifier)s, %(sender)s, %(sent_at)s, %(onset_at)s, %(expires_at)s,
     %(references_)s, %(area)s, %(area_desc)s, %(texts)s, %(event)s, %(n_people)s, %(n_unreachable)s, %(content_sha256)s,
-    %(approvals_needed)s, %(held)s, %(drafted_by)s, %(drafted_at)s, %(released_at)s);
+    %(approvals_needed)s, %(held)s, %(drafted_by)s, %(drafted_at)s, %(released_at)s, %(severity)s, %(certainty)s, %(stage)s,
+    %(authority)s, %(incident)s);
 
 -- name: supersede_drafts
 -- A draft that a newer version replaces can no longer be approved.

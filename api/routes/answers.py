@@ -5,13 +5,15 @@ from uuid import UUID
 
 from fastapi import Query, Response
 
+from alerts import answer_repository
 from alerts.answer import mark_handled
 from api import repository
 from api.cursors import read_cursor, write_cursor
 from api.deps import Context, needs
 from api.routing import noun
 from api.schemas.answer import AnswerKind, AnswerOut, AnswerPage, Handled
-from api.schemas.responses import ACT, READ
+from api.schemas.responses import ACT, READ, READ_ONE
+from core.errors import NotFound
 
 router = noun("answers")
 
@@ -36,6 +38,22 @@ async def answers(
         items=[AnswerOut(**row) for row in kept],
         next_cursor=write_cursor(last["answered_at"], last["answer_id"]) if last else None,
     )
+
+
+@router.get(
+    "/answers/{answer_id}/photo",
+    responses=READ_ONE | {200: {"content": {"image/*": {}}, "description": "JPEG, PNG or WebP."}},
+    response_class=Response,
+)
+async def answer_photo(answer_id: UUID, ctx: Annotated[Context, needs("read", "answer")]) -> Response:
+    """The photo of an answer, without its metadata."""
+    async with ctx.transaction() as conn:
+        found = await answer_repository.photo_of(conn, answer_id)
+    if found is None:
+        raise NotFound
+    # shown, never run: whatever the bytes are, they are one image and nothing else
+    headers = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cache-Control": "private, max-age=3600"}
+    return Response(bytes(found["body"]), media_type=found["media_type"], headers=headers)
 
 
 @router.post("/answers/{answer_id}/handled", responses=ACT, response_model=Handled)

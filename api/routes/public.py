@@ -265,6 +265,7 @@ async def public_answer(
             kind=body.kind,
             detail=body.detail,
             idempotency_key=body.idempotency_key,
+            photo=body.photo,
             now=await repository.now(conn),
         )
     return AnswerRecorded(answer_id=kept.answer_id, kind=body.kind, received_at=kept.answered_at)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from api.schemas.responses import ACT, READ, READ_ONE
 from core.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
+    from itops.fit_use import FitUse
     from itops.repository import QuoteAction
     from itops.underwrite import Priced
 
@@ -78,7 +80,10 @@ async def issue(body: QuoteRequest, ctx: Annotated[Context, needs("issue", "quot
     from itops import underwrite  # brings scipy, which nothing else here needs
 
     async def act(conn: repository.Connection) -> QuoteOut:
-        priced = await asyncio.to_thread(underwrite.price_request, body.submission, body.fleet_csv, body.incidents_csv)
+        fits = await _fits(conn, ctx, body)
+        priced = await asyncio.to_thread(
+            underwrite.price_request, body.submission, body.fleet_csv, body.incidents_csv, fits
+        )
         stored = await underwrite.issue_quote(conn, priced, tenant_id=ctx.tenant_id, now=await repository.now(conn))
         row = await repository.find_quote(conn, stored.quote_id)
         assert row is not None  # stored in this transaction, or before it
@@ -86,6 +91,17 @@ async def issue(body: QuoteRequest, ctx: Annotated[Context, needs("issue", "quot
 
     async with _turn(ctx):
         return await ctx.once(act, status=201)
+
+
+async def _fits(conn: repository.Connection, ctx: Context, body: QuoteRequest) -> "list[FitUse]":
+    """The tenant's fits that were known on the submission's as-of day."""
+    from itops import repository as quotes_kept
+
+    try:
+        as_of = date.fromisoformat(str(body.submission.get("as_of")))
+    except ValueError:
+        return []  # the submission is refused for it, with its own words
+    return await quotes_kept.fitted_models(conn, tenant_id=ctx.tenant_id, as_of=as_of)
 
 
 @asynccontextmanager
@@ -107,7 +123,11 @@ async def preview(body: QuoteRequest, ctx: Annotated[Context, needs("issue", "qu
     from itops import underwrite
 
     async with _turn(ctx):
-        priced = await asyncio.to_thread(underwrite.price_request, body.submission, body.fleet_csv, body.incidents_csv)
+        async with ctx.transaction() as conn:
+            fits = await _fits(conn, ctx, body)
+        priced = await asyncio.to_thread(
+            underwrite.price_request, body.submission, body.fleet_csv, body.incidents_csv, fits
+        )
         return QuotePreview(result=priced.result())
 
 

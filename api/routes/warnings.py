@@ -10,7 +10,7 @@ from fastapi import Query, Response
 from alerts import release
 from alerts.cap import of_alert, to_xml
 from alerts.cap_feed import FeedEntry, atom_feed
-from alerts.cap_sign import read_signer
+from alerts.cap_sign import leaving, read_signer
 from alerts.repository import read_warning
 from api import repository
 from api.cursors import read_cursor, write_cursor
@@ -102,7 +102,7 @@ async def cap(warning_id: UUID, version: int, ctx: Annotated[Context, needs("rea
     document = to_xml(of_alert(stored.alert, sender_name=stored.tenant_name))
     signer = read_signer(ctx.settings.cap.signing_key, ctx.settings.cap.signing_certificate)
     headers = {"X-Tocsin-Signed": "yes" if signer is not None else "no"}
-    return Response(signer.sign(document) if signer else document, media_type="application/cap+xml", headers=headers)
+    return Response(leaving(document, signer), media_type="application/cap+xml", headers=headers)
 
 
 @router.get(

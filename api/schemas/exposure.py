@@ -39,6 +39,8 @@ class UnknownOut(Out):
 
     n_items: int
     tiv: float
+    code: str | None = Field(None, description="The reason as a code, for translation; null: only its text is known.")
+    facts: dict[str, str] = Field(default_factory=dict, description="What the reason names: occupancy, curves, ...")
 
 
 class ReconciledOut(Out):
@@ -100,6 +102,7 @@ class LossEstimateOut(Out):
     """The loss of an assessment. Null is unknown, never zero."""
 
     problem: str | None = Field(description="Why the loss is unknown; null where it is known.")
+    problem_code: str | None = Field(None, description="The problem as a code, for translation, where it has one.")
     currency: str
     computed_at: datetime
     ground_up: LossOut | None

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Base64Bytes, Field
 
 from api.schemas.common import Area, In, Level, Line, Out
 from api.schemas.evacuation import RouteStatus
@@ -143,6 +143,9 @@ class AnswerIn(In):
     detail: dict[str, Any] = Field(default={}, description="E.g. people, need, note; at most 8 KiB.")
     idempotency_key: str = Field(min_length=8, max_length=200, description="Made by the phone; sent again on retry.")
     warning_id: UUID | None = None
+    photo: Base64Bytes | None = Field(
+        default=None, description="JPEG, PNG or WebP in base64, 700 KB at most; kept without its metadata."
+    )
 
 
 class AnswerRecorded(Out):

@@ -302,7 +302,7 @@ ORDER BY l.mean_il DESC NULLS LAST, n.exposed_tiv DESC, n.assessment_id;
 
 -- name: feeds
 -- Feeds of others that are on, and how old what they brought is.
-SELECT code, kind, name, state, since, answered_at, n_failures, detail,
+SELECT code, kind, name, state, since, answered_at, n_failures, due_at, detail,
        extract(epoch FROM %(now)s - answered_at)::float8 AS age_s,
        (answered_at IS NULL OR answered_at < %(now)s - make_interval(secs => 3 * interval_s)) AS stale
 FROM feed WHERE enabled ORDER BY code COLLATE "C";

@@ -13,8 +13,8 @@ import numpy as np
 
 from ingest import repository
 from ingest.forecast.calibration import table_at
-from ingest.forecast.models import CHOSEN, HORIZONS_H, TAUS, Forecaster
-from ingest.forecast.outlook import Outlook, outlook
+from ingest.forecast.models import HORIZONS_H, Forecaster
+from ingest.forecast.outlook import Outlook
 from store.pool import AsyncConnection
 
 #: What a forecaster learns from when it is made.
@@ -83,19 +83,7 @@ class LiveForecasts:
             made = gauge.forecaster.step(observed_at.timestamp(), value, *self._around(datastream_id))
             gauge.newest = observed_at
             if until - observed_at <= kept:
-                gauge.unsaved.append(
-                    outlook(
-                        made_at=observed_at,
-                        known_at=received_at,
-                        model=CHOSEN,
-                        value=value,
-                        horizons_h=HORIZONS_H,
-                        path=made.paths[0].tolist(),
-                        reach=made.reach.tolist(),
-                        taus=TAUS.tolist(),
-                        quantiles=made.quantiles[0].ravel().tolist(),
-                    )
-                )
+                gauge.unsaved.append(made.outlook(made_at=observed_at, known_at=received_at, value=value))
         return known
 
     def _around(self, datastream_id: int) -> tuple[list[Forecaster], list[Forecaster]]:

@@ -23,11 +23,13 @@ A warning of the chosen model is given and held by `ingest.forecast.trigger`.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from ingest.forecast.gauge import HOUR_S, FloatArray, Gauge, State
+from ingest.forecast.outlook import Outlook, outlook
 
 MODELS = (
     "persistence",
@@ -142,6 +144,20 @@ class Forecast:
         for k in np.flatnonzero(up_to):
             best = max(best, 1.0 - float(np.interp(level_m, self.quantiles[model, k], TAUS, left=0.0, right=1.0)))
         return best
+
+    def outlook(self, *, made_at: datetime, known_at: datetime, value: float) -> Outlook:
+        """What is kept of it, from a forecaster that runs the chosen model alone; `value` is the reading's."""
+        return outlook(
+            made_at=made_at,
+            known_at=known_at,
+            model=CHOSEN,
+            value=value,
+            horizons_h=HORIZONS_H,
+            path=self.paths[0].tolist(),
+            reach=self.reach.tolist(),
+            taus=TAUS.tolist(),
+            quantiles=self.quantiles[0].ravel().tolist(),
+        )
 
 
 @dataclass(slots=True)

@@ -97,3 +97,24 @@ ON CONFLICT (feed_id, link) DO NOTHING;
 INSERT INTO quarantine (quarantine_id, fingerprint, topic, payload, reason, detail, first_seen_at, last_seen_at)
 VALUES (%(quarantine_id)s, %(fingerprint)s, %(topic)s, %(payload)s, 'feed', %(detail)s, %(now)s, %(now)s)
 ON CONFLICT (fingerprint) DO UPDATE SET last_seen_at = excluded.last_seen_at, n_seen = quarantine.n_seen + 1;
+
+-- name: keep_grid
+INSERT INTO gridded_forecast (gridded_forecast_id, feed_id, tenant_id, variable, quantity, issued_at, valid_at, lon, lat, field,
+    received_at)
+VALUES (%(gridded_forecast_id)s, %(feed_id)s, %(tenant_id)s, %(variable)s, %(quantity)s, %(issued_at)s, %(valid_at)s, %(lon)s,
+        %(lat)s, %(field)s, %(now)s)
+ON CONFLICT (feed_id, variable, issued_at) DO UPDATE
+SET valid_at = excluded.valid_at, lon = excluded.lon, lat = excluded.lat, field = excluded.field, quantity = excluded.quantity,
+    received_at = excluded.received_at
+WHERE gridded_forecast.field <> excluded.field OR gridded_forecast.valid_at <> excluded.valid_at;
+
+-- name: drop_grids
+DELETE FROM gridded_forecast WHERE gridded_forecast_id IN (
+    SELECT gridded_forecast_id FROM (
+        SELECT gridded_forecast_id, row_number() OVER (PARTITION BY variable ORDER BY issued_at DESC) AS n
+        FROM gridded_forecast WHERE feed_id = %(feed_id)s) AS runs
+    WHERE n > %(kept)s);
+
+-- name: newest_grids
+SELECT DISTINCT ON (variable) variable, quantity, issued_at, valid_at, lon, lat, field, received_at
+FROM gridded_forecast WHERE feed_id = %(feed_id)s ORDER BY variable, issued_at DESC;

@@ -4,8 +4,9 @@ Longitudes of 0 to 360 and latitudes that fall are turned; units are turned to s
 A sum since the start of the run (ECMWF's `tp`) becomes a sum for each step.
 """
 
+import resource
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from core.units import to_stored
 from ingest.weather.items import BadFeed
 
 FloatArray = npt.NDArray[np.float64]
+#: Values of one variable of one run that are kept: a state at 0.1 degrees for ten days, and no globe.
+MAX_VALUES = 8_000_000
+_MEMORY_BYTES = 4 * 1024**3
+_CPU_S = 1800  # over its life; one file has its own time
 _LON, _LAT = ("longitude", "lon", "x"), ("latitude", "lat", "y")
 #: names of one unit in CF and GRIB -> ours
 _UNITS = {
@@ -68,7 +73,7 @@ def read(file: Path, variable: str, quantity: str, *, accumulated: bool = False)
     options: dict[str, Any] = {"engine": engine, "backend_kwargs": {"indexpath": ""}} if engine else {}
     try:
         opened = xarray.open_dataset(file, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # the libraries raise whatever their parsers meet
         raise BadFeed(f"{file.name}: this grid cannot be read: {error}"[:200]) from error
     with opened as data:
         if variable not in data:
@@ -124,3 +129,44 @@ def _times(data: Any, field: Any) -> tuple[list[datetime], datetime | None]:
             if np.issubdtype(values.dtype, np.datetime64):
                 return [_moment(one) for one in values], issued
     raise BadFeed("A grid says when it is valid.", axes=[str(one) for one in field.dims])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One variable as the feed's option `variables` asks for it."""
+
+    variable: str
+    quantity: str
+    accumulated: bool = False  #: it sums up since the start of the run
+
+
+def cut(found: Grid, box: tuple[float, float, float, float] | None) -> Grid:
+    """A grid over a box, with the cells around its edge; raises BadFeed where that is too little or too much."""
+    if box is not None:
+        west, south, east, north = box
+        x0, x1 = _around(found.lon, west, east)
+        y0, y1 = _around(found.lat, south, north)
+        found = replace(found, lon=found.lon[x0:x1], lat=found.lat[y0:y1], values=found.values[:, y0:y1, x0:x1])
+    if len(found.lon) < 2 or len(found.lat) < 2:
+        raise BadFeed("The grid does not cover the area that is asked for.", variable=found.variable)
+    if found.values.size > MAX_VALUES:
+        raise BadFeed("The grid is too large: name an area by the option bbox.", n=found.values.size, limit=MAX_VALUES)
+    return found
+
+
+def _around(axis: FloatArray, low: float, high: float) -> tuple[int, int]:
+    first = max(0, int(np.searchsorted(axis, low, side="right")) - 1)
+    return first, int(np.searchsorted(axis, high, side="left")) + 1
+
+
+def read_wanted(
+    file: Path, asked: Sequence[Wanted], box: tuple[float, float, float, float] | None = None
+) -> list[Grid]:  # fmt: skip
+    """The variables that are asked for, cut to a box; raises BadFeed, NoGrids."""
+    return [cut(read(file, one.variable, one.quantity, accumulated=one.accumulated), box) for one in asked]
+
+
+def limit() -> None:
+    """Holds this process to some memory and processor time: what it reads is from others."""
+    for kind, most in ((resource.RLIMIT_AS, _MEMORY_BYTES), (resource.RLIMIT_CPU, _CPU_S), (resource.RLIMIT_CORE, 0)):
+        resource.setrlimit(kind, (most, most))

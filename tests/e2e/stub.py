@@ -21,8 +21,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from api.schemas import answer as an
+from api.schemas import case as ca
 from api.schemas import evacuation as ev
 from api.schemas import exposure as ex
+from api.schemas import feed as fe
 from api.schemas import hazard as hz
 from api.schemas import session as se
 from api.schemas import station as st
@@ -91,6 +93,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
 
     def me() -> se.Me:
         may = ["approve warning", "reject warning", "pause sending", "resume sending", "handle answer", "read warning"]
+        may += ["read feed", "read case", "handle case"]
         return se.Me(
             principal_id=key("me"),
             login="approver",
@@ -477,6 +480,18 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
         return an.AnswerPage(
             as_of=world.now(), items=[an.AnswerOut(**item) for item in reversed(world.answers)], next_cursor=None
         )
+
+    @app.get("/v1/answers/{answer_id}/photo")
+    async def answer_photo(answer_id: UUID) -> Response:
+        return Response(world.photos[answer_id], media_type="image/jpeg")
+
+    @app.get("/v1/cases")
+    async def help_cases() -> ca.CasePage:
+        return ca.CasePage(as_of=world.now(), items=[ca.CaseOut(**item) for item in world.cases])
+
+    @app.get("/v1/feeds")
+    async def other_feeds() -> list[fe.FeedOut]:
+        return [fe.FeedOut(**item) for item in world.other_feeds]
 
     @app.post("/v1/answers/{answer_id}/handled")
     async def handled(answer_id: UUID) -> an.Handled:

@@ -106,6 +106,10 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
         if known is None:
             known = key(body.idempotency_key)
             world.answered_keys[body.idempotency_key] = known
+            detail = dict(body.detail)
+            if body.photo is not None:
+                world.photos[known] = body.photo
+                detail["photo"] = "ab" * 32
             world.answers.append(
                 {
                     "answer_id": known,
@@ -114,7 +118,7 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
                     "language": "en",
                     "warning_id": body.warning_id,
                     "kind": body.kind,
-                    "detail": body.detail,
+                    "detail": detail,
                     "lon": None,
                     "lat": None,
                     "answered_at": world.now(),

@@ -1,12 +1,15 @@
 """Both pages in a real browser against the stand-in API: what they show, ask for, keep and refuse to pretend."""
 
 import gzip
+import io
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import shapely
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from alerts import payload
@@ -319,6 +322,52 @@ def test_help_on_the_phone_reaches_the_console_and_is_handled_there(
     assert stub.world.answers[0]["warning_id"] == key("red")
     driver.mark_handled(row)
     expect(desk.locator("[data-answer=help][data-handled=true]")).to_contain_text("handled by Bo Chen")
+
+
+def test_a_photo_of_damage_is_made_small_without_its_metadata_and_shown_at_the_desk(
+    phone_context: BrowserContext, console_context: BrowserContext, stub: Server, tmp_path: Path
+) -> None:
+    told = Image.Exif()
+    told[0x010E] = "at 52.52N"
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 255, (1500, 2000, 3), dtype=np.uint8), "RGB").save(
+        tmp_path / "a.jpg", quality=95, exif=told
+    )
+    assert (tmp_path / "a.jpg").stat().st_size > 1_500_000
+    desk = signed_in(console_context, stub).page
+    phone = phone_context.new_page()
+    driver.open_phone(phone, stub.url, TOKEN)
+    phone.locator("button[data-answer=damage]").click()
+    phone.get_by_role("button", name="Knee").click()
+    phone.locator("input[data-photo]").set_input_files(tmp_path / "a.jpg")
+    expect(phone.locator("input[data-photo=ready]")).to_be_visible(timeout=30_000)
+    phone.get_by_role("button", name="Send", exact=True).click()
+    driver.wait_for_sent(phone, "damage", "received", 30)
+    (body,) = stub.world.photos.values()
+    assert len(body) <= 450_000  # noise, the worst a camera can bring
+    assert b"52.52N" not in body
+    assert max(Image.open(io.BytesIO(body)).size) <= 1280
+    row = desk.locator("li[data-answer=damage]")
+    expect(row).to_contain_text("water to the knee")
+    expect(row.get_by_role("img", name="Photo of the damage, from Amara Silva")).to_be_visible()
+
+
+def test_feeds_of_others_show_their_age_their_error_and_when_they_are_asked_again(
+    console_context: BrowserContext, stub: Server
+) -> None:
+    page = signed_in(console_context, stub).page
+    page.locator("[data-desk=feeds]").click()
+    away = page.locator("[data-feed=usgs]")
+    expect(away).to_have_attribute("data-circuit", "open")
+    expect(away).to_contain_text("circuit open after 4 failures")
+    expect(away).to_contain_text("It answers 503.")
+    never = page.locator("[data-feed=firms]")
+    expect(never).to_contain_text("never")
+    expect(never).to_contain_text("not asked yet")
+    expect(page.locator("[data-feed=nws]")).to_contain_text("answers")
+    expect(page.locator("[data-feed=hubeau]")).to_contain_text("late")  # up, and older than three intervals
+    page.reload()
+    expect(page.locator("[data-feed=usgs]")).to_be_visible()  # the desk stands in the address
 
 
 def test_phone_opens_offline_keeps_the_answer_and_sends_it_once(phone_context: BrowserContext, stub: Server) -> None:

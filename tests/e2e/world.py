@@ -85,6 +85,35 @@ def route(i: int) -> list[list[float]]:
     ]
 
 
+#: code, kind, name, state, minutes since the last good answer, failures, what it said
+FEEDS = (
+    ("firms", "firms", "NASA FIRMS active fires", "unknown", None, 0, ""),
+    ("hubeau", "hubeau", "Hub'Eau", "up", 40.0, 0, "12 readings"),
+    ("nws", "nws", "National Weather Service", "up", 1.0, 0, "3 bulletins"),
+    ("usgs", "usgs_quake", "USGS earthquakes", "down", 65.0, 4, "It answers 503."),
+)
+
+
+def feed(
+    code: str, kind: str, name: str, state: str, age_min: float | None, n_failures: int, detail: str
+) -> dict[str, Any]:
+    """One feed of others as the API tells it."""
+    answered = None if age_min is None else at(190) - timedelta(minutes=age_min)
+    return {
+        "code": code,
+        "kind": kind,
+        "name": name,
+        "state": state,
+        "since": at(150),
+        "answered_at": answered,
+        "age_s": None if age_min is None else age_min * 60,
+        "stale": age_min is None or age_min > 15,
+        "n_failures": n_failures,
+        "due_at": None if state == "unknown" else at(196),
+        "detail": detail,
+    }
+
+
 @dataclass
 class World:
     """What the stand-in knows; tests change it."""
@@ -112,6 +141,9 @@ class World:
     broker_down: bool = False
     leave_in_min: float = 34
     route_status: Literal["clear", "through-hazard"] = "clear"
+    photos: dict[UUID, bytes] = field(default_factory=dict)
+    cases: list[dict[str, Any]] = field(default_factory=list)
+    other_feeds: list[dict[str, Any]] = field(default_factory=lambda: [feed(*one) for one in FEEDS])
     basemap: Path | None = None  #: a PMTiles file; none: the built-in base
 
     def now(self) -> datetime:

@@ -12,6 +12,7 @@ from geo import terms_files
 FOLDER = Path(__file__).parent / "oed_terms"
 DIRECT = json.loads((FOLDER / "direct.json").read_text())
 STEPS = json.loads((FOLDER / "steps.json").read_text())
+PERILS = json.loads((FOLDER / "perils.json").read_text())
 REINSURANCE = json.loads((FOLDER / "reinsurance.json").read_text())
 
 Key = tuple[str, str, str, int]
@@ -100,6 +101,15 @@ def test_step_policies_equal_the_oracle(account: str, stepped: terms_files.LossB
     assert any(row[6] > 0 for row in mine)
     for ratio in sorted({row[0] for row in mine}):
         ours = {key: value for key, value in _ours(stepped, ratio).items() if key[0] == account}
+        _compare(ours, _theirs(mine, ratio), 1)
+
+
+@pytest.mark.parametrize("account", sorted({row[1] for row in PERILS["losses"]}))
+def test_terms_by_peril_equal_the_oracle(account: str, tmp_path: Path) -> None:
+    book = _load(tmp_path, PERILS["files"])
+    mine = [row for row in PERILS["losses"] if row[1] == account]
+    for ratio in sorted({row[0] for row in mine}):
+        ours = {key: value for key, value in _ours(book, ratio).items() if key[0] == account}
         _compare(ours, _theirs(mine, ratio), 1)
 
 

@@ -21,6 +21,9 @@ WATCH = "tests/integration/alerts/test_watch.py"
 FORECAST = "tests/integration/alerts/test_forecast_rules.py"
 LIFE = "tests/unit/alerts/test_lifecycle.py"
 RULE = "tests/unit/alerts/test_rule.py"
+VOICE = "tests/integration/alerts/test_voice.py"
+DESK = "tests/integration/alerts/test_rule_desk.py"
+MANY = "tests/property/test_warning_desk.py::test_several_rules_speak_with_one_voice"
 LAWS = "tests/property/test_warning_lifecycle.py::test_the_life_of_a_warning"
 
 
@@ -38,7 +41,7 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "empty polygon warns everybody",
-        "alerts/watch.py",
+        "alerts/speak.py",
         "        if area is None:\n            return []\n",
         "        if area is None:\n            area = shapely.box(-180, -90, 180, 90)\n",
         (f"{WATCH}::test_an_area_that_is_not_right_warns_nobody",),
@@ -52,7 +55,7 @@ MUTANTS = (
     ),
     Mutant(
         "lon and lat swapped",
-        "alerts/watch.py",
+        "alerts/speak.py",
         "inside(area, near.lon, near.lat)",
         "inside(area, near.lat, near.lon)",
         (f"{WATCH}::test_a_flood_is_warned_of_at_the_official_levels_and_ends_with_an_all_clear",),
@@ -171,7 +174,7 @@ MUTANTS = (
     ),
     Mutant(
         "one cause warns by itself",
-        "alerts/watch.py",
+        "alerts/speak.py",
         "        if rule.independent <= 1:\n",
         "        if True:\n",
         (f"{FORECAST}::test_one_cause_does_not_warn_by_itself",),
@@ -197,6 +200,147 @@ MUTANTS = (
         "    events = sorted((t, name, readings[min(k + 1, len(readings) - 1)][1])"
         " for name, readings in series.items() for k, (t, v) in enumerate(readings))\n",
         ("tests/unit/ingest/test_forecast.py::test_cutting_the_record_changes_no_earlier_row",),
+    ),
+    Mutant(
+        "one person silences red",
+        "alerts/silence.py",
+        "return self.up_to if agreed else min(self.up_to, Level.ORANGE)",
+        "return self.up_to",
+        (MANY, f"{VOICE}::test_a_silence_holds_back_with_its_reason_and_what_stands_is_said_at_its_end"),
+    ),
+    Mutant(
+        "an end is silenced",
+        "alerts/voice.py",
+        "    if said.message is None or said.message in ENDINGS:\n        return said\n",
+        "    if said.message is None:\n        return said\n",
+        (MANY,),
+    ),
+    Mutant(
+        "what a silence held is not said at its end",
+        "alerts/speak.py",
+        "return live_until, max(said.wake_at, soonest) if said.wake_at is not None else None",
+        "return live_until, None",
+        (f"{VOICE}::test_a_silence_of_yellow_ends_and_yellow_is_said",),
+    ),
+    Mutant(
+        "a group gives up with its first rule",
+        "alerts/voice.py",
+        "    top = max((one.after for one in members), default=Level.NONE)\n",
+        "    top = decision.after\n",
+        (MANY, f"{VOICE}::test_two_gauges_of_one_area_speak_with_one_voice"),
+    ),
+    Mutant(
+        "whoever hears worse is told less too",
+        "alerts/voice.py",
+        "        if best is None or best[0] < mine:\n",
+        "        if True:\n",
+        (MANY, f"{VOICE}::test_whoever_hears_worse_is_not_told_less_nor_that_all_is_clear"),
+    ),
+    Mutant(
+        "what was kept out stays unsaid when the worse is over",
+        "alerts/voice.py",
+        "            wakes.add(best[1].warning_id)\n",
+        "            pass\n",
+        (MANY, f"{VOICE}::test_whoever_hears_worse_is_not_told_less_nor_that_all_is_clear"),
+    ),
+    Mutant(
+        "our word is spoken over an authority's",
+        "alerts/voice.py",
+        "            ((int(one.level), one.official,",
+        "            ((int(one.level), False,",
+        (MANY, f"{VOICE}::test_an_authoritys_bulletin_is_passed_on_by_name_and_wins_over_our_own_word"),
+    ),
+    Mutant(
+        "above an authority's level we go out by ourselves",
+        "alerts/speak.py",
+        "        if officials and max(officials) < decision.after:\n",
+        "        if False:\n",
+        (f"{VOICE}::test_an_authoritys_bulletin_is_passed_on_by_name_and_wins_over_our_own_word",),
+    ),
+    Mutant(
+        "unknown exposure counts as none",
+        "alerts/event_rule.py",
+        "    policies = met.n_policies + met.n_unknown\n",
+        "    policies = met.n_policies\n",
+        (f"{VOICE}::test_a_footprint_that_meets_exposure_warns_whoever_is_inside",),
+    ),
+    Mutant(
+        "an event that nobody draws any more is over",
+        "alerts/event_rule.py",
+        "        return replace(state, phase=Phase.STALE, since=now), Decision(\n"
+        "            reason=Reason.HELD_ON_SILENCE, at=now, before=state.level, after=state.level, operator=True\n        )",
+        "        return _step(rule, state, sight, now, Reason.ALL_CLEAR, Message.ALL_CLEAR, Level.NONE)",
+        (f"{VOICE}::test_a_footprint_that_meets_exposure_warns_whoever_is_inside",),
+    ),
+    Mutant(
+        "nobody knows how bad it is, and orange is assumed",
+        "alerts/watch_events.py",
+        '        worst = live.scheme.level_of_severity(row["severity"] or "Unknown")\n',
+        '        worst = live.scheme.level_of_severity(row["severity"] or "Unknown") or Level.ORANGE\n',
+        (f"{VOICE}::test_an_authoritys_bulletin_is_passed_on_by_name_and_wins_over_our_own_word",),
+    ),
+    Mutant(
+        "a rule that releases by itself takes one person",
+        "alerts/rule_desk.py",
+        '        if row["proposed_by"] == principal_id:\n',
+        "        if False:\n",
+        (f"{DESK}::test_a_rule_that_releases_by_itself_takes_a_second_person",),
+    ),
+    Mutant(
+        "agreement is not bound to the rule that was read",
+        "alerts/rule_desk.py",
+        '        if content_sha256 != digest or rule_sha256(row["told"]) != digest:\n',
+        "        if False:\n",
+        (f"{DESK}::test_a_rule_that_releases_by_itself_takes_a_second_person",),
+    ),
+    Mutant(
+        "a held draft pages nobody",
+        "alerts/speak.py",
+        "        if verdict.held is not None:\n            await notices.tell(",
+        "        if False:\n            await notices.tell(",
+        (f"{DESK}::test_an_area_that_is_not_right_pages_the_operator_once",),
+    ),
+    Mutant(
+        "the whole world may be warned",
+        "alerts/audience.py",
+        "    if east - west > 180 or area_km2(area) > max_area_km2:\n",
+        "    if False:\n",
+        (f"{DESK}::test_an_area_that_is_not_right_pages_the_operator_once",),
+    ),
+    Mutant(
+        "a storm of mass warnings goes out",
+        "alerts/audience.py",
+        "n_people >= MASS_PEOPLE and n_mass_lately >= MASS_PER_HOUR:",
+        "n_people >= MASS_PEOPLE and False:",
+        (f"{DESK}::test_a_storm_of_mass_warnings_waits_for_people",),
+    ),
+    Mutant(
+        "one person goes on sending",
+        "alerts/release.py",
+        "    if asked is None or asked == principal_id:\n",
+        "    if asked is None and False:\n",
+        (f"{RELEASE}::test_one_person_stops_and_two_go_on",),
+    ),
+    Mutant(
+        "a repeat is said at once",
+        "alerts/voice.py",
+        "not over and at - told_at >= interval",
+        "not over",
+        (MANY,),
+    ),
+    Mutant(
+        "a CAP document leaves unsigned",
+        "alerts/cap_sign.py",
+        "    return signer.sign(document) if signer is not None else document\n",
+        "    return document\n",
+        (f"{VOICE}::test_what_a_sender_hands_over_is_signed",),
+    ),
+    Mutant(
+        "a forecast is told as measured",
+        "alerts/lifecycle.py",
+        "        return self.level > self.measured\n",
+        "        return False\n",
+        (f"{FORECAST}::test_a_warning_on_a_forecast_says_so",),
     ),
 )
 

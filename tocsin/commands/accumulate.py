@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,14 @@ def accumulate(
         Path | None, typer.Option(help="GeoJSON of a footprint: what enters it, and with --against what leaves it.")
     ] = None,
     against: Annotated[Path | None, typer.Option(help="GeoJSON of the footprint version before.")] = None,
+    schedules: Annotated[
+        Path | None,
+        typer.Option(
+            help="Crops and works under construction: CSV with schedule, kind (works or crop), day, share. Locations "
+            "name theirs in a column Schedule and count with their value on the day of --on."
+        ),
+    ] = None,
+    on: Annotated[str | None, typer.Option(help="The day of --schedules, 2026-01-31.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")
     ] = False,
@@ -49,13 +58,24 @@ def accumulate(
     from geo.exposure import cents_text
     from geo.imports import read_areas
     from geo.point_files import write_table
+    from geo.schedule_files import on_day, read_schedules
 
-    asked = any(given is not None for given in (h3, areas, rings, by, footprint))
+    asked = any(given is not None for given in (h3, areas, rings, by, footprint, schedules))
     if not asked:
-        raise InvalidInput("give one or more of --h3, --areas, --rings, --by, --footprint")
+        raise InvalidInput("give one or more of --h3, --areas, --rings, --by, --footprint, --schedules")
     if against is not None and footprint is None:
         raise InvalidInput("--against: needs --footprint")
+    if (schedules is None) != (on is None):
+        raise InvalidInput("--schedules and --on come together or not at all")
     source = read_book(book)
+    kinds: list[str] = []
+    if schedules is not None and on is not None:
+        try:
+            day = date.fromisoformat(on)
+        except ValueError:
+            raise InvalidInput(f"--on: {on!r} is not a date as 2026-01-31") from None
+        dated = on_day(source, read_schedules(schedules), day)
+        source, kinds = dated.source, dated.kind
     held, refused = source.book, source.refused
     for row in refused:
         print(f"refused: {row}", file=sys.stderr)
@@ -77,6 +97,8 @@ def accumulate(
             raise BadGroups(f"--rings: {place}: longitude, latitude are out of range; are they exchanged?")
         groups += [("ring", Group(f"{place}: {one.key}", one.n_locations, one.n_accounts, one.tiv_cents))
                    for one in by_ring(held, lon, lat, steps)]  # fmt: skip
+    if kinds:
+        groups += [(f"value_on_{on}", one) for one in by_text(held, kinds)]
     for field in by or ():
         groups += [(field, one) for one in by_text(held, source.texts(field))]
     if footprint is not None:

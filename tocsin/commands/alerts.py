@@ -35,21 +35,20 @@ def register(app: typer.Typer) -> None:
         run_until_stopped(work)
 
     @app.command()
-    def deliver() -> None:
+    def deliver(
+        processes: Annotated[
+            int | None,
+            typer.Option(min=1, max=32, help="That send, over one outbox. Default: TOCSIN_DELIVER__PROCESSES."),
+        ] = None,
+        part: Annotated[int, typer.Option(hidden=True, min=1, help="Which of them this one is.")] = 1,
+    ) -> None:
         """Sends released warnings to people, until stopped."""
-        import asyncio
-
-        from alerts import deliver as verb
-        from store.pool import worker_pool
+        from tocsin import senders
         from tocsin.process import begin, run_until_stopped
 
-        settings = begin("deliver")
-
-        async def work(stop: asyncio.Event) -> None:
-            async with worker_pool(settings, size=settings.deliver.workers + 2) as pool:
-                await verb.run(pool, settings, stop)
-
-        run_until_stopped(work)
+        settings = begin("deliver" if part == 1 else f"deliver-{part}")
+        n = senders.processes_wanted(settings, processes)
+        run_until_stopped(lambda stop: senders.work(settings, stop, processes=n, part=part))
 
     @app.command("fake-provider")
     def fake_provider(

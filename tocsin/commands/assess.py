@@ -35,6 +35,9 @@ def assess(
     storeys: Annotated[
         float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
     ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Group the losses by any field of the location or the account file.")
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Scheduler of a Dask cluster, tcp://host:port; needs the extra `cluster`.")
     ] = None,
@@ -77,7 +80,7 @@ def assess(
             assessment_id = await repository_loss.assessment_of(conn, footprint_id, book.portfolio_id)
             assert assessment_id is not None
             outcome = await assess_loss.estimate_assessment(
-                conn, assessment_id, now=now, n_samples=samples, seed=seed, mapper=mapper, flood=flood
+                conn, assessment_id, now=now, n_samples=samples, seed=seed, mapper=mapper, flood=flood, by=by
             )
             of = await repository_loss.assessed(conn, assessment_id)
             return {
@@ -104,6 +107,9 @@ def assess(
             print(f"  {word}: unknown ({why})")
         else:
             print(f"  {word}: mean {q['mean']:,.0f}, P5 {q['p5']:,.0f}, P50 {q['p50']:,.0f}, P95 {q['p95']:,.0f}")
+    for group in told.get("by", {}).get("groups", ()):
+        gross = "unknown" if group["il_mean"] is None else f"{group['il_mean']:,.0f}"
+        print(f"  {by} {group[by]}: ground-up {group['gul_mean']:,.0f}, gross {gross}")
     for what, counted in told["assumptions"].get("assumed", {}).items():
         print(f"  assumed: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {what}", file=sys.stderr)
     for reason, counted in told["unknown"].items():

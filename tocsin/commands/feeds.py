@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     feeds.command("check")(check)
     feeds.command("import")(import_feeds)
     feeds.command("add")(add)
+    feeds.command("at")(at_place)
     feeds.command("on")(turn_on)
     feeds.command("off")(turn_off)
 
@@ -177,6 +178,34 @@ def add(
 
     new = asyncio.run(_with_connection(work, create=True))
     print(f"{code}: {'added' if new else 'renewed'}, off")
+
+
+def at_place(
+    code: Code,
+    lon: Annotated[float, typer.Option(min=-180, max=180, help="Degrees east.")],
+    lat: Annotated[float, typer.Option(min=-90, max=90, help="Degrees north.")],
+    as_json: AsJson = False,
+) -> None:
+    """What the newest run of a gridded forecast says at a place, between its cells."""
+    from ingest import feeds, gridded
+
+    async def work(conn: Any) -> list[dict[str, Any]]:
+        found = await feeds.find(conn, code)
+        if not found:
+            raise feeds.NoSuchFeed(code=code)
+        return await gridded.at(conn, found[0].feed_id, lon, lat)
+
+    told = asyncio.run(_with_connection(work))
+    if as_json:
+        print(json.dumps(told))
+        return
+    for one in told:
+        print(f"{one['variable']} ({one['quantity']}, {one['unit']}), run of {one['issued_at']}")
+        for value in one["values"]:
+            shown = "unknown" if value["value"] is None else f"{value['value']:g}"
+            print(f"  {value['valid_at']}  {shown}")
+    if not told:
+        _say(f"{code}: no gridded forecast is kept")
 
 
 def turn_on(code: Code) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tocsin.commands import fit_store
+
 fleets = typer.Typer(no_args_is_help=True, help="Fit failure rates to a fleet's record; predict failures.")
 
 Exposure = Annotated[
@@ -39,6 +41,11 @@ def fit_command(
         ),
     ] = None,
     as_json: AsJson = False,
+    store: fit_store.Store = False,
+    tenant: fit_store.Tenant = "",
+    device_class: fit_store.DeviceClass = "",
+    unit: fit_store.Unit = "",
+    same_record: fit_store.SameRecord = False,
 ) -> None:
     """Fit failure rates: credibility by unit, recency, telemetry, and how uncertain next year is."""
     from itops import experience
@@ -51,6 +58,10 @@ def fit_command(
     for key in ("spreads", "regime_cv", "values_not_reported"):
         if key in model:
             told[key] = model[key]
+    if store:
+        told["stored"] = fit_store.keep(
+            "fleet", model, tenant=tenant, device_class=device_class, unit=unit, same_record=same_record
+        )
     typer.echo(json.dumps({**told, "out": str(out)}, indent=2) if as_json else f"fitted {told['shape']}: {out}")
 
 

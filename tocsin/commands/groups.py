@@ -8,6 +8,7 @@ _HELP = {
     "cap": "Common Alerting Protocol messages.",
     "warnings": "Warnings as they stand.",
     "rules": "When to warn: rules from files, tried on the last days before they go live.",
+    "silences": "What is not said for a while, by whose word and why.",
     "export": "Write what is stored to files.",
 }
 

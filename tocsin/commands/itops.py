@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from itops.fit_use import FitUse
     from itops.repository import StoredQuote
     from itops.underwrite import Priced
     from store.pool import AsyncConnection
@@ -47,7 +48,14 @@ Submission = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 
 
-Tenant = Annotated[str, typer.Option("--tenant", help="Whose quote it is: the tenant's slug. Needed with --store.")]
+Tenant = Annotated[
+    str,
+    typer.Option(
+        "--tenant",
+        help="Whose quote it is: the tenant's slug. Needed with --store; the tenant's stored fits are used where the "
+        "submission names none.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +93,8 @@ def issue(
             "--store needs --tenant SLUG: a stored quote belongs to a tenant", param_hint="--tenant"
         )
     _check_language(language)
-    priced = underwrite.price_files(submission)
+    stored_fits = asyncio.run(_fits(tenant, submission)) if tenant else []
+    priced = underwrite.price_files(submission, stored_fits)
     result = priced.result()
     quote_id = quote_files.id_of(priced.quote.inputs_sha256, priced.quote.model_version)
     shown = {"quote_id": str(quote_id), **result}
@@ -290,6 +299,21 @@ def _again(quote_id: UUID) -> "tuple[Priced, str | None]":
     return priced, stored.issued_at.isoformat()
 
 
+async def _fits(slug: str, submission: Path) -> "list[FitUse]":
+    """The tenant's fits that were known on the submission's as-of day."""
+    from core.errors import NotFound
+    from itops import repository, underwrite
+
+    as_of = underwrite.as_of_in(submission)
+    if as_of is None:
+        return []  # the submission is refused for it with its own words
+    async with _connect() as conn:
+        tenant_id = await repository.find_tenant(conn, slug)
+        if tenant_id is None:
+            raise NotFound(f"There is no tenant {slug!r}")
+        return await repository.fitted_models(conn, tenant_id=tenant_id, as_of=as_of)
+
+
 async def _store(priced: "Priced", slug: str) -> "StoredQuote":
     from core.errors import NotFound
     from itops import repository, underwrite
@@ -353,8 +377,13 @@ def show(result: dict[str, Any], console: Console) -> None:
         name = "stored as" if "issued_at" in result else "quote"
         issued = f", issued {result['issued_at']}" if "issued_at" in result else ""
         console.print(Text(f"{name:<27}{result['quote_id']}{issued}"), soft_wrap=True)
+    declined = result["decision"] == "decline"
+    if declined:
+        for rule in result["rules"]:
+            if rule["state"] == "fired" and rule["action"] == "decline":
+                console.print(Text(f"declined: {rule['en']}", style="bold"), soft_wrap=True)
     for name, value in (
-        ("commercial premium", money(result["commercial_premium"])),
+        ("indication, not an offer" if declined else "commercial premium", money(result["commercial_premium"])),
         ("technical premium", money(result["premium"])),
         ("range of it (5-95 %)", " to ".join(money(x) for x in result["parameter_range"]["premium"].values())),
         ("decision", f"{result['decision']}; score {result['score']['value']:g}, tier {result['score']['tier']}"),
@@ -369,6 +398,21 @@ def show(result: dict[str, Any], console: Console) -> None:
         ("inputs SHA-256", result["inputs_sha256"]),
     ):
         console.print(Text(f"{name:<27}{value}"), soft_wrap=True)
+
+    console.print()
+    built = table("How the expected loss came about", "step", currency)
+    for item in result["build_up"]:
+        built.add_row(item["step"].replace("_", " "), amount(item["amount"]))
+    console.print(built)
+    for item in result.get("fits", []):
+        console.print(
+            Text(
+                f"[fit] {item['kind']} for {item['device_class']}: {item['version']} as of "
+                f"{item['as_of'] or 'not dated'}, from the {item['source']}, SHA-256 {item['sha256'][:16]}, "
+                f"credibility {item['share']:.1%}, {item['n_unknown']} of {item['n_devices']} devices not in it"
+            ),
+            soft_wrap=True,
+        )
 
     console.print()
     steps = table("From expected loss to premium", "step", currency)
@@ -432,5 +476,11 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(Text("What it stands on", style="bold"))
     for item in result["assumptions"]:
         console.print(Text(f"[{item['kind']}] {item['name']}: {item['value']} ({item['basis']})"), soft_wrap=True)
+    off = [check for check in result["validation"] if not check["holds"]]
+    told_checks = "; ".join(f"{c['moment']} of {c['covers']} is off by {c['relative_error']:.1e}" for c in off)
+    console.print(
+        Text(f"[validation] {len(result['validation'])} moments against exact ones: {told_checks or 'all agree'}"),
+        soft_wrap=True,
+    )
     for note in result["notes"]:
         console.print(Text(f"[note] {note}"), soft_wrap=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tocsin.commands import fit_store
+
 repairs = typer.Typer(no_args_is_help=True, help="Fit repair times; expected hours above a waiting period.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
@@ -36,13 +38,30 @@ def fit_command(
         ),
     ] = None,
     as_json: AsJson = False,
+    store: fit_store.Store = False,
+    tenant: fit_store.Tenant = "",
+    device_class: fit_store.DeviceClass = "",
+    unit: fit_store.Unit = "",
+    same_record: fit_store.SameRecord = False,
+    law: Annotated[
+        str,
+        typer.Option(
+            "--law",
+            help="tickets (each site's own), causes (a mixture by cause), or auto: what forecast the record's "
+            "past better.",
+        ),
+    ] = "auto",
 ) -> None:
     """Fit repair times by site: credibility, recency, open tickets censored, the mix of sites to come."""
     from itops import experience, restoration
 
-    document = restoration.fit(experience.read_text(incidents), as_of.date() if as_of else None)
+    document = restoration.fit(experience.read_text(incidents), as_of.date() if as_of else None, law)
     out.write_text(json.dumps(document), encoding="utf-8")
     told = {key: value for key, value in document.items() if key != "sites"} | {"out": str(out)}
+    if store:
+        told["stored"] = fit_store.keep(
+            "repair", document, tenant=tenant, device_class=device_class, unit=unit, same_record=same_record
+        )
     typer.echo(json.dumps(told, indent=2) if as_json else f"fitted {document['n_repairs']} repairs: {out}")
 
 

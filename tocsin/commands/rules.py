@@ -2,9 +2,11 @@
 
 import json
 import sys
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -39,7 +41,9 @@ async def _entries(
     conn: "AsyncConnection", file: Path, tenant: str, radius_km: float | None, within_h: float, cost_loss: float | None
 ) -> "list[RuleEntry]":
     from alerts import repository, rule_repository
+    from alerts.rule_desk import scheme_of
     from alerts.rulebook import Site, Sites, read_json, read_stations
+    from store.clock import read_clock
 
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -54,7 +58,9 @@ async def _entries(
         return read_stations(
             text, tenant_id=found["tenant_id"], sites=sites, name=file.name, radius_km=radius_km, **more
         )
-    return read_json(text, tenant_id=found["tenant_id"], sites=sites, name=file.name)
+    now = (await read_clock(conn)).now()
+    scheme = await scheme_of(conn, found["tenant_id"], now)
+    return read_json(text, tenant_id=found["tenant_id"], sites=sites, name=file.name, stages=scheme.stages)
 
 
 def register(app: typer.Typer) -> None:
@@ -98,10 +104,10 @@ def register(app: typer.Typer) -> None:
                     done.append(
                         {
                             "code": entry.rule.code,
-                            "station": entry.site.code,
+                            "station": entry.site.code if entry.site is not None else None,
                             "version": version,
                             "effective_from": starts.isoformat(),
-                            "warns_nobody": entry.area is None,
+                            "warns_nobody": entry.area is None and entry.site is not None,
                         }
                     )
                 return done
@@ -112,7 +118,8 @@ def register(app: typer.Typer) -> None:
             return
         for row in rows:
             nobody = "  no area: every draft is held" if row["warns_nobody"] else ""
-            print(f"{row['code']}  version {row['version']}  {row['station']}  from {row['effective_from']}{nobody}")
+            where = row["station"] or "any event"
+            print(f"{row['code']}  version {row['version']}  {where}  from {row['effective_from']}{nobody}")
 
     @rules.command("list")
     def list_rules(
@@ -145,9 +152,10 @@ def register(app: typer.Typer) -> None:
             )
             return
         for row in rows:
-            levels = "  ".join(f"{name} {value:g}" for name, value in row["definition"]["thresholds"].items())
+            bars = row["definition"].get("thresholds", {})
+            levels = "  ".join(f"{name} {value:g}" for name, value in bars.items()) or row["kind"]
             stands = f"{row['phase'] or 'ended'}" + (f" ({row['level']})" if row["level"] not in (None, "none") else "")
-            print(f"{row['tenant']}  {row['code']}  v{row['version']}  {row['station']}  {levels}  {stands}")
+            print(f"{row['tenant']}  {row['code']}  v{row['version']}  {row['station'] or '-'}  {levels}  {stands}")
 
     @rules.command("dry-run")
     def dry_run(
@@ -195,6 +203,79 @@ def register(app: typer.Typer) -> None:
             print(f"{one.code}  {one.station}  {one.n_readings} readings  would say: {_line(one.new)}")
             if one.standing is not None:
                 print(f"    as it stands: {_line(one.standing)}")
+
+    @rules.command("retire")
+    def retire(
+        code: Annotated[str, typer.Argument(help="The rule's code.")],
+        tenant: _Tenant,
+        by: Annotated[str, typer.Option(help="Who retires it: a login with the role approver or operator.")],
+        why: Annotated[str, typer.Option(help="Why; it is kept.")],
+    ) -> None:
+        """The rule judges nothing new from now on; a warning that it opened stays until it ends."""
+        from alerts import rule_desk
+
+        def act(conn: "AsyncConnection", tenant_id: UUID, person: UUID, now: datetime) -> Awaitable[int]:
+            return rule_desk.retire(conn, principal_id=person, tenant_id=tenant_id, code=code, why=why, now=now)
+
+        print(f"{code}  retired at version {as_person(act, tenant=tenant, login=by)}")
+
+    @rules.command("levels")
+    def levels(
+        tenant: _Tenant,
+        set_file: Annotated[
+            Path | None, typer.Option("--set", help="JSON: severity, stages, names; kept as a new version.")
+        ] = None,
+        by: Annotated[str | None, typer.Option(help="Who sets it: a login with the role approver or operator.")] = None,
+    ) -> None:
+        """What the tenant calls the levels, as JSON: CAP severity, local stages, names by language."""
+        from alerts import rule_desk
+        from alerts.scheme import scheme_json
+
+        if set_file is None:
+
+            async def read(conn: "AsyncConnection", tenant_id: UUID, _: UUID | None, now: datetime) -> Any:
+                return await rule_desk.scheme_of(conn, tenant_id, now)
+
+            scheme = as_person(read, tenant=tenant, login=None)
+        else:
+            if by is None:
+                raise BadRuleCommand("--by: say who sets the table")
+            try:
+                told = json.loads(set_file.read_text(encoding="utf-8-sig"))
+            except (OSError, ValueError) as error:
+                raise BadRuleCommand(f"{set_file}: {error}") from error
+            if not isinstance(told, dict):
+                raise BadRuleCommand(f"{set_file}: must be an object")
+
+            async def act(conn: "AsyncConnection", tenant_id: UUID, person: UUID, now: datetime) -> Any:
+                return await rule_desk.set_scheme(conn, principal_id=person, tenant_id=tenant_id, told=told, now=now)
+
+            scheme = as_person(act, tenant=tenant, login=by)
+        print(json.dumps({"version": scheme.version, **scheme_json(scheme)}, ensure_ascii=False))
+
+
+def as_person(act: Any, *, tenant: str, login: str | None) -> Any:
+    """Does `act(conn, tenant_id, principal_id, now)` in one transaction, for a person named by login."""
+    import asyncio
+
+    from alerts import repository, rule_repository
+    from core.settings import load_settings
+    from store.clock import read_clock
+    from tocsin.database import command_connection
+
+    async def work() -> Any:
+        say = lambda text: print(text, file=sys.stderr)  # noqa: E731
+        async with command_connection(load_settings(), None, say=say) as conn, conn.transaction():
+            tenant_id = (await repository.tenant_by_slug(conn, tenant))["tenant_id"]
+            person = None
+            if login is not None:
+                row = await rule_repository.principal_by_login(conn, login)
+                if row is None or row["tenant_id"] != tenant_id:
+                    raise BadRuleCommand(f"--by: {tenant} has no account {login!r}")
+                person = row["principal_id"]
+            return await act(conn, tenant_id, person, (await read_clock(conn)).now())
+
+    return asyncio.run(work())
 
 
 def _shown(run: Any) -> dict[str, Any]:

@@ -5,9 +5,9 @@ Run with the interpreter of an environment that has oasislmf 2.5.8, ods-tools 5.
 
     OASIS_FLOAT=f8 PYTHON make.py
 
-Writes direct.json, steps.json and reinsurance.json: the OED files as text, and the oracle's losses of each item, policy and layer
+Writes direct.json, steps.json, perils.json and reinsurance.json: the OED files as text, and the oracle's losses of each item, policy and layer
 at each damage ratio (`oasislmf exposure run`, one peril, allocation rules as it comes: 2 and 3). Each account of
-direct.json and steps.json is a case of its own and named for what it shows. The files are kept; this script is how they were made.
+direct.json, steps.json and perils.json is a case of its own and named for what it shows. The files are kept; this script is how they were made.
 """
 
 import csv
@@ -203,6 +203,52 @@ def steps() -> tuple[list[Row], list[Row]]:
     return locations, policies
 
 
+def perils() -> tuple[list[Row], list[Row]]:
+    """(locations, policies): terms that name the event's peril WTC, another one, or a group that holds it.
+
+    Every policy covers the event: the oracle does not look at PolPerilsCovered.
+    """
+    locations: list[Row] = []
+    policies: list[Row] = []
+    layer = {"LayerAttachment": 5000, "LayerLimit": 30000, "LayerParticipation": 0.5}
+
+    def case(name: str, rows: list[Row], site: list[Row] | None = None) -> None:
+        for i in (1, 2):
+            value = {key: amount * i for key, amount in TIV.items()}
+            locations.extend(
+                {"PortNumber": 1, "AccNumber": name, "LocNumber": i, "CountryCode": "US",
+                 "LocPerilsCovered": "WTC;ORF", "LocCurrency": "USD", "IsAggregate": 0, "NumberOfBuildings": 1,
+                 **value, **terms}
+                for terms in (site or [{}])
+            )  # fmt: skip
+        policies.extend(
+            {"PortNumber": 1, "AccNumber": name, "PolNumber": "P1", "LayerNumber": 1, "AccCurrency": "USD",
+             "PolPerilsCovered": "AA1", "PolPeril": "AA1", **row}
+            for row in rows
+        )  # fmt: skip
+
+    case("policy terms of another peril below a layer", [{"PolPeril": "ORF", "PolDed6All": 3000, **layer}])
+    case("policy terms of another peril", [{"PolPeril": "ORF", "PolDed6All": 3000}])
+    case("policy terms of a group", [{"PolPeril": "WW1", "PolDed6All": 3000, **layer}])
+    both = [{"PolPeril": "WTC", "PolLimit6All": 20000, **layer}, {"PolPeril": "ORF", "PolLimit6All": 5000, **layer}]
+    case("policy limits by peril", both)
+    case("policy limits by peril, the other first", both[::-1])
+    case("site terms of another peril", [{}], [{"LocPeril": "ORF", "LocDed6All": 2000}])
+    case("site terms of all perils", [{}], [{"LocPeril": "AA1", "LocDed6All": 2000}])
+    case(
+        "site terms by peril", [{}], [{"LocPeril": "ORF", "LocDed6All": 8000}, {"LocPeril": "WTC", "LocDed6All": 2000}]
+    )
+    case("account terms of another peril", [{"AccPeril": "ORF", "AccDed6All": 2000, **layer}])
+    case("account terms of the peril", [{"AccPeril": "WTC", "AccDed6All": 2000, **layer}])
+    tag = {"CondTag": "A", "CondPriority": 1, **layer}
+    case("condition of another peril", [{**tag, "CondNumber": 1, "CondPeril": "ORF", "CondDed6All": 2000}],
+         [{"CondTag": "A"}])  # fmt: skip
+    case("conditions by peril", [{**tag, "CondNumber": 1, "CondPeril": "WTC", "CondDed6All": 2000},
+                                 {**tag, "CondNumber": 2, "CondPeril": "ORF", "CondDed6All": 7000}],
+         [{"CondTag": "A"}])  # fmt: skip
+    return locations, policies
+
+
 def _book() -> tuple[list[Row], list[Row]]:
     locations: list[Row] = []
     policies: list[Row] = []
@@ -340,7 +386,7 @@ def ask(files: dict[str, str], ratios: tuple[float, ...] = RATIOS) -> list[list[
 def main() -> None:
     """Writes the files, or those that are named on the command line."""
     only = sys.argv[1:]
-    for name, made in (("direct", direct()), ("steps", steps())):
+    for name, made in (("direct", direct()), ("steps", steps()), ("perils", perils())):
         if only and name not in only:
             continue
         files = dict(zip(("location", "account"), (text(rows) for rows in made), strict=True))

@@ -80,9 +80,9 @@ def campaign(
         "TOCSIN_DELIVER__FAKE_URL": provider,
     }
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(part: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-c", SENDER, "keyed"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", SENDER, "keyed", str(part)], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
         )
 
     def attempts() -> int:
@@ -91,7 +91,7 @@ def campaign(
     faults = ["kill"] * n_kills + ["stop"] * n_stops
     chance.shuffle(faults)
     done = {"kill": 0, "stop": 0}
-    process, began = start(), time.monotonic()
+    processes, began = [start(1), start(2)], time.monotonic()
     try:
         while time.monotonic() - began < 1500:
             if faults:
@@ -103,9 +103,10 @@ def campaign(
                 if kind == "stop":
                     crash(running)
                 else:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-                    process = start()
+                    which = chance.randrange(2)
+                    processes[which].send_signal(signal.SIGKILL)
+                    processes[which].wait()
+                    processes[which] = start(which + 1)
                 done[kind] += 1
                 continue
             with contextlib.suppress(psycopg.Error), psycopg.connect(url, autocommit=True) as conn:
@@ -116,8 +117,9 @@ def campaign(
                     break
             time.sleep(0.3)
     finally:
-        process.kill()
-        process.wait()
+        for process in processes:
+            process.kill()
+            process.wait()
     ledger = httpx.get(f"{provider}/ledger").json()
     with psycopg.connect(url, autocommit=True) as conn:
         planned = {str(row[0]) for row in conn.execute("SELECT delivery_id FROM delivery").fetchall()}

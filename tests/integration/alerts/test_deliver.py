@@ -457,7 +457,7 @@ async def main():
     fake = FakeChannel(settings.deliver.fake_url, honours_keys=sys.argv[1] == "keyed", timeout_s=1.0)
     async with worker_pool(settings, size=6) as pool:
         channels = deliver.Channels({"fake": fake}, [fake])
-        await deliver.run(pool, settings, asyncio.Event(), channels=channels, lease_s=2.0)
+        await deliver.run(pool, settings, asyncio.Event(), channels=channels, lease_s=2.0, part=int(sys.argv[2]))
 
 asyncio.run(main())
 """
@@ -468,7 +468,7 @@ RATES = {"timeout": 0.03, "timeout_after": 0.03, "500": 0.08, "429": 0.06, "rese
 def campaign(
     valley: Any, fake_provider: str, tmp_path: Path, *, n_people: int, n_kills: int, keyed: bool
 ) -> dict[str, Any]:
-    """Sends to n people on three channels while the sender is killed; the provider fails 30 % of the time."""
+    """Sends to n people on three channels from two senders that are killed in turn; the provider fails 30 % of the time."""
     chance = random.Random(7)
     channels = ("web_push", "email", "webhook")
     for _ in range(n_people):
@@ -495,16 +495,16 @@ def campaign(
     expected = n_people * 3 + 3  # the valley's own three
     started = time.monotonic()
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(part: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-c", SENDER, "keyed" if keyed else "unkeyed"],
+            [sys.executable, "-c", SENDER, "keyed" if keyed else "unkeyed", str(part)],
             cwd=ROOT,
             env=environment,
             stderr=subprocess.DEVNULL,
         )
 
     kills = 0
-    process = start()
+    processes = [start(1), start(2)]
     try:
         while time.monotonic() - started < 900:
             if kills < n_kills:
@@ -514,10 +514,11 @@ def campaign(
                 while time.monotonic() < deadline and httpx.get(f"{fake_provider}/ledger").json()["attempts"] <= before:
                     time.sleep(0.02)
                 time.sleep(chance.uniform(0.0, 0.25))
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+                which = chance.randrange(2)
+                processes[which].send_signal(signal.SIGKILL)
+                processes[which].wait()
                 kills += 1
-                process = start()
+                processes[which] = start(which + 1)
                 continue
             open_ = valley.rows(
                 "SELECT count(*) AS n FROM delivery WHERE state IN ('queued', 'claimed') OR (state = 'uncertain' AND available_at < now() + interval '1 day')"
@@ -526,8 +527,9 @@ def campaign(
                 break
             time.sleep(0.2)
     finally:
-        process.kill()
-        process.wait()
+        for process in processes:
+            process.kill()
+            process.wait()
     ledger = httpx.get(f"{fake_provider}/ledger").json()
     import sqlite3
 

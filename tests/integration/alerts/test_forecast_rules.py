@@ -90,6 +90,25 @@ def test_red_is_warned_of_before_the_water_and_ends_with_an_all_clear(valley: An
     assert stored[-1]["model"] == "regional_trend"
 
 
+def test_a_warning_on_a_forecast_says_so(valley: Any) -> None:
+    async def story() -> None:
+        await valley.save_rule(automatic_ceiling=helpers.level("red"), forecast_within=timedelta(hours=3), k=2, n=3)
+        await play(valley, RISE[:50], LiveForecasts())
+
+    go(story())
+    rows = valley.rows("SELECT * FROM warning WHERE level <> 'none' ORDER BY version")
+    expected = [row for row in rows if row["reason"].startswith("forecast_")]
+    assert expected
+    for row in expected:
+        assert "rests on a forecast" in row["texts"]["en"]["description"]
+        assert "依据预报" in row["texts"]["zh"]["description"]
+        assert "forecast" in row["texts"]["en"]["say"]
+        assert (row["certainty"], row["onset_at"]) == ("Likely", None)
+    measured = [row for row in rows if row["sent_at"] > at(next(m for m, v in RISE if v >= 6.0))]
+    assert measured
+    assert not [row for row in measured if "forecast" in row["texts"]["en"]["description"] or row["certainty"]]
+
+
 def test_without_forecasts_in_the_rule_the_levels_are_measured(valley: Any) -> None:
     async def story() -> None:
         await valley.save_rule(automatic_ceiling=helpers.level("red"))
@@ -246,7 +265,11 @@ def test_one_cause_does_not_warn_by_itself(valley: Any, gateway: str, reason: st
             [other],
         ).fetchone()[0]
         rule = helpers.level_rule(
-            tenant_id=valley.tenant_id, code="norwood", datastream_id=stream, thresholds={"alert": 2.0, "minor": 2.5}
+            tenant_id=valley.tenant_id,
+            code="norwood",
+            datastream_id=stream,
+            thresholds={"alert": 2.0, "minor": 2.5},
+            group="upstream",  # it warns by itself, although its area is the same
         )
         async with valley.worker() as conn:
             await rule_repository.save_rule(conn, rule, area=helpers.AREA, area_desc={"en": "N"}, effective_from=at(-1))

@@ -7,22 +7,29 @@ each kind of path parameter and a body for each act; an operation that needs one
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
+from alerts.rule_desk import rule_sha256
 from core.ids import new_id
 from tests.integration.api.test_acts import FLEET, INCIDENTS, SUBMISSION, subscription
-from tests.integration.api.world import Console, Sync, World
+from tests.integration.api.world import NOW, PROPOSED, Console, Sync, World
 
 #: Path parameter -> the seeded object that it names.
 OBJECTS = {"station_id": "station", "warning_id": "draft", "answer_id": "answer", "quote_id": "quote",
            "household_id": "person_household", "road_override_id": "override", "official_order_id": "order",
-           "work_order_id": "quote", "notice_id": "notice"}  # fmt: skip
+           "work_order_id": "quote", "notice_id": "notice", "rule_id": "station_rule",
+           "proposal_id": "proposal", "silence_id": "silence"}  # fmt: skip
 #: Where an operation is about another object than the one its parameter usually names.
-OBJECTS_OF = {"cancel": {"warning_id": "warning"}}
+OBJECTS_OF = {
+    "cancel": {"warning_id": "warning"},
+    "reject_rule": {"proposal_id": "other_proposal"},
+    "end_silence": {"silence_id": "other_silence"},
+}
 #: Bodies that would act, were they allowed. `{delivery}` and `{warning}` stand for objects of the world asked about.
 BODIES: dict[str, dict[str, Any]] = {
     "sign_in": {"login": "insurer@acme", "password": "wrong on purpose"},
@@ -53,6 +60,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "cancel": {"reason": "matrix"},
     "act_on_case": {"act": "assign"},
     "see_notice": {},
+    "try_rule": {"rule": {"code": "m", "kind": "bulletin", "senders": ["matrix"]}},
+    "keep_rule": {"rule": {"code": "m", "kind": "bulletin", "senders": ["matrix"]}},
+    "retire_rule": {"reason": "matrix"},
+    "agree_to_rule": {"content_sha256": rule_sha256(PROPOSED).hex()},
+    "reject_rule": {"reason": "matrix"},
+    "make_silence": {"peril": "flood", "ends_at": (NOW + timedelta(hours=2)).isoformat(), "reason": "matrix"},
+    "agree_to_silence": {},
+    "end_silence": {},
+    "set_level_scheme": {"names": {"red": {"en": "Matrix"}}},
     "public_step": {"step": "cut_power", "warning_id": "{warning}"},
     "post_observations": [{"n": "level", "t": 1785400000, "v": 4.5}],  # type: ignore[dict-item]
     "public_answer": {"kind": "safe", "idempotency_key": "matrix-key-1", "warning_id": "{warning}"},
@@ -66,7 +82,7 @@ NAMES_AN_OBJECT = {
     "public_answer", "public_receipt", "quote_pdf", "rerun", "stress", "quote_actions", "refer_quote", "approve_quote",
     "decline_quote", "bind_quote", "quote_work_orders", "close_work_order",
     "household_route", "household_route_gpx", "withdraw_override", "withdraw_order", "cancel", "act_on_case",
-    "see_notice", "public_step",
+    "see_notice", "public_step", "retire_rule", "agree_to_rule", "reject_rule", "agree_to_silence", "end_silence",
 }  # fmt: skip
 #: Who is allowed in, by hand: the oracle beside api/policy.py. "link" is a policyholder's, "key" a device's.
 WATCH = {"insurer", "approver", "operator", "admin"}
@@ -91,6 +107,11 @@ ALLOWED: dict[str, set[str]] = {
     "feeds": WATCH, "cap_feed": WATCH | {"partner"}, "cancel": {"approver"}, "help_cases": WATCH,
     "act_on_case": {"insurer", "approver", "operator"}, "notices": WATCH, "see_notice": {"approver", "operator"},
     "avoided_losses": WATCH, "public_step": {"link"},
+    "rules": WATCH, "rule_proposals": WATCH, "list_silences": WATCH, "level_scheme": WATCH,
+    "try_rule": {"approver", "operator"}, "keep_rule": {"approver", "operator"}, "retire_rule": {"approver", "operator"},
+    "set_level_scheme": {"approver", "operator"}, "agree_to_rule": {"approver"}, "reject_rule": {"approver"},
+    "make_silence": {"approver", "operator"}, "agree_to_silence": {"approver", "operator"},
+    "end_silence": {"approver", "operator"},
     "official_orders": WATCH, "issue_order": {"approver", "operator"}, "withdraw_order": {"approver", "operator"},
 }  # fmt: skip
 PUBLIC = {"ui_config", "health", "ready", "sign_in"}
@@ -101,7 +122,7 @@ QUOTE_ACTS = {
 TABLES = (
     "approval", "warning", "decision", "sending_pause", "answer", "receipt", "contact_point", "quote", "idempotency",
     "audit", "quote_action", "work_order", "delivery", "observation", "outbox", "principal", "session", "tenant", "road_override", "official_order",
-    "operator_notice", "help_case", "step_done",
+    "operator_notice", "help_case", "step_done", "rule", "rule_proposal", "silence", "level_scheme",
 )  # fmt: skip
 
 
@@ -247,7 +268,7 @@ def test_the_matrix_would_notice_an_act(console: Any, world: World, worker: Sync
             document = (await client.get("/v1/openapi.json")).json()
         wrote = set()
         for operation in operations(document):
-            if operation.method != "POST" or operation.name in PUBLIC | {"approve"} | QUOTE_ACTS:
+            if operation.method != "POST" or operation.name in PUBLIC | {"approve", "try_rule"} | QUOTE_ACTS:
                 continue
             allowed = ALLOWED[operation.name]
             if allowed == {"link"}:
@@ -260,7 +281,7 @@ def test_the_matrix_would_notice_an_act(console: Any, world: World, worker: Sync
                 assert answer.status_code in (200, 201), (operation, answer.text)
                 if rows(worker) != before:
                     wrote.add(operation.name)
-        assert wrote == {name for name in BODIES if name not in PUBLIC | {"approve"} | QUOTE_ACTS}
+        assert wrote == {name for name in BODIES if name not in PUBLIC | {"approve", "try_rule"} | QUOTE_ACTS}
 
     console(body)
 

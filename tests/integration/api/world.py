@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from alerts.links import Link, secret_key, sign_link
+from alerts.rule_desk import rule_sha256
 from api import auth
 from api.app import create_app
 from api.sse import Hub
@@ -100,6 +101,7 @@ def seed(conn: Sync, slug: str, *, exercise: bool = True, lon: float = 79.9) -> 
     _seed_stations(conn, world)
     _seed_hazard(conn, world)
     _seed_warnings(conn, world, exercise=exercise)
+    _seed_decisions(conn, world)
     world.ids["quote"] = new_id()
     insert(
         conn, "quote", quote_id=world.ids["quote"], tenant_id=tenant, inputs_sha256=slug.encode()[:1] * 32,
@@ -236,6 +238,25 @@ def _seed_hazard(conn: Sync, world: World) -> None:
         area=square(lon, 6.9, 0.01), authority=f"Council of {world.slug}", issued_at=NOW,
         expires_at=NOW + timedelta(hours=6), made_by=world.principals["operator"],
     )  # fmt: skip
+
+
+PROPOSED = {"code": "seeded", "kind": "bulletin", "senders": ["met"], "automatic": True}
+
+
+def _seed_decisions(conn: Sync, world: World) -> None:
+    ids, tenant = world.ids, world.tenant_id
+    for name in ("proposal", "other_proposal"):
+        ids[name] = new_id()
+        insert(
+            conn, "rule_proposal", proposal_id=ids[name], tenant_id=tenant, code="seeded", told=PROPOSED,
+            content_sha256=rule_sha256(PROPOSED), proposed_by=world.principals["operator"], proposed_at=NOW,
+        )  # fmt: skip
+    for name in ("silence", "other_silence"):
+        ids[name] = new_id()
+        insert(
+            conn, "silence", silence_id=ids[name], tenant_id=tenant, peril="flood", up_to="red", starts_at=NOW,
+            ends_at=NOW + timedelta(days=6), author=world.principals["operator"], reason="seeded",
+        )  # fmt: skip
 
 
 def _seed_warnings(conn: Sync, world: World, *, exercise: bool) -> None:

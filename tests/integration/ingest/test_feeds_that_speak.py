@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ingest import feeds, poll
+from ingest import feeds, poll, subscribe
 from ingest.accept import Acceptor
 from ingest.outbound import Outbound
 from ingest.take import Taker
@@ -75,9 +75,9 @@ def say(broker: brokers.Broker) -> Iterator[Callable[[bytes], None]]:
 
 
 @asynccontextmanager
-async def asking(url: str) -> AsyncIterator[AsyncConnection]:
+async def asking(url: str, *, private: bool = True) -> AsyncIterator[AsyncConnection]:
     """The process `feeds` at work, and a connection beside it."""
-    stop, outbound = asyncio.Event(), Outbound()
+    stop, outbound = asyncio.Event(), Outbound(allow_private=private)
     async with role_pool(url, "tocsin_worker", size=2) as pool:
         task = asyncio.create_task(poll.run(pool, outbound, Taker(Acceptor(exercise=True)), stop))
         conn = await connect_worker_async(url)
@@ -172,3 +172,36 @@ def test_the_state_and_age_of_a_feed_that_speaks_are_kept(
             await until(lambda: is_("down"))
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "state"),
+    [
+        ("wis2", {"hosts": ["cache.example"]}, "down"),
+        ("wis2", {"hosts": ["cache.example"], "private": True}, "down"),  # others' warnings never come from inside
+        ("sparkplug", {}, "down"),
+        ("sparkplug", {"private": True}, "up"),
+    ],
+)
+def test_a_broker_at_a_private_address_is_heard_only_where_it_is_our_own(
+    postgres_url: str, broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch, kind: str, options: Any, state: str
+) -> None:
+    monkeypatch.setattr(poll, "_LOOK_IDLE_S", 0.1)
+    monkeypatch.setattr(subscribe, "_DIALS_S", 0.5)
+
+    async def story() -> str:
+        async with asking(postgres_url, private=False) as conn:
+            await conn.set_autocommit(True)
+            url = f"mqtt://localhost:{broker.port}"
+            told = options | {"username": broker.username, "password": broker.password}
+            await feeds.add(conn, code="one", kind=kind, url=url, options=told)
+            await feeds.turn(conn, "one", on=True)
+
+            async def settled() -> bool:
+                return (await feeds.find(conn, "one"))[0].state == state
+
+            await until(settled)
+            return (await feeds.find(conn, "one"))[0].detail
+
+    detail = asyncio.run(story())
+    assert ("private" in detail) is (state == "down")

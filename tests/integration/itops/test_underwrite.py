@@ -141,6 +141,7 @@ def test_a_rerun_repeats_the_quote_and_sees_a_difference(
     with pytest.raises(QuoteDiffers):
         run(rerun(postgres_url, stored.quote_id))
     monkeypatch.setattr("itops.underwrite.MODEL_VERSION", "itops-next")
+    monkeypatch.setattr("itops.underwrite.SUPPORTED", ("itops-next",))
     with pytest.raises(OtherModel, match="itops-next"):
         run(rerun(postgres_url, stored.quote_id))
 

@@ -54,7 +54,13 @@ def life() -> list[Alert]:
     told = []
     for n, more in enumerate(
         (
-            {"level": Level.YELLOW},
+            {
+                "level": Level.YELLOW,
+                "certainty": "Likely",
+                "stage": {"en": "Alert level", "si": "අවදි"},
+                "incident": "flood:1",
+            },
+            {"level": Level.YELLOW, "severity": "Severe", "authority": "Disaster Management Centre", "incident": "a b"},
             {"level": Level.RED, "reason": "escalated", "area": MultiPolygon([box(80, 6, 81, 7), box(82, 6, 83, 7)])},
             {"level": Level.ORANGE, "reason": "de_escalated"},
             {"reason": "renewed"},
@@ -110,6 +116,17 @@ def test_a_receiver_that_knows_our_key_takes_the_whole_life(signer: Signer) -> N
     assert life()[-1].msg_type == "Update"  # an all-clear is no Cancel
     last = cap.of_alert(life()[-1])
     assert {info.response_type for info in last.info} == {("AllClear",)}
+
+
+def test_a_document_says_what_a_warning_rests_on_and_what_the_tenant_calls_it() -> None:
+    first, second = (cap.of_alert(one) for one in life()[:2])
+    english = next(info for info in first.info if info.language == "en-US")
+    assert english.certainty == "Likely"
+    assert ("tocsin:stage", "Alert level") in english.parameter
+    assert {info.severity for info in first.info} == {"Moderate"}
+    assert {info.severity for info in second.info} == {"Severe"}  # the tenant's own table
+    assert (second.source, second.incidents) == ("Disaster Management Centre", '"a b"')
+    assert cap.of_alert(life()[2]).info[0].certainty == "Observed"
 
 
 def test_a_cancel_is_for_errors_and_says_so(signer: Signer) -> None:

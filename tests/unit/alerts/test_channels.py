@@ -5,11 +5,14 @@ import base64
 import contextlib
 import json
 import socket
+import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,17 +21,18 @@ import httpx
 import pytest
 import uvicorn
 from aiosmtpd.controller import Controller
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from shapely.geometry import LineString, box
 
 from alerts import cap, payload
 from alerts.alert import Alert, Text
 from alerts.channels import Outgoing, Result
-from alerts.channels.answers import outcome_of_status, retry_after_s
+from alerts.channels.answers import outcome_of_error, outcome_of_status, retry_after_s
 from alerts.channels.email import EmailChannel, compose, one_line
 from alerts.channels.fake import FakeChannel
-from alerts.channels.outbound import AddressRefused, Outbound, host_allowed, is_public
+from alerts.channels.outbound import AddressRefused, BrokenOff, NotReached, Outbound, host_allowed, is_public
 from alerts.channels.phone import SmsChannel, VoiceChannel
 from alerts.channels.webhook import WebhookChannel, verify
 from alerts.channels.webpush import WebPushChannel, topic
@@ -94,6 +98,7 @@ class Partner:
 
     def __init__(self) -> None:
         self.got: list[tuple[str, dict[str, str], bytes]] = []
+        self.clients: list[Any] = []
         self.status = 201
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b"ok"
@@ -107,6 +112,7 @@ class Partner:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
+        self.clients.append(scope["client"])
         self.got.append((scope["path"], {k.decode(): v.decode() for k, v in scope["headers"]}, body))
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body})
@@ -295,7 +301,7 @@ def test_outbound_speaks_only_https_to_public_addresses() -> None:
                 "https:///x",
                 "https://x:99999/",
             ):
-                with pytest.raises((AddressRefused, httpx.HTTPError)):
+                with pytest.raises((AddressRefused, NotReached)):
                     await outbound.post(bad, b"", {})
             await outbound.close()
         assert partner.got == []
@@ -303,35 +309,179 @@ def test_outbound_speaks_only_https_to_public_addresses() -> None:
     go(story)
 
 
-def test_a_name_is_resolved_once_and_that_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that answers publicly first and privately after gains nothing: it is asked once."""
+def names(monkeypatch: pytest.MonkeyPatch, answers: Callable[[str], list[str]]) -> list[str]:
+    """Makes the running loop resolve names as told; gives the list of names that were asked."""
     asked: list[str] = []
 
+    async def lookup(host: str, port: int, **_: Any) -> Any:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in answers(host)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    return asked
+
+
+def test_a_name_is_resolved_once_and_that_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that answers publicly first and privately after gains nothing: a connection is made to what was checked,
+    and kept under the name.
+    """
+
     async def story() -> None:
-        loop = asyncio.get_running_loop()
-
-        async def lookup(host: str, port: int, **_: Any) -> Any:
-            asked.append(host)
-            return [
-                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1" if len(asked) > 1 else "203.0.113.9", port))
-            ]
-
-        monkeypatch.setattr(loop, "getaddrinfo", lookup)
-        outbound = Outbound(allow_private=True)
-        seen: list[httpx.Request] = []
-
-        async def send(request: httpx.Request, **_: Any) -> httpx.Response:
-            seen.append(request)
-            return httpx.Response(200, request=request, stream=httpx.ByteStream(b"ok"))
-
-        monkeypatch.setattr(outbound._client, "send", send)
-        await outbound.post("https://rebind.example.org/x?y=1", b"", {})
+        partner = Partner()
+        async with serving(partner) as url:
+            asked = names(monkeypatch, lambda _: ["127.0.0.1"] if len(asked) == 1 else ["203.0.113.9"])
+            outbound = Outbound(allow_private=True)
+            port = url.rpartition(":")[2]
+            for _ in range(3):
+                await outbound.post(f"http://rebind.example.org:{port}/x?y=1", b"", {})
+            await outbound.close()
         assert asked == ["rebind.example.org"]
-        assert seen[0].url.host == "203.0.113.9"
-        assert seen[0].headers["host"] == "rebind.example.org"
-        assert seen[0].extensions["sni_hostname"] == "rebind.example.org"
-        assert (seen[0].url.path, seen[0].url.query) == ("/x", b"y=1")
+        assert [path for path, _, _ in partner.got] == ["/x"] * 3
+        assert {headers["host"] for _, headers, _ in partner.got} == {f"rebind.example.org:{port}"}
+
+    go(story)
+
+
+def test_two_names_behind_one_address_never_share_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        partner = Partner()
+        async with serving(partner) as url:
+            names(monkeypatch, lambda _: ["127.0.0.1"])
+            outbound = Outbound(allow_private=True)
+            port = url.rpartition(":")[2]
+            for name in ("one.example.org", "two.example.org", "one.example.org"):
+                await outbound.post(f"http://{name}:{port}/", b"", {})
+            await outbound.close()
+        first, second, third = partner.clients
+        assert first == third != second
+
+    go(story)
+
+
+def test_no_socket_is_opened_to_a_private_address_whatever_led_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard behind the guard: the check of names is switched off, and still nothing is connected."""
+    from ingest import outbound as module
+
+    async def unchecked(*_: Any, **__: Any) -> list[str]:
+        return ["127.0.0.1"]
+
+    async def story() -> None:
+        partner = Partner()
+        async with serving(partner) as url:
+            monkeypatch.setattr(module, "public_addresses", unchecked)
+            outbound = Outbound()
+            with pytest.raises(AddressRefused):
+                await outbound.get(f"http://x.example.org:{url.rpartition(':')[2]}/", {}, max_bytes=9, plain_http=True)
+            await outbound.close()
+        assert partner.got == []
+
+    go(story)
+
+
+def test_who_cannot_prove_their_name_is_not_spoken_to() -> None:
+    """A certificate that nobody we trust has signed: nothing is sent, so it may be tried again."""
+
+    async def story() -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            files = Path(folder, "cert.pem"), Path(folder, "key.pem")
+            files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+            files[1].write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+            )
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*files)
+            got: list[bytes] = []
+
+            async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                got.append(await reader.read(100))
+                writer.close()
+
+            server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
+            port = server.sockets[0].getsockname()[1]
+            outbound = Outbound(allow_private=True)
+            with pytest.raises(NotReached):
+                await outbound.post(f"https://localhost:{port}/", b"secret", {})
+            await outbound.close()
+            server.close()
+        assert b"secret" not in b"".join(got)
+
+    go(story)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://2130706433/",
+        "https://127.1/",
+        "https://0x7f.1/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://good.example\\@127.0.0.1/",
+        "https://127.0.0.1#@good.example/",
+        "https://good.example:443:80/",
+    ],
+)
+def test_addresses_in_odd_spellings_reach_nothing(url: str) -> None:
+    async def story() -> None:
+        outbound = Outbound()
+        with pytest.raises((AddressRefused, NotReached)):
+            await outbound.post(url, b"", {}, total_s=2)
         await outbound.close()
+
+    go(story)
+
+
+def test_a_connection_cut_after_the_request_is_in_doubt_and_one_that_never_was_is_not() -> None:
+    async def story() -> None:
+        async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(cut, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        outbound = Outbound(allow_private=True)
+        with pytest.raises(BrokenOff) as doubt:
+            await outbound.post(f"http://127.0.0.1:{port}/", b"x", {})
+        server.close()
+        await server.wait_closed()
+        with pytest.raises(NotReached) as none:
+            await outbound.post(f"http://127.0.0.1:{port}/", b"x", {})
+        await outbound.close()
+        assert outcome_of_error(doubt.value).result is Result.UNCERTAIN
+        assert outcome_of_error(none.value).result is Result.RETRY
+
+    go(story)
+
+
+def test_who_takes_too_long_is_in_doubt_and_the_others_are_not_kept_waiting() -> None:
+    async def story() -> None:
+        async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            await reader.read(-1)
+
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        outbound = Outbound(allow_private=True)
+        began = time.monotonic()
+        with pytest.raises(BrokenOff):
+            await outbound.post(f"http://127.0.0.1:{port}/", b"x", {}, total_s=0.3)
+        assert time.monotonic() - began < 2
+        await outbound.close()
+        server.close()
 
     go(story)
 

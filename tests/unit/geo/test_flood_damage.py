@@ -17,7 +17,7 @@ import pytest
 from core.errors import InvalidInput
 from geo.flood_damage import Building, check_curves, damage, hazus_of_oed, story_class, usace_type
 from geo.point_files import load_flood_curves, load_usace_curves, read_buildings
-from geo.raster import BadRaster, RasterExtraMissing, sample
+from geo.raster import BadRaster, RasterExtraMissing, read_grid, sample
 
 ROOT = Path(__file__).resolve().parents[3]
 HAZUS, JRC = load_flood_curves()
@@ -274,6 +274,18 @@ def test_a_file_that_is_no_raster_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "d.tif").write_text("not a raster")
     with pytest.raises(BadRaster, match=r"d\.tif"):
         sample(tmp_path / "d.tif", np.zeros(1), np.zeros(1), "ft")
+
+
+def test_a_raster_without_a_coordinate_system_is_refused(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    at = rasterio.transform.from_origin(10.0, 51.0, 0.5, 0.5)
+    with rasterio.open(
+        tmp_path / "d.tif", "w", driver="GTiff", height=2, width=2, count=1, dtype="float32", transform=at
+    ) as bare:
+        bare.write(np.ones((1, 2, 2), dtype="float32"))
+    for read in (lambda path: sample(path, np.zeros(1), np.zeros(1), "ft"), lambda path: read_grid(path, "ft")):
+        with pytest.raises(BadRaster, match=r"d\.tif: has no coordinate system"):
+            read(tmp_path / "d.tif")
 
 
 def test_oed_locations_need_a_first_floor_and_a_known_occupancy(tmp_path: Path) -> None:

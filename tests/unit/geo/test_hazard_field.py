@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import shapely
 
-from geo.field_files import footprint, polygons, shakemap, track
-from geo.hazard import BadFootprint
+from geo.field_files import footprint, polygon_field, shakemap, track
+from geo.hazard import BadFootprint, read_layers
 from geo.hazard_field import (
     HIT,
     NO_DATA,
@@ -108,19 +108,29 @@ def feature(**properties: object) -> dict[str, object]:
 
 
 def test_features_carry_intensity_and_unit_or_none_of_them_does(tmp_path: Path) -> None:
-    assert polygons([feature()], None, None) is None
-    field = polygons([feature(intensity=2), feature(arrival_min=30)], "m", None)
+    def of(features: list[dict[str, object]], unit: str | None = None) -> object:
+        layers = read_layers({"type": "FeatureCollection", "features": features}, name="f", unit=unit)
+        return polygon_field(layers, None, name="f")
+
+    assert of([feature()]) is None
+    field = of([feature(intensity=2), feature(arrival_min=30)], "m")
     assert isinstance(field, PolygonField)
     assert len(field.parts) == 1
-    for features, why in (([feature(intensity=2)], "needs a unit"), ([feature(intensity=2, unit="m"), feature()], "missing"),
+    for features, why in (([feature(intensity=2)], "without its unit"),
+                          ([feature(intensity=2, unit="m"), feature()], r"features\[1\].intensity: it is missing"),
                           ([feature(intensity=2, unit="m"), feature(intensity=2, unit="ft")], "one unit"),
                           ([feature(intensity="deep", unit="m")], "not a number")):  # fmt: skip
-        with pytest.raises(BadField, match=why):
-            polygons(features, None, None)
+        with pytest.raises((BadField, BadFootprint), match=why):
+            of(features)
     path = tmp_path / "f.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature(arrival_min=30)]}))
     with pytest.raises(BadFootprint, match="inside the hazard now"):
         footprint(path)
+    # one feature without a collection around it keeps what it says
+    path.write_text(json.dumps(feature(intensity=2, unit="m")))
+    alone = footprint(path).field
+    assert isinstance(alone, PolygonField)
+    assert alone.parts[0][1] == 2.0
 
 
 def test_a_track_makes_a_wind_field_and_an_ensemble_a_wider_one(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_currencies_by_a_rate_table(tmp_path: Path) -> None:
         (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDed6All: 3 is a share"),
         (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,7\n", "PolDedType6All: 7 is none of 0, 1, 2, 3"),
         (None, f"{ACC},PolDed6All,PolDedCode6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDedCode6All: 1 is a kind"),
+        (None, f"{ACC},BIPOI\n1,A,P,1,EUR,WTC,90\n", "line 2: BIPOI: 90 stands at the policy"),
         (None, f"{ACC},LayerParticipation\n1,A,P,1,EUR,WTC,1.5\n", "LayerParticipation: '1.5' is more than 1"),
         (None, f"{ACC},StepTriggerType,StepNumber\n1,A,P,1,EUR,WTC,4,1\n", "StepTriggerType: 4 is none of 1, 2, 3, 5"),
         (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,1,2,0.1,0.5,0.2,,,\n", "PayOutType: TriggerType 1 with PayOutType 2"),
@@ -142,13 +143,14 @@ def test_bad_rows_are_told(loc: str | None, acc: str | None, told: str, tmp_path
         ("1,QS,SEL,1", "2,1,,", "contract '1' has no scope"),
         ("1,FAC,LOC,1", "1,1,A,", "line 2: LocNumber: it is empty, and a FAC contract by LOC must name it"),
         ("1,SS,ACC,1", "1,1,A,1", "line 2: LocNumber: a SS contract by ACC must leave it blank"),
+        ("1,CXL,SEL,1,5", "1,1,,", "line 2: OccFranchiseDed: 5 is not computed here: only 0 or a blank"),
     ],
 )
 def test_bad_reinsurance_is_told(info: str, scope: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(BadOedRows) as caught:
         _book(
             tmp_path, f"{LOC}\n1,A,1,WTC,EUR,1,\n", f"{ACC}\n1,A,P,1,EUR,WTC\n",
-            f"ReinsNumber,ReinsType,RiskLevel,InuringPriority\n{info}\n",
+            f"ReinsNumber,ReinsType,RiskLevel,InuringPriority{',OccFranchiseDed' * (info.count(',') - 3)}\n{info}\n",
             f"ReinsNumber,PortNumber,AccNumber,LocNumber\n{scope}\n",
         )  # fmt: skip
     assert told in str(caught.value)
@@ -241,6 +243,15 @@ def test_every_layer_pays_what_its_terms_say(suffix: str, tmp_path: Path) -> Non
         paid[policy] += insured
     below = 12.0 + 26.0 - 4.0  # 14 - 2 and 28 - 2, less the policy's deductible
     assert paid == pytest.approx({"P1": 0.5 * 10.0, "P2": 0.5 * (below - 10.0)})
+
+
+def test_the_share_of_a_location_is_taken_after_its_terms(tmp_path: Path) -> None:
+    """(50 - 10) x 0.4 and 25 whole, then the policy's deductible of 1; a share of 0 is told."""
+    loc = f"{LOC},LocDed6All,LocParticipation\n1,A,1,WTC,EUR,100,,10,0.4\n1,A,2,WTC,EUR,50,,,\n1,A,3,WTC,EUR,9,,,0\n"
+    book = _book(tmp_path, loc, f"{ACC},PolDed6All\n1,A,P,1,EUR,WTC,1\n")
+    assert book.losses(0.5)[1].sum() == pytest.approx(16.0 + 25.0 - 1.0)
+    told = terms_files.summary(book, book.losses(0.5))
+    assert told["left_out"]["LocParticipation is 0: nothing insured"] == {"n": 1, "tiv": 9.0}
 
 
 def test_a_flood_sublimit_holds_for_flood_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.forecast_selection import hubeau, thinned
 from ingest.forecast import verify as verb
 from ingest.forecast.models import CHOSEN, MODELS
 
@@ -59,6 +60,18 @@ def test_the_page_has_prophets_place(shared_data: Path) -> None:
     rows: list[dict[str, Any]] = verb.verify(run, stations, series, 6.0, range(len(verb.NAMES)))
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     missing = [line for line in table(rows) if line.startswith("| prophet") and line not in lines]
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.long
+def test_the_page_has_gloria_2020(shared_data: Path) -> None:
+    stations, series = hubeau(shared_data / "warning" / "floods" / "hubeau_gloria_jan2020_10min.csv.gz")
+    series = thinned(series, 1.0)
+    rows: list[dict[str, Any]] = verb.verify(
+        verb.forecast(stations, series, 6.0), stations, series, 6.0, range(len(MODELS))
+    )
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    missing = [line for line in table(rows)[: len(rows)] if line not in lines]
     assert not missing, "\n".join(missing)
 
 

@@ -180,7 +180,7 @@ def test_lanl_layer_before_2004_spans_what_2004_shows(shared_data: Path, tmp_pat
     hours = rows[(rows["started"] >= "2004-01-01") & (rows["down_min"] > 0)]["down_min"].to_numpy() / 60
     seen = np.clip(hours - 8, 0, 64).mean()
     assert layer["p05"] <= seen <= layer["p95"]
-    assert layer["expected_hours"] > 0.55 * seen  # one pooled law: a third
+    assert layer["expected_hours"] > 0.6 * seen  # the aim, 0.65, is missed; one pooled law: a third
     assert layer["p05"] < layer["expected_hours"] < layer["p95"]
     assert 0.04 < layer["p_above"] < 0.12
 
@@ -215,4 +215,4 @@ def test_a_site_without_a_record_of_its_own_is_the_collective() -> None:
     ] + [Repair(site="slow", cause="", opened=begin + timedelta(hours=400), restored=begin + timedelta(hours=440))]
     fit = fit_repairs(repairs, begin + timedelta(hours=600), rolling=False)
     by_name = {site.site: site.credibility for site in fit.sites}
-    assert by_name["busy"] > 0.45 > 0.15 > by_name["slow"]
+    assert by_name["busy"] > 0.45 > 0.2 > by_name["slow"]

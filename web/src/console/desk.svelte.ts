@@ -63,6 +63,10 @@ export type Station = Schemas["StationProperties"];
 export type Warning = Schemas["WarningSummary"];
 export type Answer = Schemas["AnswerOut"];
 
+export const VIEWS = ["warnings", "quote", "feeds"] as const;
+export type View = (typeof VIEWS)[number];
+const viewOf = (told: string | null | undefined): View => VIEWS.find((view) => view === told) ?? "warnings";
+
 /** Seconds between two reads of the numbers when the stream brings nothing. */
 export const POLL_S = 15;
 const NONE = { type: "FeatureCollection" as const, as_of: "", features: [], truncated: false };
@@ -84,7 +88,7 @@ class Desk {
   config = $state.raw<Schemas["UiConfig"] | null>(null);
   stream = $state<StreamState>("connecting");
   /** Which desk is open. */
-  view = $state<"warnings" | "quote">("warnings");
+  view = $state<View>("warnings");
   stationId = $state<string | null>(null);
   warningId = $state<string | null>(null);
   /** Moves once a second; ages read it. */
@@ -126,6 +130,7 @@ class Desk {
   readonly answers = new Resource(() => take(client.GET("/v1/answers")));
   readonly cases = new Resource(() => orNone(take(client.GET("/v1/cases")), { as_of: "", items: [] }));
   readonly notices = new Resource(() => orNone(take(client.GET("/v1/notices")), []));
+  readonly feeds = new Resource(() => orNone(take(client.GET("/v1/feeds")), []));
   readonly footprints = new Resource(() => take(client.GET("/v1/footprints/latest")));
   readonly cells = new Resource(() => take(client.GET("/v1/exposure/cells", { params: { query: { resolution: 8 } } })));
   readonly losses = new Resource(() => take(client.GET("/v1/assessments/latest/losses", { params: { query: { limit: 1000 } } })));
@@ -156,14 +161,14 @@ class Desk {
     const selection = readSelection(location.search);
     this.stationId = selection.station;
     this.warningId = selection.warning;
-    this.view = selection.desk === "quote" ? "quote" : "warnings";
+    this.view = viewOf(selection.desk);
     this.#chosen = { station: selection.station !== null, warning: selection.warning !== null };
     this.setLanguage(chooseLanguage([selection.lang, remembered(), ...navigator.languages], LANGUAGES), false);
     addEventListener("popstate", () => {
       const back = readSelection(location.search);
       this.stationId = back.station;
       this.warningId = back.warning;
-      this.view = back.desk === "quote" ? "quote" : "warnings";
+      this.view = viewOf(back.desk);
       void this.series.load();
       void this.warning.load();
     });
@@ -218,7 +223,7 @@ class Desk {
 
   #all(): Resource<unknown>[] {
     return [
-      this.overview, this.stations, this.warnings, this.warning, this.series, this.answers, this.cases, this.notices,
+      this.overview, this.stations, this.warnings, this.warning, this.series, this.answers, this.cases, this.notices, ...(this.may("read", "feed") ? [this.feeds] : []),
       this.footprints, this.cells, this.losses, this.plan, this.routes, this.safeZones,
     ] as Resource<unknown>[];
   }
@@ -233,6 +238,7 @@ class Desk {
     const poll = setInterval(() => {
       void this.overview.load();
       void this.stations.load();
+      if (this.view === "feeds") void this.feeds.load();
       if (this.stream !== "live") for (const resource of [this.warnings, this.warning, this.answers]) void resource.load();
     }, POLL_S * 1000);
     let lost = false;
@@ -261,6 +267,7 @@ class Desk {
       warning_changed: [this.warnings, this.warning, this.overview, this.stations],
       answer_given: [this.answers, this.cases, this.overview],
       operator_noticed: [this.notices],
+      feed_state_changed: [this.feeds, this.overview],
     } as Record<string, Resource<unknown>[]>;
     const urgent = kind === "warning_changed" || kind === "answer_given";
     for (const resource of touched[kind] ?? (kind === "reset" ? this.#all() : [])) this.#due.add(resource);
@@ -298,8 +305,9 @@ class Desk {
     await this.notices.load();
   }
 
-  showDesk(view: "warnings" | "quote"): void {
+  showDesk(view: View): void {
     this.view = view;
+    if (view === "feeds") void this.feeds.load();
     this.#address(true);
   }
 
@@ -339,7 +347,7 @@ class Desk {
       station: this.#chosen.station ? this.stationId : null,
       warning: this.#chosen.warning ? this.warningId : null,
       lang: readSelection(location.search).lang && this.language,
-      desk: this.view === "quote" ? "quote" : null,
+      desk: this.view === "warnings" ? null : this.view,
     };
     const url = `${location.pathname}${writeSelection(location.search, selection)}${location.hash}`;
     if (remember) history.pushState(null, "", url);

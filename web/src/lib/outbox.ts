@@ -35,6 +35,8 @@ export class Outbox<Body, Result> {
   constructor(
     private readonly store: Store<Body>,
     private readonly send: (item: Waiting<Body>) => Promise<Outcome<Result>>,
+    /** What goes first: lower goes before higher, whatever waited longer. */
+    private readonly rank: (body: Body) => number = () => 0,
   ) {}
 
   async add(item: Waiting<Body>): Promise<void> {
@@ -49,7 +51,7 @@ export class Outbox<Body, Result> {
     await this.store.remove(key);
   }
 
-  /** Tries everything that waits, oldest first; stops at the first that must wait longer, to keep the order. */
+  /** Tries everything that waits, by rank and then oldest first; stops at the first that must wait longer, to keep the order. */
   flush(): Promise<Settled<Body, Result>[]> {
     this.#running ??= this.#flush().finally(() => {
       this.#running = null;
@@ -59,7 +61,7 @@ export class Outbox<Body, Result> {
 
   async #flush(): Promise<Settled<Body, Result>[]> {
     const settled: Settled<Body, Result>[] = [];
-    const waiting = (await this.store.all()).sort((a, b) => a.madeAt.localeCompare(b.madeAt));
+    const waiting = (await this.store.all()).sort((a, b) => this.rank(a.body) - this.rank(b.body) || a.madeAt.localeCompare(b.madeAt));
     for (const item of waiting) {
       const outcome = await this.send(item);
       if (outcome.kind === "later") {

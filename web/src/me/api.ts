@@ -19,8 +19,15 @@ export interface Kept {
 export class LinkRefused extends Error {}
 
 const TIMEOUT_MS = 8000;
+const PHOTO_TIMEOUT_MS = 60_000;
 
-async function ask(token: string, path: string, body?: unknown, language?: string): Promise<Response> {
+/** A call for help goes before all else, a photo after all else. */
+export function rank(body: AnswerBody): number {
+  if (body.kind === "help") return 0;
+  return body.photo == null ? 1 : 2;
+}
+
+async function ask(token: string, path: string, body?: unknown, language?: string, timeout = TIMEOUT_MS): Promise<Response> {
   const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
   if (language !== undefined) headers["Accept-Language"] = language;
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -30,7 +37,7 @@ async function ask(token: string, path: string, body?: unknown, language?: strin
     body: body === undefined ? null : JSON.stringify(body),
     cache: "no-store",
     credentials: "omit",
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    signal: AbortSignal.timeout(timeout),
   });
 }
 
@@ -45,7 +52,7 @@ export async function fetchNow(token: string, language?: string): Promise<Now> {
 export async function sendAnswer(token: string | null, item: Waiting<AnswerBody>): Promise<Outcome<Recorded>> {
   if (token === null) return { kind: "later" };
   try {
-    const answer = await ask(token, "/v1/public/answers", { ...item.body, idempotency_key: item.key });
+    const answer = await ask(token, "/v1/public/answers", { ...item.body, idempotency_key: item.key }, undefined, item.body.photo == null ? TIMEOUT_MS : PHOTO_TIMEOUT_MS);
     if (answer.ok) return { kind: "sent", result: (await answer.json()) as Recorded };
     if (mayRetry(answer.status)) return { kind: "later" };
     const problem = (await answer.json().catch(() => ({}))) as { detail?: string };

@@ -4,7 +4,7 @@ import { keep, kept, outboxStore } from "../lib/device";
 import { chooseLanguage, makeTranslate, type Translate } from "../lib/i18n";
 import { newKey, Outbox, type Settled } from "../lib/outbox";
 import { isStale, ServerTime } from "../lib/servertime";
-import { type AnswerBody, type AnswerKind, fetchNow, type Kept, LinkRefused, type Recorded, sendAnswer, sendReceipt, sendStep, sendSubscription, vapidKey } from "./api";
+import { type AnswerBody, type AnswerKind, fetchNow, type Kept, LinkRefused, rank, type Recorded, sendAnswer, sendReceipt, sendStep, sendSubscription, vapidKey } from "./api";
 import ar from "./catalogue/ar.json";
 import en from "./catalogue/en.json";
 import es from "./catalogue/es.json";
@@ -40,7 +40,7 @@ class Phone {
   #running = false;
   #receipts = new Set<string>();
   #languageChosen = false;
-  readonly #outbox = new Outbox<AnswerBody, Recorded>(outboxStore<AnswerBody>(), (item) => sendAnswer(this.token, item));
+  readonly #outbox = new Outbox<AnswerBody, Recorded>(outboxStore<AnswerBody>(), (item) => sendAnswer(this.token, item), rank);
 
   readonly t: Translate = (key, params) => this.#translate(key, params);
   #translate = $derived(makeTranslate(this.language, CATALOGUES[this.language] ?? en, en));
@@ -155,10 +155,10 @@ class Phone {
     }
   }
 
-  async answer(kind: AnswerKind, detail: Record<string, unknown>): Promise<void> {
+  async answer(kind: AnswerKind, detail: Record<string, unknown>, photo: string | null = null): Promise<void> {
     const key = newKey();
     const standing = this.face.kind === "warning" ? this.face.warning.warning_id : null;
-    const item = { key, body: { kind, detail, warning_id: standing }, madeAt: new Date().toISOString(), tries: 0 };
+    const item = { key, body: { kind, detail, warning_id: standing, ...(photo === null ? {} : { photo }) }, madeAt: new Date().toISOString(), tries: 0 };
     this.#mark({ kind, state: "waiting", at: Date.now(), key });
     try {
       await this.#outbox.add(item);

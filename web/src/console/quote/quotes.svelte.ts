@@ -22,7 +22,9 @@ export interface Result {
   parameter_range: { premium: { p05: number; p95: number } };
   score: { value: number; tier: string; relativity: number };
   questionnaire: { depth: string; questions: { id: string; answer: string | null; factor: number; en: string; zh: string }[] };
-  rules: { rule: string; state: string; fact: string; value: number | null; op: string; threshold: number; en: string; zh: string }[];
+  /** Of other records; results of earlier models have none. */
+  fits?: { kind: string; device_class: string; version: string; as_of: string | null; sha256: string; share: number }[];
+  rules: { rule: string; state: string; action: string; fact: string; value: number | null; op: string; threshold: number; en: string; zh: string }[];
   counter_offer: { reachable: boolean; steps: { en: string; zh: string; score: number; premium: number | null }[] } | null;
   related_covers: string[];
   options: { name: string; changed: string[]; technical_premium: number; commercial_premium: number; expected_loss: number; quantile_99: number }[];
@@ -182,6 +184,16 @@ class QuoteDesk {
         decline: () => client.POST("/v1/quotes/{quote_id}/decline", given),
       }[action];
       this.actions = (await take(asked())).items;
+    });
+  }
+
+  close(orderId: string, state: "done" | "cancelled", evidence: string): Promise<void> {
+    const id = this.quoteId;
+    return this.#do("close", async () => {
+      if (id === null) return;
+      const path = { quote_id: id, work_order_id: orderId };
+      const asked = client.POST("/v1/quotes/{quote_id}/work-orders/{work_order_id}/close", { params: { path }, body: { state, evidence } });
+      this.orders = (await take(asked)).items;
     });
   }
 

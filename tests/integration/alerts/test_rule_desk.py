@@ -1,0 +1,238 @@
+"""Rules as data through people's hands, the table of levels, and what pages the operator."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+from shapely.geometry import Polygon, box
+
+from alerts import rule_desk, rule_repository
+from alerts.level import Level
+from alerts.rule import level_rule
+from alerts.rulebook import BadRuleFile
+from core.errors import Conflict, NotFound
+from tests.integration.alerts.conftest import AREA, at, make_valley
+from tests.integration.alerts.test_rule_commands import tocsin
+
+pytestmark = pytest.mark.sql
+
+RULE = {
+    "code": "kitulgala", "station": "kitulgala", "thresholds": {"alert": 3.0, "minor": 4.0, "major": 6.0},
+    "radius_km": 10,
+}  # fmt: skip
+
+
+def go(coroutine: Any) -> Any:
+    return asyncio.run(coroutine)
+
+
+def test_a_rule_that_releases_by_itself_takes_a_second_person(valley: Any) -> None:
+    ann, bo = valley.approvers
+    told = RULE | {"automatic": True}
+    desk: dict[str, Any] = {"tenant_id": valley.tenant_id, "now": at(5)}
+
+    async def keep(told: dict[str, Any]) -> Any:
+        async with valley.worker() as conn:
+            return await rule_desk.keep(conn, principal_id=ann, told=told, **desk)
+
+    async def decide(who: Any, sha: str | None, **more: Any) -> Any:
+        async with valley.worker() as conn:
+            return await rule_desk.decide(
+                conn,
+                principal_id=who,
+                proposal_id=made.proposal_id,
+                approve="why" not in more,
+                content_sha256=bytes.fromhex(sha) if sha else None,
+                **more,
+                **desk,
+            )
+
+    valley.store((0.0, 2.0), (1.0, 6.5), (2.0, 6.6))
+    made = go(keep(told))
+    assert (made.state, made.version) == ("proposed", None)
+    assert made.dry_run["new"]["n_warnings"] == 1  # it was tried on what is stored first
+    assert valley.rows("SELECT * FROM rule") == []
+    with pytest.raises(rule_desk.OwnProposal):
+        go(decide(ann, made.content_sha256))
+    with pytest.raises(rule_desk.ContentChanged):
+        go(decide(bo, "ab" * 32))
+    valley.conn.execute(
+        "UPDATE rule_proposal SET told = told || %s", [Jsonb({"automatic_ceiling": "red"})]
+    )  # behind everybody's back
+    with pytest.raises(rule_desk.ContentChanged):
+        go(decide(bo, made.content_sha256))
+    valley.conn.execute("UPDATE rule_proposal SET told = told - 'automatic_ceiling'")
+    assert go(decide(bo, made.content_sha256)).version == 1
+    with pytest.raises(rule_desk.NotProposed):
+        go(decide(bo, made.content_sha256))
+    (row,) = valley.rows("SELECT * FROM rule")
+    assert (row["definition"]["automatic"], row["effective_from"]) == (True, at(5))
+
+    # one that waits for people anyway is in force at once, as the next version, from the time that it names
+    later = go(keep(RULE | {"effective_from": at(60).isoformat()}))
+    assert (later.state, later.version, later.effective_from) == ("in_force", 2, at(60))
+    assert valley.rows("SELECT effective_to FROM rule WHERE version = 1")[0]["effective_to"] == at(60)
+    with pytest.raises(BadRuleFile, match="past"):
+        go(keep(RULE | {"effective_from": at(1).isoformat()}))
+
+    async def retire() -> int:
+        async with valley.worker() as conn:
+            return await rule_desk.retire(
+                conn,
+                principal_id=ann,
+                tenant_id=valley.tenant_id,
+                code="kitulgala",
+                why="the gauge is gone",
+                now=at(90),
+            )
+
+    assert go(retire()) == 2
+    with pytest.raises(Conflict):
+        go(retire())
+    acts = [row["action"] for row in valley.rows("SELECT action FROM audit ORDER BY seq")]
+    assert acts == ["rule.propose", "rule.approved", "rule.keep", "rule.retire"]
+
+
+def test_a_proposal_of_another_tenant_is_not_there(valley: Any) -> None:
+    async def story() -> None:
+        async with valley.worker() as conn:
+            await rule_desk.decide(
+                conn,
+                principal_id=valley.approvers[0],
+                tenant_id=valley.tenant_id,
+                proposal_id=valley.station_id,
+                approve=True,
+                now=at(0),
+            )
+
+    with pytest.raises(NotFound):
+        go(story())
+
+
+def test_the_tenants_own_words_stand_in_the_warning(valley: Any) -> None:
+    table = {
+        "severity": {"orange": "Extreme"},
+        "stages": {"vigilance": "orange"},
+        "names": {"orange": {"en": "Vigilance", "zh": "警戒"}},
+    }
+
+    async def story() -> None:
+        async with valley.worker() as conn:
+            await rule_desk.set_scheme(
+                conn, principal_id=valley.approvers[0], tenant_id=valley.tenant_id, told=table, now=at(-5)
+            )
+            entry = await rule_desk.entry_of(
+                conn, valley.tenant_id, RULE | {"thresholds": {"vigilance": 4.0}, "automatic": True,
+                                                "automatic_ceiling": "red"}, at(-4),
+            )  # fmt: skip
+            await rule_repository.save_rule(
+                conn, entry.rule, area=entry.area, area_desc=entry.area_desc, effective_from=at(-3)
+            )
+        await valley.see((0.0, 4.5))
+
+    go(story())
+    (row,) = valley.rows("SELECT * FROM warning")
+    assert (row["level"], row["severity"]) == ("orange", "Extreme")
+    assert row["stage"] == {"en": "Vigilance", "zh": "警戒"}
+
+
+WORLD = box(-179, -60, 179, 70)
+
+
+@pytest.mark.parametrize(
+    ("area", "held"),
+    [(None, "held_area_missing"), (Polygon(), "held_area_empty"), (WORLD, "held_area_too_large")],
+)
+def test_an_area_that_is_not_right_pages_the_operator_once(valley: Any, area: Any, held: str) -> None:
+    async def story() -> None:
+        await valley.save_rule(area=area, automatic_ceiling=Level.RED)
+        for reading in ((0.0, 3.5), (10.0, 4.5), (20.0, 6.5)):
+            await valley.see(reading)
+
+    go(story())
+    assert {row["state"] for row in valley.rows("SELECT state FROM warning")} <= {"draft", "superseded"}
+    rows = valley.rows("SELECT kind, detail FROM operator_notice")
+    assert [(row["kind"], row["detail"]["held"]) for row in rows] == [("draft_held", held)]
+    assert valley.rows("SELECT count(*) AS n FROM outbox WHERE kind = 'operator_noticed'")[0]["n"] >= 1
+
+
+def test_ten_times_the_usual_audience_pages_the_operator(valley: Any) -> None:
+    for k in range(60):
+        valley.add_person(80.05 + k / 1000, 7.05)
+
+    async def story() -> None:
+        await valley.save_rule(usual_people=5, automatic_ceiling=Level.RED)
+        await valley.see((0.0, 3.5))
+
+    go(story())
+    assert valley.warnings() == [(1, "yellow", "draft", "level_reached")]
+    assert [row["detail"]["held"] for row in valley.rows("SELECT detail FROM operator_notice")] == [
+        "draft_audience_unusual"
+    ]
+
+
+def test_a_storm_of_mass_warnings_waits_for_people(valley: Any) -> None:
+    """The third warning to a hundred people or more within an hour, whatever the rules may do by themselves."""
+    for k in range(100):
+        valley.add_person(80.05 + k / 1000, 7.05)
+
+    async def story() -> None:
+        for peril in ("flood", "wind", "rain", "surge"):
+            rule = level_rule(
+                tenant_id=valley.tenant_id,
+                code=peril,
+                peril=peril,
+                datastream_id=valley.datastream_id,
+                thresholds={"red": 6.0},
+                automatic=True,
+                automatic_ceiling=Level.RED,
+                usual_people=100,
+            )
+            async with valley.worker() as conn:
+                await rule_repository.save_rule(conn, rule, area=AREA, area_desc={"en": "V"}, effective_from=at(-1))
+        await valley.see((0.0, 6.5))
+
+    go(story())
+    states = sorted(row["state"] for row in valley.rows("SELECT state FROM warning"))
+    assert states == ["draft", "draft", "released", "released"]
+    assert valley.reasons().count("draft_tenant_cap") == 2
+
+
+def test_rules_and_silences_from_the_command_line(postgres_url: str, tmp_path: Path) -> None:
+    valley = make_valley(postgres_url)
+    try:
+        file = tmp_path / "rules.json"
+        told = {"code": "dmc", "kind": "bulletin", "senders": ["dmc.gov.lk"], "at_least": "orange"}
+        file.write_text(json.dumps({"rules": [RULE, told]}), encoding="utf-8")
+        made = json.loads(tocsin(postgres_url, "import", str(file), "--tenant", "kelani", "--json"))
+        assert [(row["code"], row["station"], row["version"]) for row in made] == [
+            ("kitulgala", "kitulgala", 1), ("dmc", None, 1),
+        ]  # fmt: skip
+        listed = json.loads(tocsin(postgres_url, "list", "--tenant", "kelani", "--json"))
+        assert [(row["code"], row["kind"]) for row in listed] == [("dmc", "bulletin"), ("kitulgala", "level")]
+        assert "dmc" in tocsin(postgres_url, "list")
+        out = tocsin(postgres_url, "retire", "dmc", "--tenant", "kelani", "--by", "ann", "--why", "no feed any more")
+        assert "retired at version 1" in out
+        who = ("--tenant", "kelani", "--by")
+        assert "nobody" in tocsin(postgres_url, "retire", "dmc", *who, "nobody", "--why", "x y", fails=True)
+        table = tmp_path / "levels.json"
+        table.write_text(json.dumps({"names": {"red": {"en": "Major"}}}), encoding="utf-8")
+        shown = json.loads(tocsin(postgres_url, "levels", "--tenant", "kelani", "--set", str(table), "--by", "ann"))
+        assert (shown["version"], shown["names"], shown["severity"]["red"]) == (1, {"red": {"en": "Major"}}, "Extreme")
+        table.write_text(json.dumps({"severity": {"red": "Awful"}}), encoding="utf-8")
+        wrong = tocsin(postgres_url, "levels", *who, "ann", "--set", str(table), fails=True)
+        assert "severity: red" in wrong
+    finally:
+        valley.conn.close()
+
+
+def test_a_dry_run_of_a_rule_without_a_gauge_says_so(valley: Any) -> None:
+    async def story() -> dict[str, Any]:
+        async with valley.worker() as conn:
+            told = {"code": "dmc", "kind": "bulletin", "senders": ["x"]}
+            return await rule_desk.try_out(conn, tenant_id=valley.tenant_id, told=told, days=3, now=at(0))
+
+    assert go(story())["rehearsed"] is False

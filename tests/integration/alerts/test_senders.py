@@ -1,0 +1,96 @@
+"""Several senders over one outbox: what is planned in a burst is claimed in order, and `tocsin deliver --processes`."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from alerts import delivery_repository
+from store import queries
+from store.pool import role_pool
+from tests.integration.alerts.test_deliver import KEY, ROOT, free_port, released
+
+pytestmark = pytest.mark.sql
+
+
+def test_a_claim_reads_in_order_of_risk_whatever_the_statistics_say(valley: Any) -> None:
+    """Right after a burst the statistics know of no row; a claim that trusts them sorts all that is due."""
+    asyncio.run(released(valley))
+    sql = queries.load("alerts")
+    values = {"worker": "w", "limit": 24, "lease_s": 30.0, "now": valley.at(12), "leaves": []}
+
+    async def story() -> str:
+        async with role_pool(valley.url, "tocsin_worker", size=1) as pool, pool.connection() as conn:
+            async with conn.transaction(force_rollback=True):
+                await conn.execute(sql["claim_in_order"])
+                rows = await (await conn.execute("EXPLAIN " + sql["claim_deliveries"], values)).fetchall()
+            return "\n".join(row[0] for row in rows)
+
+    plan = asyncio.run(story())
+    assert "delivery_due" in plan
+    assert "Sort" not in plan
+
+
+def test_a_sender_leaves_what_another_one_speaks_to(valley: Any) -> None:
+    asyncio.run(released(valley))
+
+    async def story() -> tuple[int, int]:
+        async with role_pool(valley.url, "tocsin_worker", size=1) as pool, pool.connection() as conn:
+            asked: dict[str, Any] = {"limit": 50, "lease_s": 30.0, "now": valley.at(12)}
+            none = await delivery_repository.claim_deliveries(conn, worker="a", leaves=["fake"], **asked)
+            some = await delivery_repository.claim_deliveries(conn, worker="b", leaves=["siren"], **asked)
+            return len(none), len(some)
+
+    none, some = asyncio.run(story())
+    assert none == 0
+    assert some > 0
+
+
+def senders_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return [one for one in psutil.Process(process.pid).children() if "deliver" in one.cmdline()]
+    return []
+
+
+def wait_for(condition: Any, what: str, within_s: float = 40.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def test_two_processes_send_and_one_that_is_killed_is_started_again(valley: Any, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | {
+        "TOCSIN_DATABASE_URL": valley.url,
+        "TOCSIN_MODE": "exercise",
+        "TOCSIN_HOME": str(tmp_path),
+        "TOCSIN_SECRET_KEY": KEY,
+        "TOCSIN_DELIVER__FAKE_URL": f"http://127.0.0.1:{free_port()}",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tocsin", "deliver", "--processes", "2"],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        beat = tmp_path / "run" / "deliver-2.beat"
+        wait_for(beat.exists, "the second sender never began")
+        (first,) = senders_of(process)
+        first.kill()
+        wait_for(lambda: [one.pid for one in senders_of(process)] not in ([], [first.pid]), "it was not started again")
+        (second,) = senders_of(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0
+        wait_for(lambda: not second.is_running() or second.status() == psutil.STATUS_ZOMBIE, "a sender was left behind")
+    finally:
+        process.kill()
+        process.wait()
