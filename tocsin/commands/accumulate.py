@@ -145,7 +145,7 @@ def accumulate(
         print(f"  {one['kind']} {one['key']}: {one['n_locations']:,} locations, {amounts or '0'}")
     if len(unknown):
         amounts = ", ".join(f"{v} {c}" for c, v in document["unknown_tiv"].items())
-        print(f"{len(unknown):,} locations without a place, {amounts}: unknown, in no group")
+        print(f"{len(unknown):,} locations without a place, {amounts}: unknown, in no cell, area, ring or footprint")
     if refused:
         print(f"{len(refused):,} rows refused: in no group")
 
