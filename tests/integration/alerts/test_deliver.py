@@ -502,7 +502,7 @@ def campaign(
     kills = 0
     processes = [start(1), start(2)]
     try:
-        while time.monotonic() - started < 900:
+        while time.monotonic() - started < 2400:
             if kills < n_kills:
                 before = httpx.get(f"{fake_provider}/ledger").json()["attempts"]
                 deadline = time.monotonic() + 20
