@@ -7,7 +7,7 @@ from typing import Any, Final
 from core.errors import InvalidInput
 
 LANGUAGES = ("en", "zh")
-#: A reader's own Song face: no font file is shipped, and every reader of Chinese PDF has one.
+#: A reader's own Song face: no font file is shipped. Readers bring one, poppler with the package poppler-data.
 _CJK = "STSong-Light"
 
 _TEXTS: Final[dict[str, tuple[str, str]]] = {

@@ -63,13 +63,14 @@ ORDER BY b.sent_at, b.bulletin_id;
 
 -- name: others_told
 -- Live warnings of the same hazard that speak to these people.
-SELECT r.policyholder_id, w.warning_id, w.level, w.authority IS NOT NULL AS official,
-       (SELECT min(f.sent_at) FROM warning AS f WHERE f.warning_id = w.warning_id AND f.released_at IS NOT NULL) AS first_sent
+SELECT DISTINCT r.policyholder_id, w.warning_id, w.level, w.authority IS NOT NULL AS official, f.first_sent
 FROM warning AS w
-JOIN (SELECT DISTINCT warning_id, version, policyholder_id FROM warning_recipient
-      WHERE policyholder_id = ANY(%(people)s)) AS r ON r.warning_id = w.warning_id AND r.version = w.version
+JOIN LATERAL (
+    SELECT min(o.sent_at) AS first_sent FROM warning AS o WHERE o.warning_id = w.warning_id AND o.released_at IS NOT NULL
+) AS f ON true
+JOIN warning_recipient AS r ON r.warning_id = w.warning_id AND r.version = w.version
 WHERE w.tenant_id = %(tenant_id)s AND w.event = %(event)s AND w.warning_id <> %(warning_id)s AND w.state = 'released'
-  AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s
+  AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s AND r.policyholder_id = ANY(%(people)s)
 UNION ALL
 -- ... and those that stand, and would speak to them were they not told of worse.
 SELECT k.policyholder_id, k.warning_id, k.level, false, k.at
@@ -116,6 +117,7 @@ JOIN LATERAL (SELECT coalesce((t.settings -> 'repeat_min' ->> w.level)::double p
 JOIN delivery AS d ON d.warning_id = w.warning_id AND d.version = w.version
 JOIN contact_point AS c ON c.contact_point_id = d.contact_point_id
 WHERE w.state = 'released' AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s
+  AND w.released_at <= %(now)s - make_interval(secs => 60 * e.minutes)  -- nobody was told of it before it was released
   AND d.state IN ('accepted', 'delivered') AND d.channel IN ('web_push', 'sms', 'voice') AND c.withdrawn_at IS NULL
   AND NOT EXISTS (SELECT FROM answer AS a WHERE a.warning_id = d.warning_id AND a.policyholder_id = d.policyholder_id)
   AND NOT EXISTS (

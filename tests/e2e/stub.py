@@ -31,6 +31,7 @@ from api.schemas import station as st
 from api.schemas import ui
 from api.schemas import warning as wa
 from tests.e2e.stub_phone import TOKEN, add_phone_routes
+from tests.e2e.stub_quotes import add_quote_routes
 from tests.e2e.world import (
     HASH,
     LAT,
@@ -99,7 +100,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
             login="approver",
             display_name="Bo Chen",
             roles=["approver"],
-            may=may,
+            may=[*may, *world.may_more],
             tenant=se.TenantOut(tenant_id=key("tenant"), slug="ar", name="Ar Valley Mutual"),
             exercise=True,
             expires_at=None,
@@ -164,6 +165,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
         n_help_open = sum(1 for item in world.answers if item["kind"] == "help" and item["handled_at"] is None)
         source: dict[str, Any] = {
             "hazard_event": "ar-2026",
+            "n_events": 1,
             "ended_at": None,
             "footprint_version": 4,
             "valid_at": at(180),
@@ -516,6 +518,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
         return StreamingResponse(told(), media_type="text/event-stream")
 
     add_phone_routes(app, world)
+    add_quote_routes(app, world)
 
     @app.get("/{name:path}")
     async def file(name: str) -> Response:

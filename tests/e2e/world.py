@@ -145,6 +145,9 @@ class World:
     cases: list[dict[str, Any]] = field(default_factory=list)
     other_feeds: list[dict[str, Any]] = field(default_factory=lambda: [feed(*one) for one in FEEDS])
     basemap: Path | None = None  #: a PMTiles file; none: the built-in base
+    may_more: list[str] = field(default_factory=list)  #: what the person may do beside warnings
+    quotes: dict[UUID, Any] = field(default_factory=dict)  #: priced, by id
+    orders: dict[UUID, list[dict[str, Any]]] = field(default_factory=dict)  #: work orders, by quote
 
     def now(self) -> datetime:
         return at(190) + timedelta(seconds=(time.monotonic() - self.started) * SPEED)

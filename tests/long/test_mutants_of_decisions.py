@@ -23,6 +23,7 @@ LIFE = "tests/unit/alerts/test_lifecycle.py"
 RULE = "tests/unit/alerts/test_rule.py"
 VOICE = "tests/integration/alerts/test_voice.py"
 DESK = "tests/integration/alerts/test_rule_desk.py"
+UNIT = "tests/unit/alerts/test_voice.py"
 MANY = "tests/property/test_warning_desk.py::test_several_rules_speak_with_one_voice"
 LAWS = "tests/property/test_warning_lifecycle.py::test_the_life_of_a_warning"
 
@@ -206,14 +207,14 @@ MUTANTS = (
         "alerts/silence.py",
         "return self.up_to if agreed else min(self.up_to, Level.ORANGE)",
         "return self.up_to",
-        (MANY, f"{VOICE}::test_a_silence_holds_back_with_its_reason_and_what_stands_is_said_at_its_end"),
+        (UNIT, f"{VOICE}::test_a_silence_holds_back_with_its_reason_and_what_stands_is_said_at_its_end"),
     ),
     Mutant(
         "an end is silenced",
         "alerts/voice.py",
         "    if said.message is None or said.message in ENDINGS:\n        return said\n",
         "    if said.message is None:\n        return said\n",
-        (MANY,),
+        (UNIT,),
     ),
     Mutant(
         "what a silence held is not said at its end",
@@ -326,7 +327,7 @@ MUTANTS = (
         "alerts/voice.py",
         "not over and at - told_at >= interval",
         "not over",
-        (MANY,),
+        (UNIT,),
     ),
     Mutant(
         "a CAP document leaves unsigned",

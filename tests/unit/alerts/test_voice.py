@@ -12,7 +12,7 @@ from alerts.lifecycle import Decision, Message, Reason
 from alerts.rule import BadRule
 from alerts.scheme import BadScheme, LevelScheme, read_scheme, scheme_json
 from alerts.silence import BadSilence, Silence, check_silence
-from alerts.voice import Member, Other, group_says, hears, says_again
+from alerts.voice import Member, Other, Said, group_says, hears, says_again, under_silence
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 A, B = UUID(int=1), UUID(int=2)
@@ -101,6 +101,36 @@ def test_silences_that_cannot_be_are_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(BadSilence, match=named):
             check_silence(Silence(**(good | change)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("message", "level", "up_to", "second", "held"),
+    [
+        (Message.FIRST, YELLOW, YELLOW, None, True),
+        (Message.FIRST, ORANGE, YELLOW, None, False),
+        (Message.RENEW, ORANGE, RED, None, True),
+        (Message.RAISE, RED, RED, None, False),  # one person does not silence red
+        (Message.RAISE, RED, RED, A, False),  # nor the same one twice
+        (Message.RAISE, RED, RED, B, True),
+        (Message.ALL_CLEAR, NONE, RED, B, False),  # an end is always said
+        (Message.CANCEL, NONE, RED, B, False),
+    ],
+)
+def test_what_a_silence_holds_back(
+    message: Message, level: Level, up_to: Level, second: UUID | None, held: bool
+) -> None:
+    stands = Silence(
+        silence_id=A, tenant_id=A, rule_code="x", peril=None, up_to=up_to, starts_at=T0, ends_at=T0 + timedelta(hours=1),
+        author=A, reason="works", second=second,
+    )  # fmt: skip
+    said = Said(message=message, level=level, lead=A)
+    after = under_silence(said, T0, code="x", peril="flood", silences=[stands])
+    assert (after.message is None, after.reason) == ((True, Reason.SILENCED) if held else (False, None))
+    if held:
+        assert after.wake_at == T0 + timedelta(hours=1)
+        assert after.detail["why"] == "works"
+    assert under_silence(said, T0 + timedelta(hours=1), code="x", peril="flood", silences=[stands]) == said
+    assert under_silence(said, T0, code="y", peril="flood", silences=[stands]) == said
 
 
 RULE = {"kind": "footprint", "exposure": {"yellow": {"policies": 10}, "red": {"policies": 99, "insured_value": "1e6"}}}

@@ -16,6 +16,15 @@ def rows(n: int = 4000) -> Records:
     return records(start, np.where(failed, death, start + 1.0), failed, covariates=x)
 
 
+def test_weibull_is_what_lifelines_printed() -> None:
+    """lifelines 0.30.3, WeibullAFTFitter with entry_col on rows(): shape, scale, -shape x coefficients, likelihood."""
+    ours = fit_weibull(rows())
+    assert ours.shape == pytest.approx(1.3450687151229128, rel=1e-3)
+    assert ours.scale == pytest.approx(9.221231341454821, rel=1e-3)
+    assert ours.coefficient == pytest.approx([0.47748822144503145, -0.32702260394411564], abs=1e-3)
+    assert ours.log_likelihood == pytest.approx(-1291.4207645609736, abs=1e-2)
+
+
 def test_weibull_is_that_of_lifelines_with_left_truncation() -> None:
     lifelines = pytest.importorskip("lifelines", reason="the extra `oracles` is not installed")
     pd = pytest.importorskip("pandas")
