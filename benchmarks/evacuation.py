@@ -1,10 +1,13 @@
 """Hazard change to routes of all households, and the bare sweep, beside scipy and pandana in one run.
 
     python benchmarks/evacuation.py NETWORK.roads [--households 100000] [--pandana /path/to/python]
+        [--valhalla /path/to/python --tiles /path/to/config.json]
 
 Households, safe zones and the hazard are drawn from the network with a fixed seed. Prints ratios; the seconds are of
 this machine at this moment. pandana runs under its own interpreter, which must have it; without one our figures stand
-alone. Each figure is the best of several runs, in turn with its rival.
+alone. Valhalla (pyvalhalla on Python 3.12 or newer, tiles of the same extract) routes some of the households to their
+nearest safe zone with the hazard as `exclude_polygons`. Each figure is the best of several runs, in turn with its
+rival.
 """
 
 import argparse
@@ -44,6 +47,22 @@ some = d["home"][:3000]
 net.shortest_paths(some, np.resize(d["znode"], len(some)))
 paths = (time.process_time() - start) / len(some) * len(d["home"])
 print(json.dumps({"build": build, "nearest": near, "paths": paths}))
+"""
+
+
+VALHALLA = """
+import json, sys, time, valhalla
+d = json.load(open(sys.argv[1]))
+actor = valhalla.Actor(d["config"])
+def ask(pair):
+    try:
+        return actor.route({"locations": pair, "costing": "auto", "exclude_polygons": d["ring"]}) is not None
+    except Exception:
+        return False
+ask(d["pairs"][0])
+start = time.process_time()
+found = sum(ask(pair) for pair in d["pairs"])
+print(json.dumps({"n": len(d["pairs"]), "found": found, "seconds": time.process_time() - start}))
 """
 
 
@@ -92,11 +111,30 @@ def pandana_seconds(python: str, network: RoadNetwork, plan: Plan, zones: SafeZo
     return told
 
 
+def valhalla_seconds(python: str, config: str, plan: Plan, hazard: Hazard, rows: Any) -> dict[str, float]:
+    """What Valhalla needs for single routes to the safe zone that was found nearest, around the hazard."""
+    ends = plan.columns.zone[rows]
+    pairs = [
+        [{"lon": float(plan.households.lon[i]), "lat": float(plan.households.lat[i])},
+         {"lon": float(plan.zones.lon[z]), "lat": float(plan.zones.lat[z])}]
+        for i, z in zip(rows, ends, strict=True)
+    ]  # fmt: skip
+    ring = [shapely.get_coordinates(part.exterior).tolist() for part in hazard.geometry.geoms]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "ask.json"
+        file.write_text(json.dumps({"config": config, "pairs": pairs, "ring": ring}))
+        done = subprocess.run([python, "-c", VALHALLA, str(file)], capture_output=True, text=True, check=True)
+    told: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return told
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("network", type=Path)
     parser.add_argument("--households", type=int, default=100_000)
     parser.add_argument("--pandana", help="an interpreter that has pandana")
+    parser.add_argument("--valhalla", help="an interpreter that has pyvalhalla")
+    parser.add_argument("--tiles", help="Valhalla's configuration, with tiles of the same extract")
     given = parser.parse_args()
     network = open_file(given.network)
     homes, zones, hazard = world(network, given.households)
@@ -139,6 +177,21 @@ def main() -> None:
         total = sum(peer.values())
         parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in peer.items())
         print(f"pandana {total:.2f} s ({parts}): {total / whole:.1f} times")
+    if given.valhalla:
+        some = rows[plan.columns.status[rows] == 0]
+        some = some[:: max(len(some) // 100, 1)][:100]
+        peer = valhalla_seconds(given.valhalla, given.tiles, plan, hazard, some)
+        each = peer["seconds"] / peer["n"]
+        start = time.process_time()
+        for i in some.tolist():
+            plan.route(i)
+        own = (time.process_time() - start) / len(some)
+        everybody = len(homes.lon) * each
+        print(
+            f"one route with its line: Valhalla with exclude_polygons {each * 1e3:.1f} ms ({peer['found']} of "
+            f"{peer['n']} found), from a plan {own * 1e3:.2f} ms: {each / own:.0f} times"
+        )
+        print(f"all households: Valhalla {everybody:.0f} s, {everybody / whole:.0f} times")
     print(f"most memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 

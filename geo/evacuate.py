@@ -73,6 +73,7 @@ class Done:
     refused: list[BadRow]
     zones: list[dict[str, Any]]
     summary: dict[str, Any]
+    unplaced: dict[str, str]  #: households whose row cannot be used, by id, with the reason: written as off-network
 
 
 def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
@@ -190,9 +191,18 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
     for path, weight in zip(job.hazards, job.weights or [1.0] * len(job.hazards), strict=True):
         hazard, partial = read_hazard(path)
         forecasts.append(Forecast(hazard=hazard, weight=weight, partial=partial))
-    zones = imports.read_safe_zones(job.safe_zones)
+    zones = imports.read_safe_zones(job.safe_zones, need_seats=job.seats)
     refused: list[BadRow] = []
-    people = imports.read_households(job.households, refused)
+    refused_ids: dict[int, str] = {}
+    people = imports.read_households(job.households, refused, refused_ids)
+    known = {p.code for p in people}
+    unplaced = {
+        refused_ids[r.line]: f"line {r.line}: {r.field}: {r.reason}"
+        for r in refused
+        if refused_ids.get(r.line, "") not in known | {""}
+    }
+    if job.weights and abs(sum(job.weights) - 1.0) > 1e-6:
+        tell(f"--weight: the weights sum to {sum(job.weights):g}, not 1: each counts as its share of that")
     overrides = read_overrides(job.overrides, network) if job.overrides else []
     turned = read_ways(job.contraflow, network) if job.contraflow else None
     n = len(people)
@@ -215,6 +225,8 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
         network, forecasts, safe, households, margins=job.margins, with_points=False, overrides=overrides, seats=seats
     )
     summary = _summary(plan, people, zones, overrides, refused)
+    summary["counts"][Status.OFF_NETWORK.value] += len(unplaced)
+    summary["households"] += len(unplaced)
     if job.demand is not None:
         tell("Simulating clearance")
         unseated = plan
@@ -225,7 +237,7 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
             )  # fmt: skip
         reached = np.min([arrival_at(f.hazard, households.lon, households.lat) for f in forecasts], axis=0) < np.inf
         summary["clearance"] = clearance(plan, unseated, reached, job.demand, turned, seats)
-    return Done(plan=plan, people=people, refused=refused, zones=zones, summary=summary)
+    return Done(plan=plan, people=people, refused=refused, zones=zones, summary=summary, unplaced=unplaced)
 
 
 def _summary(
@@ -305,6 +317,8 @@ def write(done: Done, folder: Path, *, routes: bool) -> list[Path]:
                     _text(c.probability[i], 3),
                 )
             )  # fmt: skip
+        for code, reason in done.unplaced.items():
+            out.writerow((code, Status.OFF_NETWORK.value, "", "", "", "", "", reason, "", ""))
     files[1].write_text(json.dumps(done.summary, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     if routes:
         files.append(folder / "routes.geojson")

@@ -335,9 +335,10 @@ def read_areas(path: Path, name: str = "name") -> list[tuple[str, BaseGeometry]]
 
 
 # -------------------------------------------------------------------- safe zones
-def read_safe_zones(path: Path) -> list[dict[str, Any]]:
+def read_safe_zones(path: Path, *, need_seats: bool = True) -> list[dict[str, Any]]:
     """Safe zones from GeoJSON points (properties id, name, name:zh, seats, accessible_seats).
 
+    Without `need_seats` seats may be left out; they are then told as 0, and nobody may be seated by them.
     Raises BadFile naming the feature and the field.
     """
     document = read_json(path)
@@ -365,7 +366,7 @@ def read_safe_zones(path: Path) -> list[dict[str, Any]]:
         zones.append(
             {
                 "code": code, "names": names, "lon": lon, "lat": lat,
-                "seats": _count(given, "seats", where),
+                "seats": _count(given, "seats", where, default=None if need_seats else 0),
                 "accessible_seats": _count(given, "accessible_seats", where, default=0),
             }
         )  # fmt: skip
@@ -376,8 +377,10 @@ def read_safe_zones(path: Path) -> list[dict[str, Any]]:
 
 def _count(given: Mapping[str, Any], name: str, where: str, *, default: int | None = None) -> int:
     value = given.get(name)
-    if value in (None, "") and default is not None:
-        return default
+    if value in (None, ""):
+        if default is not None:
+            return default
+        raise BadFile(f"{where}.{name}: it is missing")
     try:
         number = int(str(value))
     except ValueError:
@@ -408,9 +411,12 @@ class Person:
 _HOUSEHOLD_COLUMNS = ("id", "lon", "lat")
 
 
-def read_households(path: Path, refused: list[BadRow]) -> list[Person]:
+def read_households(
+    path: Path, refused: list[BadRow], refused_ids: dict[int, str] | None = None
+) -> list[Person]:  # fmt: skip
     """People from CSV: id, lon, lat, and optionally people, mode (car or foot), name, language, account, location,
-    needs (separated by ;), channel, address. Every bad row is appended to `refused`; raises BadFile."""
+    needs (separated by ;), channel, address. Every bad row is appended to `refused`, and its id, where it has one, to
+    `refused_ids` under its line; raises BadFile."""
     found: dict[str, Person] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -422,6 +428,8 @@ def read_households(path: Path, refused: list[BadRow]) -> list[Person]:
                 fault = _person(row, found)
                 if fault is not None:
                     refused.append(BadRow(reader.line_num, *fault))
+                    if refused_ids is not None and (row.get("id") or "").strip():
+                        refused_ids[reader.line_num] = str(row["id"]).strip()
     except OSError as error:
         raise BadFile(f"{path}: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:

@@ -35,7 +35,8 @@ class Demand:
     capacity_factor: float = 1.0  #: on every road's capacity
     n_classes: int = 20
     n_rounds: int = 4
-    n_relief: int = 12  #: times that households on the roads with the longest queues are asked to take other ways
+    n_relief: int = 12  #: times that households are asked to take other ways after the equilibrium
+    last_share: float = 0.1  #: of all households, who are asked first where there are no seats to keep
     #: roads whose lanes all go one way, as codes: 2 * road along its shape, + 1 against it
     contraflow: tuple[int, ...] = ()
 
@@ -235,6 +236,66 @@ def _change(
 
 
 def relieve(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
+    """(ways, clearance) after those who would arrive last, or the roads with the longest queues, were relieved.
+
+    Without seats the last may go to another safe zone, and the last are asked. With seats everybody keeps theirs, and
+    what counts is the load of the few roads into each safe zone.
+    """
+    return _relieve_late(plan, ways, demand) if plan.seated is None else _relieve_loaded(plan, ways, demand)
+
+
+def _relieve_late(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
+    """(ways, clearance) after the households that would arrive last changed to roads whose queues end sooner.
+
+    An equilibrium asks each driver's time, clearance the last arrival. In turn the last households weigh each road by
+    the free-flow time and the time that its whole load takes to pass its end beyond the mobilisation; what brings the
+    last arrival forward in the simulation is kept, and else fewer of them are asked.
+    """
+    from geo._traffic import load
+
+    trees = next(t for t in plan.trees if not t.graph.on_foot)
+    graph, c, rows = trees.graph, plan.columns, ways.rows
+    best = simulate(trees, ways, demand)
+    per_s = capacity_per_h(graph, demand) / 3600.0
+    weight = np.full(len(rows), demand.vehicles)
+    free = _may_change(plan, rows)
+    asked = np.zeros(len(rows), dtype=bool)
+    asked[free] = True
+    share = demand.last_share
+    for _ in range(demand.n_relief):
+        arrival = np.where(np.isfinite(best.household_s), best.household_s, -1.0)
+        late = np.argsort(-arrival, kind="stable")[: max(int(share * len(rows)), 1)]
+        late = late[asked[late]]
+        if not len(late):
+            break
+        pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(len(rows))]
+        last = ways.last_share.copy()
+        volume = np.zeros(len(per_s))
+        load(ways.edges, ways.start, weight, np.arange(len(rows)), 1.0, volume)
+
+        def cost_now(volume: FloatArray = volume) -> FloatArray:
+            wait = np.maximum(volume / per_s - demand.mobilisation_min * 60.0, 0.0)
+            cost: FloatArray = graph.seconds + wait
+            return cost
+
+        zones = np.unique(c.zone[rows[late]]).tolist() if plan.seated is not None else [-1]
+        for k in range(10):
+            for zone in zones:
+                mine = late[k::10]
+                mine = mine[(zone < 0) | (c.zone[rows[mine]] == zone)]
+                if len(mine):
+                    _change(plan, rows, mine, zone, weight, volume, pieces, last, cost_now)
+        flat, start = _flat(pieces)
+        tried = Ways(rows, flat, start, ways.first_share, last)
+        found = simulate(trees, tried, demand)
+        if (found.at(1.0) or 0.0) < (best.at(1.0) or 0.0):
+            ways, best = tried, found
+        else:
+            share /= 3.0
+    return ways, best
+
+
+def _relieve_loaded(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
     """(ways, clearance) after households left the roads whose queues would end last.
 
     An equilibrium asks each driver's time, clearance the last arrival. A road's queue ends no sooner than its whole

@@ -388,7 +388,9 @@ def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
         try:
             covers.append(cover_from(item, rate, mapped=bool(wire.services)))
         except InvalidInput as error:
-            problems.append((f"covers.{index}", str(error)))
+            field = str(error).split()[0].split(".")[0].rstrip(":")
+            at = f"covers.{index}.{field}" if field in type(item).model_fields else f"covers.{index}"
+            problems.append((at, str(error)))
     for index, item in enumerate(wire.covers):
         problems += [
             (

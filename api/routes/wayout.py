@@ -60,7 +60,8 @@ def _detail(ctx: Context, row: repository.Row, language: str | None) -> tuple[Ro
         pieces = directions.pieces_of(network, row["roads"], row["first_share"], row["last_share"])
         points = directions.line_of(pieces, (row["lon"], row["lat"]), (row["zone_lon"], row["zone_lat"]))
         steps = directions.turns(network, row["roads"], pieces, row["safe_zone_names"] or {}, spoken)
-        shown = LineString(coordinates=np.round(points, _DIGITS).tolist())
+        # numbers of our own, hundreds of them: they are not checked once more
+        shown = LineString.model_construct(type="LineString", coordinates=np.round(points, _DIGITS).tolist())
     elif isinstance(shown, LineString):
         points = np.array(shown.coordinates)
     made = RouteDetail(
@@ -122,12 +123,17 @@ def _gpx(ctx: Context, row: repository.Row, language: str | None) -> Response:
     return Response(text, media_type="application/gpx+xml")
 
 
-@router.get("/evacuation-plans/latest/routes/{household_id}", responses=READ_ONE)
+def _written(made: RouteDetail) -> Response:
+    """The route as JSON, written once: what a handler returns as a model is checked and written a second time."""
+    return Response(made.model_dump_json(by_alias=True), media_type="application/json")
+
+
+@router.get("/evacuation-plans/latest/routes/{household_id}", responses=READ_ONE, response_model=RouteDetail)
 async def household_route(
     household_id: UUID, ctx: Annotated[Context, needs("read", "evacuation-plan")], language: Language = None
-) -> RouteDetail:
+) -> Response:
     """One household's way out as GeoJSON, with encoded polyline and turns in its language."""
-    return _detail(ctx, await _row(ctx, household_id, None), language)[0]
+    return _written(_detail(ctx, await _row(ctx, household_id, None), language)[0])
 
 
 @router.get("/evacuation-plans/latest/routes/{household_id}/gpx", responses=READ_ONE, response_class=Response)
@@ -138,14 +144,14 @@ async def household_route_gpx(
     return _gpx(ctx, await _row(ctx, household_id, None), language)
 
 
-@router.get("/public/route", responses=problems(401, 404))
+@router.get("/public/route", responses=problems(401, 404), response_model=RouteDetail)
 async def public_route(
     ctx: Annotated[Context, needs("read", "own-situation")],
     t: Annotated[str | None, Query(max_length=2000, description="Signed link token, instead of Bearer.")] = None,
     language: Language = None,
-) -> RouteDetail:
+) -> Response:
     """This household's way out, with its turns."""
-    return _detail(ctx, await _row(ctx, None, ctx.policyholder_id), language)[0]
+    return _written(_detail(ctx, await _row(ctx, None, ctx.policyholder_id), language)[0])
 
 
 @router.get("/public/route/gpx", responses=problems(401, 404), response_class=Response)

@@ -184,9 +184,12 @@ class StationCounts(Out):
 
 
 class NumberSource(Out):
-    """What the exposure numbers rest on."""
+    """What the exposure numbers rest on: the newest of the events that are summed."""
 
     hazard_event: str
+    n_events: int = Field(
+        description="Open events that the numbers sum over; what two of them touch is counted for each."
+    )
     ended_at: datetime | None = Field(description="Of the hazard event: past where the numbers are history.")
     footprint_version: int
     valid_at: datetime

@@ -101,20 +101,31 @@ LEFT JOIN LATERAL (
 ORDER BY n.exposed_tiv DESC, n.assessment_id;
 
 -- name: overview
--- The console's numbers in one statement, so that they tell of one moment.
-WITH newest AS (
-    SELECT a.footprint_id
-    FROM assessment AS a JOIN footprint AS f ON f.footprint_id = a.footprint_id
-    ORDER BY a.computed_at DESC, f.version DESC, a.footprint_id
-    LIMIT 1
+-- The console's numbers in one statement, so that they tell of one moment: of every open event its newest assessed
+-- footprint; where none is open, of the one that was assessed last.
+WITH assessed AS (
+    SELECT DISTINCT ON (f.hazard_event_id) a.footprint_id, f.version, a.computed_at,
+           e.ended_at IS NULL OR e.ended_at > %(now)s AS open
+    FROM assessment AS a
+    JOIN footprint AS f ON f.footprint_id = a.footprint_id
+    JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id
+    ORDER BY f.hazard_event_id, f.version DESC, a.computed_at DESC
+), newest AS (
+    SELECT footprint_id FROM assessed WHERE open
+    UNION ALL
+    (SELECT footprint_id FROM assessed WHERE NOT EXISTS (SELECT FROM assessed WHERE open)
+     ORDER BY computed_at DESC, version DESC, footprint_id LIMIT 1)
 ), exposure AS (
     SELECT CASE WHEN count(DISTINCT a.currency) = 1 THEN sum(a.exposed_tiv) END AS exposed_tiv,
            CASE WHEN count(DISTINCT a.currency) = 1 THEN sum(a.unknown_tiv) END AS unknown_tiv,
            CASE WHEN count(DISTINCT a.currency) = 1 THEN min(a.currency) END AS currency,
            sum(a.n_locations)::bigint AS n_locations, sum(a.n_policies)::bigint AS n_policies,
-           sum(a.n_unknown)::bigint AS n_unknown, count(*) AS n_portfolios, max(a.computed_at) AS computed_at,
-           min(f.version) AS footprint_version, min(f.valid_at) AS valid_at, min(e.name) AS hazard_event,
-           max(e.ended_at) AS ended_at
+           sum(a.n_unknown)::bigint AS n_unknown, count(DISTINCT a.portfolio_id) AS n_portfolios,
+           count(DISTINCT f.hazard_event_id) AS n_events, max(a.computed_at) AS computed_at,
+           (array_agg(f.version ORDER BY f.valid_at DESC, f.footprint_id))[1] AS footprint_version,
+           max(f.valid_at) AS valid_at,
+           (array_agg(e.name ORDER BY f.valid_at DESC, f.footprint_id))[1] AS hazard_event,
+           (array_agg(e.ended_at ORDER BY f.valid_at DESC, f.footprint_id))[1] AS ended_at
     FROM assessment AS a
     JOIN newest AS n ON n.footprint_id = a.footprint_id
     JOIN footprint AS f ON f.footprint_id = a.footprint_id

@@ -165,6 +165,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
         n_help_open = sum(1 for item in world.answers if item["kind"] == "help" and item["handled_at"] is None)
         source: dict[str, Any] = {
             "hazard_event": "ar-2026",
+            "n_events": 1,
             "ended_at": None,
             "footprint_version": 4,
             "valid_at": at(180),

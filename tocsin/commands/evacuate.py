@@ -128,4 +128,4 @@ def evacuate(
         print(json.dumps(done.summary, ensure_ascii=False, indent=2))
     else:
         told = ", ".join(f"{n:,} {status}" for status, n in done.summary["counts"].items())
-        print(f"{len(done.people):,} households: {told}\n" + "\n".join(f"  {file}" for file in files))
+        print(f"{done.summary['households']:,} households: {told}\n" + "\n".join(f"  {file}" for file in files))

@@ -40,11 +40,21 @@ def server() -> Iterator[Any]:
 
 
 def crash(running: Any) -> None:
-    """Ends a backend by SIGKILL: the server throws all others out and recovers from its log."""
-    with psycopg.connect(running.superuser_url(), autocommit=True) as conn:
-        row = conn.execute("SELECT pg_backend_pid()").fetchone()
-        assert row is not None
-        os.kill(row[0], signal.SIGKILL)
+    """Ends a backend by SIGKILL: the server throws all others out and recovers from its log.
+
+    One that still recovers from the last time is waited for: what was under way then may have been sent meanwhile.
+    """
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with psycopg.connect(running.superuser_url(), autocommit=True) as conn:
+                row = conn.execute("SELECT pg_backend_pid()").fetchone()
+                assert row is not None
+                os.kill(row[0], signal.SIGKILL)
+                return
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, "the database does not come back"
+            time.sleep(0.2)
 
 
 def campaign(

@@ -212,7 +212,11 @@ def test_an_official_order_goes_before_a_route_that_was_computed_without_it(vall
                 continue
             assert told["official_order"] == {
                 "kind": kind, "authority": "Fire Service", "issued": valley.at(1).isoformat(),
+                "expires": valley.at(300).isoformat(),
             }  # fmt: skip
+            assert "Fire Service" in message.text.sms
+            assert "Fire Service" in message.text.say
+            assert "Fire Service" in told["instruction"]
             if kind == "stay":
                 assert told["route"] == {"status": "shelter-in-place", "leave_by": None, "polyline": None}
                 assert message.line is None

@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from core.ids import new_id
-from tests.integration.api.world import CHEAP, NOW, PASSWORD, Console, Sync, World, insert
+from tests.integration.api.world import CHEAP, NOW, PASSWORD, Console, Sync, World, insert, square
 
 
 def test_ui_config_health_and_ready_need_nobody(console: Any, world: World) -> None:
@@ -92,6 +92,35 @@ def test_overview_does_not_add_currencies(console: Any, world: World, worker: Sy
         assert told["exposed_by_currency"] == {"LKR": "1250.00", "USD": "9.00"}
         assert told["source"]["n_portfolios"] == 2
         assert {one["currency"]: one["exposed_tiv"] for one in listed} == {"LKR": "1250.00", "USD": "9.00"}
+
+    console(body)
+
+
+def test_overview_sums_over_every_open_event(console: Any, world: World, worker: Sync) -> None:
+    ids = {name: new_id() for name in ("open", "over")}
+    for i, (name, ended_at) in enumerate((("open", None), ("over", NOW - timedelta(hours=1)))):
+        insert(
+            worker, "hazard_event", hazard_event_id=ids[name], tenant_id=world.tenant_id, code=name, peril="quake",
+            name=name, started_at=NOW - timedelta(hours=2), ended_at=ended_at,
+        )  # fmt: skip
+        footprint = new_id()
+        insert(
+            worker, "footprint", footprint_id=footprint, tenant_id=world.tenant_id, hazard_event_id=ids[name], version=7,
+            valid_at=NOW + timedelta(minutes=1 + i), made_how="test", geometry=square(world.lon, 6.9, 0.01), zones=[],
+        )  # fmt: skip
+        insert(
+            worker, "assessment", assessment_id=new_id(), tenant_id=world.tenant_id, portfolio_id=world.ids["portfolio"],
+            footprint_id=footprint, n_locations=2, n_policies=1, exposed_tiv=100 + 900 * i, n_unknown=0, unknown_tiv=0,
+            currency="LKR", computed_at=NOW + timedelta(minutes=5),
+        )  # fmt: skip
+
+    async def body(app: Console) -> None:
+        async with app.as_role(world, "insurer") as client:
+            told = (await client.get("/v1/overview")).json()
+        assert told["exposed_tiv"] == "1350.00"  # what is over is not among them, though it was assessed last
+        assert told["source"]["n_events"] == 2
+        assert told["source"]["hazard_event"] == "open"
+        assert told["source"]["n_portfolios"] == 1
 
     console(body)
 

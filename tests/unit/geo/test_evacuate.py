@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def run(
     folder: Path, network: RoadNetwork, hazards: list[list[dict[str, Any]]], zones: list[dict[str, Any]],
     homes: list[tuple[Any, ...]], *, seats: bool = False, weights: list[float] | None = None,
     header: str = "id,lon,lat,people,mode,needs", margins: Margins | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Done:  # fmt: skip
     (folder / "town.roads").write_bytes(network.to_bytes())
     paths = []
@@ -70,7 +72,7 @@ def run(
         households=folder / "h.csv", mode=None, seats=seats, overrides=None,
         margins=margins or Margins(notice_s=0.0),
     )  # fmt: skip
-    return evacuate(job)
+    return evacuate(job, tell)
 
 
 def table(done: Done, folder: Path) -> dict[str, dict[str, str]]:
@@ -183,8 +185,37 @@ def test_extracts_and_households_that_cannot_be_used_are_named(tmp_path: Path) -
     done = run(tmp_path, grid(3), [[]], [point(0, 0, id="z", seats=1)], [("a", 1, 1), ("bad", 1, 1, 0)])
     assert [r.field for r in done.refused] == ["people"]
     assert done.summary["households_refused"][0]["line"] == 3
+    # nobody is dropped: a household whose row cannot be used stands in the file with the reason, and is counted
+    rows = table(done, tmp_path)
+    assert rows["bad"]["status"] == "off-network"
+    assert rows["bad"]["reason"] == "line 3: people: 0 is less than one"
+    assert rows["bad"]["safe_zone"] == rows["bad"]["leave_by_s"] == ""
+    assert sum(done.summary["counts"].values()) == done.summary["households"] == 2
     with pytest.raises(BadFile, match="no safe zones"):
         run(tmp_path, grid(3), [[]], [], [("a", 1, 1)])
+    twice = run(tmp_path, grid(3), [[]], [point(0, 0, id="z", seats=1)], [("a", 1, 1), ("a", 1, 2)])
+    assert [(r.line, r.reason) for r in twice.refused] == [(3, "'a' is there twice")]
+    assert list(table(twice, tmp_path)) == ["a"]
+
+
+def test_seats_may_be_left_out_where_none_are_given_and_are_asked_for_where_they_are(tmp_path: Path) -> None:
+    done = run(tmp_path, grid(3), [[]], [point(0, 0, id="z")], [("a", 1, 1)])
+    assert table(done, tmp_path)["a"]["status"] == "clear"
+    with pytest.raises(BadFile, match=r"features\[0\].seats: it is missing"):
+        run(tmp_path, grid(3), [[]], [point(0, 0, id="z", seats="")], [("a", 1, 1)], seats=True)
+    with pytest.raises(BadFile, match=r"features\[0\].seats: -2 is negative"):
+        run(tmp_path, grid(3), [[]], [point(0, 0, id="z", seats=-2)], [("a", 1, 1)])
+
+
+def test_weights_that_do_not_sum_to_one_are_told_and_taken_as_shares(tmp_path: Path) -> None:
+    told: list[str] = []
+    later = [feature(box(0.2, -1, 0.8, 3), arrival_min=20)]
+    done = run(
+        tmp_path, grid(3), [later, []], [point(0, 0, id="z", seats=9)], [("a", 2, 1)], weights=[3.0, 1.0],
+        tell=told.append,
+    )  # fmt: skip
+    assert any("the weights sum to 4, not 1" in line for line in told)
+    assert float(table(done, tmp_path)["a"]["leave_by_probability"]) == pytest.approx(1.0)
 
 
 def test_the_network_file_is_mapped_and_equal(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def sent(name: str = "data_centre", **more: Any) -> tuple[dict[str, Any], str, s
     return json.loads(json.dumps(submission)) | more, fleet, incidents
 
 
+@lru_cache(maxsize=4)
 def systems_fit(rate: float = 0.4, until: str = "2025-12-31") -> dict[str, Any]:
     """A fleet fit whose two systems are the reference portfolio's sites, simulated at this rate."""
     rng = np.random.default_rng(8)
@@ -44,6 +46,7 @@ def systems_fit(rate: float = 0.4, until: str = "2025-12-31") -> dict[str, Any]:
     return experience.fit("system,started\n" + "\n".join(lines) + "\n", exposure, date.fromisoformat(until))
 
 
+@lru_cache(maxsize=4)
 def repair_fit(hours: float = 30.0) -> dict[str, Any]:
     """Repairs at both sites, all of this length."""
     begin = datetime(2023, 1, 1)  # noqa: DTZ001

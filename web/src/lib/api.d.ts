@@ -2716,11 +2716,16 @@ export interface components {
         };
         /**
          * NumberSource
-         * @description What the exposure numbers rest on.
+         * @description What the exposure numbers rest on: the newest of the events that are summed.
          */
         NumberSource: {
             /** Hazard Event */
             hazard_event: string;
+            /**
+             * N Events
+             * @description Open events that the numbers sum over; what two of them touch is counted for each.
+             */
+            n_events: number;
             /**
              * Ended At
              * @description Of the hazard event: past where the numbers are history.
