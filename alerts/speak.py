@@ -197,7 +197,9 @@ class Speaker:
         people = [one for one in everybody if one.policyholder_id in heard.told]
         if heard.kept_out:
             if not only_if_automatic:
-                await self._kept_out(own, decision, warning_id, heard)
+                # also where a silence held the lowering itself back, and it is told by a renewal
+                eases = bool(out) and decision.after < out[-1].alert.level
+                await self._kept_out(own, decision, warning_id, heard, eases=eases)
             if not people and decision.message not in ENDINGS:
                 await self.tell_changed(rule.tenant_id, warning_id)
                 return None
@@ -272,7 +274,7 @@ class Speaker:
             self.conn, lead.rule.tenant_id, lead.rule.peril, ids, warning_id=warning_id, now=decision.at
         )
 
-    async def _kept_out(self, own: Subject, decision: Decision, warning_id: UUID, heard: Heard) -> None:
+    async def _kept_out(self, own: Subject, decision: Decision, warning_id: UUID, heard: Heard, *, eases: bool) -> None:
         """Records whom something worse keeps out; what stands for them speaks again where we end or lower."""
         stands: dict[str, int] = {}
         for one in heard.kept_out.values():
@@ -286,7 +288,7 @@ class Speaker:
             await event_repository.keep_out(
                 self.conn, own.rule.tenant_id, warning_id, heard.kept_out, decision.after.word, decision.at
             )
-        if decision.message in (Message.LOWER, Message.ALL_CLEAR):
+        if eases or decision.message in (Message.LOWER, Message.ALL_CLEAR):
             self.woken |= heard.wakes
 
     async def _agreed(self, lead: Subject, decision: Decision, verdict: Release, officials: Sequence[Level]) -> Release:

@@ -219,7 +219,7 @@ class Desk(RuleBasedStateMachine):
         told = {one.int for one in heard.told}
         for person in told:
             self.check_person(person, chain, said)
-        if said.message in (Message.LOWER, Message.ALL_CLEAR):
+        if said.message in (Message.LOWER, Message.ALL_CLEAR) or said.level < chain.level:
             self.wake(heard.wakes)
         if said.level > Level.NONE:
             chain.kept |= {one.int: said.level for one in heard.kept_out}
