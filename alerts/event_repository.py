@@ -209,6 +209,12 @@ async def keep_out(
     await _do(conn, "keep_out", values)
 
 
+async def kept_out_in_vain(conn: AsyncConnection, event: str, *, warning_id: UUID, now: datetime) -> bool:
+    """Whether somebody is kept out of this warning although nothing as bad speaks to them any more."""
+    row = await _row(conn, "kept_out_in_vain", {"event": event, "warning_id": warning_id, "now": now})
+    return bool(row and row["in_vain"])
+
+
 async def kept_out_by(conn: AsyncConnection, warning_id: UUID) -> set[UUID]:
     """The warnings that would speak to the people of this one, were they not told of it."""
     return {row["warning_id"] for row in await _rows(conn, "kept_out_by", {"warning_id": warning_id})}

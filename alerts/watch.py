@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from alerts import repository, rule_repository
+from alerts import event_repository, repository, rule_repository
 from alerts.lifecycle import Decision, LifecycleState, Message, advance
 from alerts.repeat import repeat_due
 from alerts.rule import Reading
@@ -193,6 +193,14 @@ class _Watch:
             shared = [one.warning_id for one in group if one is not me and one.warning_id is not None]
             me.warning_id = shared[0] if shared else new_id()
         newest = await repository.newest_sent(self.conn, me.warning_id) if len(group) > 1 else None
+        if (
+            newest is not None
+            and decision.message is Message.RENEW
+            and await event_repository.kept_out_in_vain(
+                self.conn, live.rule.peril, warning_id=me.warning_id, now=decision.at
+            )
+        ):
+            newest = None  # somebody hears nothing as bad any more, and has not heard us: that does not wait
         said = group_says(
             decision,
             mine=live.rule.rule_id,

@@ -96,6 +96,19 @@ SELECT DISTINCT k.warning_id FROM kept_out AS k
 JOIN warning_recipient AS r ON r.policyholder_id = k.policyholder_id
 WHERE r.warning_id = %(warning_id)s AND k.warning_id <> %(warning_id)s;
 
+-- name: kept_out_in_vain
+-- Whether somebody is kept out of this warning although nothing as bad speaks to them any more.
+SELECT EXISTS (
+    SELECT FROM kept_out AS k
+    WHERE k.warning_id = %(warning_id)s AND NOT EXISTS (
+        SELECT FROM warning AS w
+        JOIN warning_recipient AS r ON r.warning_id = w.warning_id AND r.version = w.version
+        WHERE r.policyholder_id = k.policyholder_id AND w.tenant_id = k.tenant_id AND w.event = %(event)s
+          AND w.warning_id <> k.warning_id AND w.state = 'released' AND NOT w.all_clear AND w.msg_type <> 'Cancel'
+          AND w.expires_at > %(now)s
+          AND array_position(ARRAY['blue', 'yellow', 'orange', 'red'], w.level)
+              >= array_position(ARRAY['blue', 'yellow', 'orange', 'red'], k.level))) AS in_vain;
+
 -- name: let_in
 DELETE FROM kept_out WHERE warning_id = %(warning_id)s AND policyholder_id = ANY(%(people)s);
 

@@ -156,11 +156,14 @@ class Desk(RuleBasedStateMachine):
             shared = [one.warning_id for one in group if one is not me and one.warning_id is not None]
             me.warning_id = shared[0] if shared else UUID(int=1000 + len(self.chains))
         chain = self.chains.setdefault(me.warning_id, Chain(me.warning_id, official=False))
+        newest = chain.newest_sent
+        if decision.message is Message.RENEW and self.kept_out_in_vain(chain):
+            newest = None
         said = group_says(
             decision,
             mine=me.rule.rule_id,
             members=members,
-            newest_sent=chain.newest_sent,
+            newest_sent=newest,
             renew_after=me.rule.renew_before,
         )
         lead = next(one for one in self.gauges if one.rule.rule_id == said.lead)
@@ -255,6 +258,12 @@ class Desk(RuleBasedStateMachine):
         if chain.official:
             return chain.warning_id == self.official_chain and self.official_state.open
         return any(me.warning_id == chain.warning_id and me.state.open for me in self.gauges)
+
+    def kept_out_in_vain(self, chain: Chain) -> bool:
+        return any(
+            all(one.level < level for one in self.others(person, chain, waiting=False))
+            for person, level in chain.kept.items()
+        )
 
     def kept_out_by(self, chain: Chain) -> set[UUID]:
         return {one.warning_id for one in self.chains.values() if one is not chain and set(one.kept) & chain.ever}

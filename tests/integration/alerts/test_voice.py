@@ -361,6 +361,30 @@ def test_an_authoritys_bulletin_is_passed_on_by_name_and_wins_over_our_own_word(
     assert len([one for one in valley.warnings() if one[3].startswith("official")]) == 3
 
 
+def test_a_group_speaks_at_once_to_whom_a_bulletin_that_ran_out_kept_from_it(valley: Any) -> None:
+    definition = {"kind": "bulletin", "senders": ["dmc.gov.lk"], "automatic": True, "automatic_ceiling": "red"}
+
+    async def story() -> None:
+        await keep_event_rule(valley, "dmc", definition)
+        await valley.save_rule(automatic_ceiling=Level.RED)
+        stream = await second_gauge(valley, automatic_ceiling=Level.RED)
+        # an authority speaks to the person at 80.05 alone, until minute 40, and says no end
+        bulletin(valley, "b1", severity="Severe", minute=0, area=box(79.9, 7.0, 80.07, 7.1), until=40)
+        await valley.tick(1)
+        await valley.see((5.0, 4.5))
+        await at_gauge(valley, stream, (6.0, 4.6))
+
+    go(story())
+    ours = valley.rows("SELECT * FROM warning WHERE authority IS NULL ORDER BY version")
+    assert [(row["level"], row["n_people"]) for row in ours] == [("orange", 2)]
+    go(valley.tick(41))
+    go(valley.tick(42))
+    ours = valley.rows("SELECT * FROM warning WHERE authority IS NULL ORDER BY version")
+    assert [(row["level"], row["n_people"]) for row in ours] == [("orange", 2), ("orange", 3)]
+    go(valley.tick(43))  # and not again
+    assert len(valley.rows("SELECT * FROM warning WHERE authority IS NULL")) == 2
+
+
 # ---------------------------------------------------------------- said again
 
 
