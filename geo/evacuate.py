@@ -40,7 +40,7 @@ CLOSING_DEPTH_M = 0.3
 #: Shaking at which a bridge is closed for inspection (HAZUS 5.1: slight damage of the commonest classes).
 CLOSING_PGA_G = 0.3
 #: Share of the least travel that a plan with --clearance may give up, so that fewer queue into one safe zone.
-ENTRANCES = 0.05
+ENTRANCES = 0.008
 COLUMNS = (
     "id", "status", "safe_zone", "travel_s", "distance_m", "leave_by_s", "inside_m", "reason", "route_leave_by_s",
     "leave_by_probability",

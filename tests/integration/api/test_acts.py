@@ -154,8 +154,9 @@ def test_a_key_given_twice_acts_once_and_answers_the_same(console: Any, world: W
             assert (reused.status_code, reused.json()["type"]) == (409, "urn:tocsin:problem:conflict")
             for bad in ("short", "x" * 201, "tab\tinside-it"):
                 assert (await client.post(path, headers={"Idempotency-Key": bad})).status_code == 422
-        told = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM stream_event)"
+        told = "SELECT (SELECT count(*) FROM outbox WHERE consumer = 'stream') + (SELECT count(*) FROM stream_event)"
         assert worker.execute(told).fetchone() == (1,)
+        assert worker.execute("SELECT count(*) FROM outbox WHERE consumer = 'plan'").fetchone() == (1,)
 
     console(body)
 
