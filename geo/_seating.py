@@ -15,7 +15,7 @@ BoolArray = npt.NDArray[np.bool_]
 @njit(cache=True)
 def place_whole(
     cost_s: FloatArray, people: IntArray, seats: IntArray, group: IntArray, quota: IntArray, order: IntArray,
-    late_order: IntArray,
+    late_order: IntArray, first: BoolArray,
 ) -> Any:  # fmt: skip
     """(n,) the safe zone of each household, kept together; -1: no seat.
 
@@ -25,6 +25,7 @@ def place_whole(
     quota : (n_groups, m) seats that a flow gave each group of households; written down
     order : households in the order in which they take places of their group's quota
     late_order : the order in which those who did not fit take what room is left
+    first : (n,) households that are placed before all others, quota or not
 
     Notes
     -----
@@ -34,26 +35,29 @@ def place_whole(
     n, m = cost_s.shape
     zone = np.full(n, -1, dtype=np.int64)
     room = seats.copy()
-    for h in order:
-        g, best = group[h], -1
-        for z in range(m):
-            fits = quota[g, z] >= people[h] and room[z] >= people[h] and cost_s[h, z] < np.inf
-            if fits and (best < 0 or cost_s[h, z] < cost_s[h, best]):
-                best = z
-        if best >= 0:
-            zone[h] = best
-            quota[g, best] -= people[h]
-            room[best] -= people[h]
-    for h in late_order:
-        if zone[h] >= 0:
-            continue
-        best = _nearest_with_room(cost_s, people, room, h)
-        if best >= 0:
-            zone[h] = best
-            room[best] -= people[h]
-    for h in range(n):
-        if zone[h] < 0:
-            _make_room(zone, room, cost_s, people, h)
+    for stage in (True, False):
+        for h in order:
+            if first[h] != stage:
+                continue
+            g, best = group[h], -1
+            for z in range(m):
+                fits = quota[g, z] >= people[h] and room[z] >= people[h] and cost_s[h, z] < np.inf
+                if fits and (best < 0 or cost_s[h, z] < cost_s[h, best]):
+                    best = z
+            if best >= 0:
+                zone[h] = best
+                quota[g, best] -= people[h]
+                room[best] -= people[h]
+        for h in late_order:
+            if zone[h] >= 0 or first[h] != stage:
+                continue
+            best = _nearest_with_room(cost_s, people, room, h)
+            if best >= 0:
+                zone[h] = best
+                room[best] -= people[h]
+        for h in range(n):
+            if zone[h] < 0 and first[h] == stage:
+                _make_room(zone, room, cost_s, people, h)
     for _ in range(4):
         gained = False
         for h in range(n):

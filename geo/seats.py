@@ -150,10 +150,13 @@ def _missing(
 
 
 def whole_households(
-    cost_s: FloatArray, people: Int64Array, seats: Int64Array, group: Int64Array, flow: Flow
-) -> Int64Array:
+    cost_s: FloatArray, people: Int64Array, seats: Int64Array, group: Int64Array, flow: Flow,
+    first: BoolArray | None = None,
+) -> Int64Array:  # fmt: skip
     """(n_households,) the safe zone of each household, kept together; -1: no seat.
 
+    Those who are `first` are placed before all others: a place that a flow splits over two safe zones is none for a
+    household that stays together, and it must not be the threatened one that goes without.
     Within each group the largest households choose first among the places that the flow gave the group; who does not
     fit whole takes the nearest safe zone with room, then the place of somebody who can move at the least loss.
     """
@@ -163,6 +166,7 @@ def whole_households(
     zone: Int64Array = place_whole(
         np.ascontiguousarray(cost_s), people.astype(np.int64), seats.astype(np.int64), group.astype(np.int64),
         flow.people.copy(), np.lexsort((np.arange(n), -people, group)), np.lexsort((np.arange(n), -people)),
+        np.zeros(n, dtype=bool) if first is None else first,
     )  # fmt: skip
     return zone
 
@@ -346,7 +350,7 @@ def seat_everyone(planner: Planner, c: Columns, trees: tuple[ModeTrees, ...], se
             per_h = entrance_per_h(planner, trees, offered)
             limit = less_crowded(mean, total, room, before_others, allowed, flow, per_h, seats.give)
         bound = bound or flow
-        zone[some] = whole_households(_staying(travel.most_s[some], stays), people, room, group, flow)
+        zone[some] = whole_households(_staying(travel.most_s[some], stays), people, room, group, flow, threatened[some])
         bound_s, bound_people = bound_s + bound.cost_s, bound_people + bound.n_seated
     for k, z in enumerate(offered.tolist()):
         mine = rows[zone == k]

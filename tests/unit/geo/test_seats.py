@@ -73,6 +73,20 @@ def test_those_the_hazard_reaches_are_seated_first() -> None:
     assert flow.people.ravel().tolist() == [1, 3]
 
 
+def test_a_threatened_household_whose_place_is_split_goes_before_others() -> None:
+    """The flow gives its two people a seat in each of two safe zones: whole, it must still come before the unthreatened."""
+    cost, people = np.array([[100.0, 200.0], [150.0, 160.0], [90.0, 95.0]]), np.array([2, 3, 4])
+    seats, first = np.array([5, 3]), np.array([True, False, False])
+    flow = min_cost_flow(cost, people, seats, first)
+    split = flow._replace(people=np.array([[1, 1], [0, 2], [4, 0]]))
+    for given in (flow, split):
+        zone = whole_households(cost, people, seats, np.arange(3), given, first)
+        assert zone[0] >= 0
+        taken = np.bincount(zone[zone >= 0], weights=people[zone >= 0], minlength=2)
+        assert (taken <= seats).all()
+    assert whole_households(cost, people, seats, np.arange(3), split)[0] < 0  # what a place of no rank would do
+
+
 def test_households_are_kept_together_and_nobody_sits_twice() -> None:
     rng = np.random.default_rng(3)
     n, m = 400, 9
