@@ -145,7 +145,15 @@ class Decoder:
 async def rows_of(conn: AsyncConnection, batch: Batch, catalog: Catalog, *, skew_us: int) -> Rows:
     """The batch's readings with their datastreams; those of stations that are not registered are rejected."""
     await catalog.refresh(conn, {(topic.tenant, topic.station) for _, topic, _, _ in batch.decoded})
-    message, ds, observed, value, checks, received, correction = ([] for _ in range(7))  # type: ignore[var-annotated]
+    # What is the same for a run of rows is told once for the run: a pack is one.
+    runs: list[tuple[int, int, int]] = []  # message, received, how many
+    ds: list[int] = []
+    n_of_ds: list[int] = []
+    value: list[float] = []
+    seconds: list[float] = []  # of packs, in the order of their rows
+    exact: dict[int, int] = {}  # row -> microseconds, of single readings
+    checks: dict[int, int] = {}
+    corrections: list[int] = []
     names: list[str] = []
     ids: dict[int, tuple[str, str]] = {}
     tenant: dict[int, UUID | None] = {}
@@ -156,20 +164,23 @@ async def rows_of(conn: AsyncConnection, batch: Batch, catalog: Catalog, *, skew
             batch.reject(n, "unknown_station", "No station of this name is registered.", received_us)
             continue
         if isinstance(readings, payload.Columns):
-            for name in set(readings.quantity) - site.streams.keys():
+            quantities = set(readings.quantity)
+            for name in quantities - site.streams.keys():
                 await catalog.add(conn, topic.tenant, topic.station, name)
                 site = catalog.site(topic.tenant, topic.station) or site
-            k, by_name = len(readings.value), {name: each.datastream_id for name, each in site.streams.items()}
-            message += [n] * k
-            ds += map(by_name.__getitem__, readings.quantity)
-            observed += [round(t * MICROSECOND) for t in readings.observed_s]
+            k = len(readings.value)
+            runs.append((n, received_us, k))
+            if len(quantities) == 1:
+                ds.append(site.streams[readings.quantity[0]].datastream_id)
+                n_of_ds.append(k)
+            else:
+                ds += [site.streams[name].datastream_id for name in readings.quantity]
+                n_of_ds += [1] * k
             value += readings.value
-            checks += [0] * k
-            received += [received_us] * k
-            correction += [False] * k
+            seconds += readings.observed_s
             names += readings.quantity
-            for name in set(readings.quantity):
-                tenant[by_name[name]] = site.tenant_id
+            for name in quantities:
+                tenant[site.streams[name].datastream_id] = site.tenant_id
             continue
         for reading in readings:
             stream = site.streams.get(reading.quantity)
@@ -187,25 +198,43 @@ async def rows_of(conn: AsyncConnection, batch: Batch, catalog: Catalog, *, skew
                     else:
                         batch.reject(n, "message_id_reused", ID_REUSED, received_us)
                     continue
-                ids[len(ds)] = key
+                ids[len(names)] = key
             tenant[stream.datastream_id] = site.tenant_id
-            message.append(n)
+            at = len(names)
+            runs.append((n, received_us, 1))
             ds.append(stream.datastream_id)
-            observed.append(reading.observed_us)
+            n_of_ds.append(1)
             value.append(reading.value)
-            checks.append(reading.checks)
-            received.append(received_us)
-            correction.append(reading.corrects is not None)
+            exact[at] = reading.observed_us
+            if reading.checks:
+                checks[at] = reading.checks
+            if reading.corrects is not None:
+                corrections.append(at)
             names.append(reading.quantity)
-    observed_us, received_at = np.array(observed, dtype=np.int64), np.array(received, dtype=np.int64)
+    n_rows = len(names)
+    told = np.array(runs, dtype=np.int64).reshape(-1, 3)
+    received = np.repeat(told[:, 1], told[:, 2])
+    observed = np.zeros(n_rows, dtype=np.int64)
+    from_packs = np.ones(n_rows, dtype=bool)
+    if exact:
+        at_rows = np.fromiter(exact, dtype=np.int64, count=len(exact))
+        observed[at_rows] = np.fromiter(exact.values(), dtype=np.int64, count=len(exact))
+        from_packs[at_rows] = False
+    # as round() does it: half to even, of the same product
+    observed[from_packs] = np.rint(np.array(seconds, dtype=np.float64) * MICROSECOND).astype(np.int64)
+    found = clock_checks(observed, received, skew_us)
+    for i, bits in checks.items():
+        found[i] |= bits
+    correction = np.zeros(n_rows, dtype=bool)
+    correction[corrections] = True
     return Rows(
-        np.array(message, dtype=np.int64),
-        np.array(ds, dtype=np.int64),
-        observed_us,
+        np.repeat(told[:, 0], told[:, 2]),
+        np.repeat(np.array(ds, dtype=np.int64), np.array(n_of_ds, dtype=np.int64)),
+        observed,
         np.array(value, dtype=np.float64),
-        np.array(checks, dtype=np.int64) | clock_checks(observed_us, received_at, skew_us),
-        received_at,
-        np.array(correction, dtype=bool),
+        found,
+        received,
+        correction,
         ids,
         names,
         tenant,

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -350,6 +351,71 @@ class Columns:
     value: list[float]
 
 
+@lru_cache(maxsize=100_000)
+def _meaning(name: str, unit: str | None, tenant: str, station: str, quantity: str) -> tuple[str, float, float] | None:
+    """(quantity, factor, offset) of a resolved name and unit under a topic; none: `decode` says why it does not fit."""
+    if not is_name(name):
+        return None
+    try:
+        found = _quantity_of(name, Topic(tenant, station, quantity))
+        return (found, *conversion(found, unit))
+    except InvalidInput:
+        return None
+
+
+def _one_series(topic: Topic, body: bytes, records: list[_Record], received_s: float) -> Columns | None:
+    """`decode_columns` of a pack whose records after the first hold n, t and v alone, all of one name; none: another.
+
+    With as many names in the bytes as those fields have, no record can hold anything else.
+    """
+    first, rest = records[0], records[1:]
+    unset = msgspec.UNSET
+    times, values, names = [r.t for r in rest], [r.v for r in rest], [r.n for r in rest]
+    name = names[0]
+    if name is unset or names.count(name) != len(names) or first.v is unset:
+        return None
+    n_given = (
+        1
+        + (first.bn is not unset)
+        + (first.bt is not unset)
+        + (first.bu is not unset)
+        + (first.n is not unset)
+        + (first.u is not unset)
+        + (first.t is not unset)
+    )
+    if not _names_at_most(body, n_given + 3 * len(rest)):
+        return None
+    base_name = "" if first.bn is unset else first.bn
+    own_name = "" if first.n is unset else first.n
+    base_time = 0.0 if first.bt is unset else first.bt
+    base_unit = None if first.bu is unset else first.bu
+    if own_name != name or (first.u is not unset and first.u != base_unit):
+        return None
+    meaning = _meaning(base_name + own_name, base_unit, topic.tenant, topic.station, topic.quantity)
+    if meaning is None:
+        return None
+    quantity, factor, offset = meaning
+    times.insert(0, 0.0 if first.t is unset else first.t)
+    values.insert(0, first.v)
+    try:
+        # an unset time or value is no number
+        observed_s = [base_time + t for t in times]  # type: ignore[operator]
+        lowest, total = min(values), sum(values)  # type: ignore[type-var,arg-type]
+    except TypeError:
+        return None
+    if lowest <= -999.0 or not math.isfinite(total):  # type: ignore[operator]
+        return None  # it may be one of the numbers for "no value"
+    if factor != 1.0 or offset != 0.0:
+        values = [v * factor + offset for v in values]  # type: ignore[operator]
+        if not math.isfinite(sum(values)):  # type: ignore[arg-type]
+            return None
+    if min(observed_s) < RELATIVE_BELOW_S:
+        observed_s = [t + received_s if -RELATIVE_BELOW_S < t < RELATIVE_BELOW_S else t for t in observed_s]
+    if min(observed_s) < _EARLIEST_S or max(observed_s) >= _MILLISECONDS_FROM:
+        return None
+    return Columns([quantity] * len(values), observed_s, values)  # type: ignore[arg-type]
+
+
 def decode_columns(topic: Topic, body: bytes, received_s: float) -> Columns | None:
     """What `decode` would give for a good pack of the commonest kind, faster; none: `decode` must decide.
 
@@ -359,10 +425,18 @@ def decode_columns(topic: Topic, body: bytes, received_s: float) -> Columns | No
         records = _records.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    if len(records) > 1:
+        found = _one_series(topic, body, records, received_s)
+        if found is not None:
+            return found
+    return _any_series(topic, body, records, received_s)
+
+
+def _any_series(topic: Topic, body: bytes, records: list[_Record], received_s: float) -> Columns | None:
+    """`decode_columns` of a pack with several names, units or base fields on the way."""
     unset = msgspec.UNSET
     base_name, base_time, n_given = "", 0.0, 0
     base_unit: str | None = None
-    known: dict[tuple[str, str | None], tuple[str, float, float]] = {}
     quantities: list[str] = []
     times: list[float] = []
     values: list[float] = []
@@ -389,16 +463,9 @@ def decode_columns(topic: Topic, body: bytes, received_s: float) -> Columns | No
             t = base_time
         else:
             t, n_given = t + base_time, n_given + 1
-        found = known.get((full, unit))
+        found = _meaning(full, unit, topic.tenant, topic.station, topic.quantity)
         if found is None:
-            if not is_name(full):
-                return None
-            try:
-                quantity = _quantity_of(full, topic)
-                factor, offset = conversion(quantity, unit)
-            except InvalidInput:
-                return None
-            found = known[full, unit] = (quantity, factor, offset)
+            return None
         quantities.append(found[0])
         times.append(t)
         values.append(v * found[1] + found[2])
