@@ -143,7 +143,7 @@ MUTANTS = (
         "alerts/lifecycle.py",
         "            Reason.EXPIRED_UNRENEWED,\n            phase=Phase.EXPIRED,\n            operator=True,",
         "            Reason.EXPIRED_UNRENEWED,\n            phase=Phase.EXPIRED,\n            to=Level.NONE,\n            operator=True,",
-        (f"{LIFE}::test_a_warning_that_ran_out_is_an_operator_alarm_not_an_all_clear", LAWS),
+        (f"{LIFE}::test_a_warning_that_ran_out_is_an_operator_alarm_not_an_all_clear",),
     ),
     Mutant(
         "the newest version of a reading is not the one that counts",
