@@ -34,7 +34,9 @@ def coordinate_fault(lon: float, lat: float) -> str | None:
         return "not a finite number"
     if -180.0 <= lon <= 180.0 and -90.0 <= lat <= 90.0:
         if lon == 0.0 and lat == 0.0:
-            return "0, 0 is a placeholder and not a place; leave both empty where the place is unknown"
+            return (
+                "0, 0 lies in the Gulf of Guinea and stands for no place; leave both empty where the place is unknown"
+            )
         return None
     if abs(lat) > 90.0 and abs(lat) <= 180.0 and abs(lon) <= 90.0:
         return f"latitude {lat:g} is out of -90..90: longitude and latitude look swapped"

@@ -48,7 +48,7 @@ WITH touched AS MATERIALIZED (
 )
 SELECT r.rule_id, r.version, r.tenant_id, r.code, r.datastream_id, r.definition, r.area, r.area_desc, s.state, s.warning_id,
        s.group_key, t.slug, t.name AS tenant_name, t.settings AS tenant_settings, st.name AS station_name,
-       live.expires_at AS live_until, live.sent_at AS newest_sent, scheme.version AS scheme_version, scheme.told AS scheme
+       live.expires_at AS live_until, scheme.version AS scheme_version, scheme.told AS scheme
 FROM wanted
 JOIN rule_state AS s ON s.rule_id = wanted.rule_id
 JOIN LATERAL (
@@ -58,7 +58,7 @@ JOIN tenant AS t ON t.tenant_id = r.tenant_id
 JOIN datastream AS d ON d.datastream_id = r.datastream_id
 JOIN station AS st ON st.station_id = d.station_id
 LEFT JOIN LATERAL (
-    SELECT w.expires_at, w.sent_at FROM warning AS w
+    SELECT w.expires_at FROM warning AS w
     WHERE w.warning_id = s.warning_id AND w.released_at IS NOT NULL AND w.state IN ('released', 'superseded')
     ORDER BY w.version DESC LIMIT 1
 ) AS live ON true
@@ -75,7 +75,7 @@ FOR UPDATE OF s;
 -- rules of its group, also those that another worker holds.
 SELECT r.rule_id, r.version, r.tenant_id, r.code, r.datastream_id, r.definition, r.area, r.area_desc, s.state, s.warning_id,
        s.group_key, t.slug, t.name AS tenant_name, t.settings AS tenant_settings, st.name AS station_name,
-       live.expires_at AS live_until, live.sent_at AS newest_sent, scheme.version AS scheme_version, scheme.told AS scheme,
+       live.expires_at AS live_until, scheme.version AS scheme_version, scheme.told AS scheme,
        (SELECT count(*) FROM rule_state AS o WHERE o.group_key = s.group_key AND o.state ->> 'level' <> 'none') AS n_open
 FROM rule_state AS s
 JOIN LATERAL (
@@ -85,7 +85,7 @@ JOIN tenant AS t ON t.tenant_id = r.tenant_id
 JOIN datastream AS d ON d.datastream_id = r.datastream_id
 JOIN station AS st ON st.station_id = d.station_id
 LEFT JOIN LATERAL (
-    SELECT w.expires_at, w.sent_at FROM warning AS w
+    SELECT w.expires_at FROM warning AS w
     WHERE w.warning_id = s.warning_id AND w.released_at IS NOT NULL AND w.state IN ('released', 'superseded')
     ORDER BY w.version DESC LIMIT 1
 ) AS live ON true

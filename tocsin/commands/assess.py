@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+from tocsin.commands.oed_book import AsJson, FirstFloorFt, FloodCurvesOfBook, Storeys
 
 
 def register(app: typer.Typer) -> None:
@@ -22,19 +22,9 @@ def assess(
     footprint_version: Annotated[int | None, typer.Option(help="Version of the footprint; else the newest.")] = None,
     samples: Annotated[int | None, typer.Option(help="Samples; else 500, or 100 for a large book.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same losses, however the work is divided.")] = 1,
-    flood_curves: Annotated[
-        str | None,
-        typer.Option(
-            help="Depth-damage curves: auto (HAZUS in the United States, else jrc), jrc, hazus, hazus-coastal-a, "
-            "hazus-coastal-v, fia or usace; else as the book declares."
-        ),
-    ] = None,
-    first_floor_ft: Annotated[
-        float | None, typer.Option(help="Height of the first floor where a location gives none; else it is unknown.")
-    ] = None,
-    storeys: Annotated[
-        float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
-    ] = None,
+    flood_curves: FloodCurvesOfBook = None,
+    first_floor_ft: FirstFloorFt = None,
+    storeys: Storeys = None,
     by: Annotated[
         str | None, typer.Option(help="Group the losses by any field of the location or the account file.")
     ] = None,

@@ -14,12 +14,12 @@ import typer
 from core.errors import InvalidInput
 from core.settings import Settings, load_settings
 from tocsin.commands.groups import group
+from tocsin.commands.oed_book import AsJson, FirstFloorFt, FloodCurves, Storeys
 
 T = TypeVar("T")
 
 Tenant = Annotated[str, typer.Option(help="Slug of the tenant.")]
 OwnerOrPublic = Annotated[str | None, typer.Option(help="Slug of the tenant; without it the data are public.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The file to import.", show_default=False)]
 
 
@@ -66,19 +66,9 @@ def oed(
     epsg: Annotated[int, typer.Option(help="Coordinate system of Longitude and Latitude.")] = 4326,
     encoding: Annotated[str, typer.Option(help="Text encoding of a CSV file, for example gb18030.")] = "utf-8-sig",
     datum: Annotated[str, typer.Option(help="Datum of degrees: wgs84, gcj02 or bd09 (Chinese maps).")] = "wgs84",
-    flood_curves: Annotated[
-        str | None,
-        typer.Option(
-            help="Depth-damage curves: auto (HAZUS in the United States, else jrc), jrc, hazus, hazus-coastal-a, "
-            "hazus-coastal-v, fia or usace."
-        ),
-    ] = None,
-    first_floor_ft: Annotated[
-        float | None, typer.Option(help="Height of the first floor where a location gives none; else it is unknown.")
-    ] = None,
-    storeys: Annotated[
-        float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
-    ] = None,
+    flood_curves: FloodCurves = None,
+    first_floor_ft: FirstFloorFt = None,
+    storeys: Storeys = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the good rows although others are bad.")] = False,
     as_json: AsJson = False,
 ) -> None:

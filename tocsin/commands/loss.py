@@ -17,11 +17,14 @@ from tocsin.commands.oed_book import (
     DemandSurge,
     Encoding,
     EventDate,
+    FirstFloorFt,
+    FloodCurves,
     Location,
     Peril,
     RateTable,
     RiInfo,
     RiScope,
+    Storeys,
     check_pair,
     load_book,
     tell_left_out,
@@ -56,19 +59,9 @@ def loss(
         Path | None, typer.Option(help="Folder of an Oasis model's tables (PiWind's layout): a set of events.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Events a year of a single footprint, for --elt-out.")] = 1.0,
-    flood_curves: Annotated[
-        str | None,
-        typer.Option(
-            help="Depth-damage curves: auto (HAZUS in the United States, else jrc), jrc, hazus, hazus-coastal-a, "
-            "hazus-coastal-v, fia or usace."
-        ),
-    ] = None,
-    first_floor_ft: Annotated[
-        float | None, typer.Option(help="Height of the first floor where a location gives none; else it is unknown.")
-    ] = None,
-    storeys: Annotated[
-        float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
-    ] = None,
+    flood_curves: FloodCurves = None,
+    first_floor_ft: FirstFloorFt = None,
+    storeys: Storeys = None,
     ri_info: RiInfo = None,
     ri_scope: RiScope = None,
     peril: Peril = None,

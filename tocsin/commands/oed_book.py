@@ -32,6 +32,18 @@ DemandSurge = Annotated[
         "least FROM, every loss costs FACTOR times as much before the terms."
     ),
 ]
+_CURVES = (
+    "Depth-damage curves: auto (HAZUS in the United States, else jrc), jrc, hazus, hazus-coastal-a, hazus-coastal-v, "
+    "fia or usace"
+)
+FloodCurves = Annotated[str | None, typer.Option(help=f"{_CURVES}.")]
+FloodCurvesOfBook = Annotated[str | None, typer.Option(help=f"{_CURVES}; else as the book declares.")]
+FirstFloorFt = Annotated[
+    float | None, typer.Option(help="Height of the first floor where a location gives none; else it is unknown.")
+]
+Storeys = Annotated[
+    float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
+]
 By = Annotated[str | None, typer.Option(help="OED field to group losses by; needs --by-out.")]
 ByOut = Annotated[Path | None, typer.Option(help="CSV file for the losses grouped --by a field.")]
 Encoding = Annotated[str, typer.Option(help="Text encoding of the CSV files, for example gb18030.")]

@@ -72,7 +72,7 @@ def test_a_good_row_is_typed_and_its_other_columns_kept(tmp_path: Path) -> None:
         ({"Latitude": "95"}, "Latitude", "out of -90..90"),
         ({"Latitude": "140.1", "Longitude": "35.2"}, "Latitude", "swapped"),
         ({"Longitude": "200"}, "Longitude", "out of -180..180"),
-        ({"Latitude": "0", "Longitude": "0"}, "Latitude", "placeholder"),
+        ({"Latitude": "0", "Longitude": "0"}, "Latitude", "stands for no place"),
         ({"Longitude": ""}, "Longitude", "empty while the other"),
         ({"Latitude": "north"}, "Latitude", "not a number"),
         ({"OccupancyCode": "house"}, "OccupancyCode", "whole number"),
