@@ -196,7 +196,7 @@ class Sender:
         channel = self.channels.get(one.provider)
         if channel is None:
             return False
-        in_doubt = one.was_in_flight and not channel.honours_keys
+        in_doubt = one.in_doubt > 0 and not channel.honours_keys
         return not in_doubt or self._level_of(one) is Level.RED
 
     def _level_of(self, one: DueDelivery) -> Level:
@@ -229,6 +229,7 @@ class Sender:
             provider_ref=outcome.provider_ref,
             error=outcome.error,
             retry_after_s=wait_s,
+            doubted=outcome.result is Result.UNCERTAIN,
         )
         return one, outcome, settled
 

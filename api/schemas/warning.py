@@ -77,6 +77,10 @@ class DeliveryCount(Out):
     channel: str
     state: DeliveryState
     n: int
+    n_in_doubt: int = Field(
+        description="Of them, messages with an attempt of which nobody knows whether it arrived: where the provider "
+        "honours no keys, whoever it was for may have been told more than once."
+    )
 
 
 class Audience(Out):
