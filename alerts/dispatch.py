@@ -51,9 +51,10 @@ async def plan(conn: AsyncConnection, event: WarningReleased, *, clock: Clock, e
         return 0  # a newer version is out already, and is planned by its own event
     alert = warning.alert
     told = await delivery_repository.told_on(conn, alert.warning_id, alert.version)
+    left_out = await repository.left_out(conn, alert.warning_id, alert.version)
     people: dict[UUID, list[Recipient]] = {}
     for one in await repository.recipients(conn, alert.warning_id, alert.version):
-        if one.channel == UNREACHABLE:
+        if one.channel == UNREACHABLE or one.policyholder_id in left_out:
             continue
         if alert.msg_type == "Cancel" and (one.policyholder_id, one.channel) not in told:
             continue  # nothing reached them, so there is nothing to take back

@@ -71,6 +71,7 @@ JOIN LATERAL (
 JOIN warning_recipient AS r ON r.warning_id = w.warning_id AND r.version = w.version
 WHERE w.tenant_id = %(tenant_id)s AND w.event = %(event)s AND w.warning_id <> %(warning_id)s AND w.state = 'released'
   AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s AND r.policyholder_id = ANY(%(people)s)
+  AND r.left_out_by IS NULL
 UNION ALL
 -- ... and those that stand, and would speak to them were they not told of worse.
 SELECT k.policyholder_id, k.warning_id, k.level, false, k.at
@@ -94,7 +95,7 @@ ON CONFLICT (warning_id, policyholder_id) DO UPDATE SET level = excluded.level;
 -- What would speak to the people of a warning, were they not told of it.
 SELECT DISTINCT k.warning_id FROM kept_out AS k
 JOIN warning_recipient AS r ON r.policyholder_id = k.policyholder_id
-WHERE r.warning_id = %(warning_id)s AND k.warning_id <> %(warning_id)s;
+WHERE r.warning_id = %(warning_id)s AND r.left_out_by IS NULL AND k.warning_id <> %(warning_id)s;
 
 -- name: kept_out_in_vain
 -- Whether somebody is kept out of this warning although nothing as bad speaks to them any more.
@@ -104,7 +105,7 @@ SELECT EXISTS (
         SELECT FROM warning AS w
         JOIN warning_recipient AS r ON r.warning_id = w.warning_id AND r.version = w.version
         WHERE r.policyholder_id = k.policyholder_id AND w.tenant_id = k.tenant_id AND w.event = %(event)s
-          AND w.warning_id <> k.warning_id AND w.state = 'released' AND NOT w.all_clear AND w.msg_type <> 'Cancel'
+          AND r.left_out_by IS NULL AND w.warning_id <> k.warning_id AND w.state = 'released' AND NOT w.all_clear AND w.msg_type <> 'Cancel'
           AND w.expires_at > %(now)s
           AND array_position(ARRAY['blue', 'yellow', 'orange', 'red'], w.level)
               >= array_position(ARRAY['blue', 'yellow', 'orange', 'red'], k.level))) AS in_vain;

@@ -138,6 +138,7 @@ class Approved(Out):
     n_approvals: int
     n_approvals_needed: int
     released: bool
+    n_left_out: int = Field(description="People who hear something worse by now, and are not told of this.")
 
 
 class Reject(In):

@@ -35,3 +35,9 @@ CREATE POLICY own_tenant ON reported_observation TO tocsin_app USING (tenant_id 
     WITH CHECK (tenant_id = current_setting('app.tenant')::uuid);
 GRANT SELECT, INSERT, DELETE ON reported_observation TO tocsin_worker;
 GRANT SELECT, INSERT ON reported_observation TO tocsin_app;
+
+-- An approval may come late: whoever hears something worse by then is not told of less. What the approval bound stays as it
+-- was; this says who of it was left out, and for which warning.
+ALTER TABLE warning_recipient ADD COLUMN left_out_by uuid;
+GRANT UPDATE (left_out_by) ON warning_recipient TO tocsin_app;
+GRANT INSERT, DELETE, UPDATE (level) ON kept_out TO tocsin_app;
