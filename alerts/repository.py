@@ -290,9 +290,12 @@ async def add_warning(
     )
 
 
-async def recipients(conn: AsyncConnection, warning_id: UUID, version: int) -> list[Recipient]:
-    """Who a version is for."""
-    rows = await _rows(conn, "recipients", {"warning_id": warning_id, "version": version})
+async def recipients(
+    conn: AsyncConnection, warning_id: UUID, version: int, *, first_people: int | None = None
+) -> list[Recipient]:
+    """Who a version is for; of these only so many people, whom the hazard reaches first."""
+    names = {"warning_id": warning_id, "version": version, "n_people": first_people}
+    rows = await _rows(conn, "recipients" if first_people is None else "first_recipients", names)
     return [Recipient(**row) for row in rows]
 
 

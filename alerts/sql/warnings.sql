@@ -58,6 +58,13 @@ FROM unnest(%(policyholder_ids)s::uuid[], %(channels)s::text[], %(contact_point_
 SELECT policyholder_id, channel, contact_point_id, language, priority FROM warning_recipient
 WHERE warning_id = %(warning_id)s AND version = %(version)s;
 
+-- name: first_recipients
+-- The people of a version whom the hazard reaches first.
+SELECT policyholder_id, channel, contact_point_id, language, priority FROM warning_recipient
+WHERE warning_id = %(warning_id)s AND version = %(version)s AND policyholder_id IN (
+    SELECT policyholder_id FROM warning_recipient WHERE warning_id = %(warning_id)s AND version = %(version)s
+    GROUP BY policyholder_id ORDER BY min(priority), policyholder_id LIMIT %(n_people)s);
+
 -- name: leave_out
 -- These hear something worse by the time the version is approved: they stay in what was approved, and are not told.
 UPDATE warning_recipient AS r SET left_out_by = n.stands
