@@ -61,6 +61,33 @@ WHERE (b.tenant_id IS NULL OR b.tenant_id = %(tenant_id)s) AND b.sender = ANY(%(
        OR EXISTS (SELECT FROM bulletin AS o WHERE o.ended_by = b.bulletin_id AND o.bulletin_id = ANY(%(known)s)))
 ORDER BY b.sent_at, b.bulletin_id;
 
+-- name: footprints_before
+-- Every assessed footprint of a hazard's events that was known between two times, for a rehearsal: as `footprints_met`, with
+-- when each could be known.
+SELECT e.hazard_event_id, e.name, e.ended_at, f.footprint_id, f.version, f.valid_at, f.geometry, f.zones,
+       p.name AS portfolio, a.n_policies, a.exposed_tiv, a.n_unknown, a.unknown_tiv, a.currency, a.computed_at,
+       greatest(f.valid_at, a.computed_at) AS known_at
+FROM hazard_event AS e
+JOIN footprint AS f ON f.hazard_event_id = e.hazard_event_id
+JOIN assessment AS a ON a.footprint_id = f.footprint_id AND a.tenant_id = %(tenant_id)s
+JOIN portfolio AS p ON p.portfolio_id = a.portfolio_id
+WHERE (e.tenant_id IS NULL OR e.tenant_id = %(tenant_id)s) AND e.peril = %(peril)s AND e.started_at <= %(until)s
+  AND (e.ended_at IS NULL OR e.ended_at > %(since)s) AND f.valid_at <= %(until)s AND a.computed_at <= %(until)s
+  AND (%(portfolio)s::text IS NULL OR p.name = %(portfolio)s)
+ORDER BY known_at, e.hazard_event_id, p.name;
+
+-- name: bulletins_before
+-- Every bulletin of these senders that stood at some time between two, for a rehearsal: as `bulletins_seen`.
+SELECT b.bulletin_id, b.sender, b.identifier, b.sent_at, b.seen_at, b.msg_type, b.raw, b.event, b.severity, b.headline, b.colour,
+       b.onset_at, b.expires_at, b.area, b.ended_by, b.would_notify,
+       ARRAY(SELECT o.bulletin_id FROM bulletin AS o WHERE o.ended_by = b.bulletin_id) AS replaces,
+       greatest(b.seen_at, b.sent_at) AS known_at
+FROM bulletin AS b
+WHERE (b.tenant_id IS NULL OR b.tenant_id = %(tenant_id)s) AND b.sender = ANY(%(senders)s)
+  AND b.verdict IN ('accept', 'accept-with-warnings') AND b.seen_at <= %(until)s
+  AND (b.expires_at > %(since)s OR b.seen_at >= %(since)s)
+ORDER BY b.sent_at, b.bulletin_id;
+
 -- name: others_told
 -- Live warnings of the same hazard that speak to these people.
 SELECT DISTINCT r.policyholder_id, w.warning_id, w.level, w.authority IS NOT NULL AS official, f.first_sent
