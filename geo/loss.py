@@ -18,8 +18,8 @@ from geo.chance import KeyArray
 from geo.covers import Bands, surge_factors
 from geo.damage_spread import DamageSpread, quantile_table, shifted_curve
 from geo.ep import YearLosses
-from geo.reinsurance import Outward
-from geo.terms import FloatArray, IntArray, Programme, sums
+from geo.reinsurance import Outward, OutwardYear
+from geo.terms import FloatArray, IntArray, Programme, ProgrammeYear, sums
 
 PERSPECTIVES = ("gul", "il", "ri")  #: ground-up, insured (gross), net of reinsurance
 SAMPLES_PER_CHUNK = 10
@@ -248,10 +248,18 @@ class Chain:
     n_groups: int = 0
     surge: Bands = ()  #: demand surge by the event's ground-up loss; empty: none
 
-    def apply(self, ground_up: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(insured, net) of each row."""
-        insured = self.programme.insured(ground_up)
-        return insured, insured if self.outward is None else self.outward.net(insured)
+    @property
+    def annual(self) -> bool:
+        """Whether terms or reinsurance answer to the sum of a year."""
+        return self.programme.annual or (self.outward is not None and self.outward.annual)
+
+    def apply(
+        self, ground_up: FloatArray, year: tuple[ProgrammeYear, OutwardYear | None] | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """(insured, net) of each row; in a `year`, what its earlier events left of the year's terms."""
+        direct, outward = (None, None) if year is None else year
+        insured = self.programme.insured(ground_up, direct)
+        return insured, insured if self.outward is None else self.outward.net(insured, outward)
 
 
 @dataclass(frozen=True)
