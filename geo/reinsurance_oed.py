@@ -104,7 +104,7 @@ def read_outward(
     numbers = info.strings("ReinsNumber")
     priority = info.whole("InuringPriority")
     amounts = {
-        name: _limitless(info.numbers(name) * rate)
+        name: limitless(info.numbers(name) * rate)
         for name in ("RiskLimit", "OccLimit", "AggLimit", "OccReverseFranchise")
     }
     attachments = {
@@ -123,13 +123,8 @@ def read_outward(
             info.refuse(row, "RiskLevel", f"{level!r} is none of {', '.join(RISK_LEVELS)}")
         if priority[row] < 1:
             info.refuse(row, "InuringPriority", f"{priority[row]} is less than 1")
-    period = info.numbers("AggPeriod", 365.0)
-    for row in np.flatnonzero(~np.isin(period, _YEAR_DAYS) & has_year_terms(info)).tolist():
-        info.refuse(row, "AggPeriod", f"{period[row]:g} days are not computed here: only a year, 365")
-    for name, default in _NOT_COMPUTED.items():
-        values = info.numbers(name, default)
-        for row in np.flatnonzero(values != default).tolist():
-            info.refuse(row, name, f"{values[row]:g} is not computed here: only {default:g} or a blank")
+    refuse_period(info)
+    refuse_what_is_not_computed(info)
     scoped: dict[str, list[int]] = {}
     for row, number in enumerate(scope.strings("ReinsNumber")):
         scoped.setdefault(number, []).append(row)
@@ -179,7 +174,23 @@ def read_outward(
     return Outward(book.n_rows, order(made), notes)
 
 
-def _limitless(values: FloatArray) -> FloatArray:
+def refuse_period(info: OedTable) -> None:
+    """Aggregate terms of another period than a year become bad rows."""
+    period = info.numbers("AggPeriod", 365.0)
+    for row in np.flatnonzero(~np.isin(period, _YEAR_DAYS) & has_year_terms(info)).tolist():
+        info.refuse(row, "AggPeriod", f"{period[row]:g} days are not computed here: only a year, 365")
+
+
+def refuse_what_is_not_computed(info: OedTable) -> None:
+    """Terms that no treaty here has become bad rows."""
+    for name, default in _NOT_COMPUTED.items():
+        values = info.numbers(name, default)
+        for row in np.flatnonzero(values != default).tolist():
+            info.refuse(row, name, f"{values[row]:g} is not computed here: only {default:g} or a blank")
+
+
+def limitless(values: FloatArray) -> FloatArray:
+    """Limits of which 0 is none: infinite."""
     return np.where(values > 0, values, np.inf)
 
 

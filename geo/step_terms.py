@@ -212,5 +212,7 @@ def _steps(
     first = np.searchsorted(nodes, nodes)
     c = [np.array([values[k] for _, _, values in made], dtype=float) for k in range(13)]
     return Steps(
-        nodes, np.arange(len(nodes)) - first, c[0], c[1], c[2] > 0, *c[3:11], c[11] > 0, c[12] > 0,
+        node=nodes, rank=np.arange(len(nodes)) - first, start=c[0], end=c[1], of_loss=c[2] > 0, payout=c[3],
+        payout_end=c[4], ramp_end=c[5], deductible=c[6], limit=c[7], extra_factor=c[8], extra_limit=c[9],
+        debris_factor=c[10], adds=c[11] > 0, on_top=c[12] > 0,
     )  # fmt: skip

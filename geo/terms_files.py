@@ -16,7 +16,7 @@ from geo.covers import Bands, surge_factors
 from geo.oed_table import read_table
 from geo.reinsurance import Outward, OutwardYear
 from geo.reinsurance_oed import INFO_FIELDS, SCOPE_FIELDS, arrow_rows, read_outward
-from geo.terms import BadTerms, FloatArray, ProgrammeYear
+from geo.terms import BadTerms, BoolArray, FloatArray, ProgrammeYear
 from geo.terms_book import LOCATION_FIELDS, TermsBook, build
 from geo.terms_policies import ACCOUNT_FIELDS
 from geo.terms_rows import Rates
@@ -155,14 +155,19 @@ def write_items(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArr
         raise InvalidInput(f"--out: {out}: {error.strerror or error}") from error
 
 
+def first_rows(book: TermsBook) -> BoolArray:
+    """(n_rows,) the first row of each item: sums of ground-up losses count an item once."""
+    first = np.zeros(book.n_rows, dtype=bool)
+    if book.n_rows:
+        first[np.unique(book.row_item, return_index=True)[1]] = True
+    return first
+
+
 def summary(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray]) -> dict[str, Any]:
     """Totals and what was left out, for people and programs. Ground-up counts each item once."""
     book = loaded.book
     _, insured, net = losses
-    first = np.zeros(book.n_rows, dtype=bool)
-    if book.n_rows:
-        first[np.unique(book.row_item, return_index=True)[1]] = True
-    ground_up = float(losses[0][first].sum())
+    ground_up = float(losses[0][first_rows(book)].sum())
     told: dict[str, Mapping[str, Any]] = {
         reason: {"n": n, **({} if np.isnan(value) else {"tiv": value})} for reason, (n, value) in book.left_out.items()
     }
@@ -195,8 +200,7 @@ def by_field(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray]
     values = column.dictionary_encode()
     codes = values.indices.to_numpy(zero_copy_only=False)[place if in_location else policy]
     names = values.dictionary.to_pylist()
-    first = np.zeros(book.n_rows, dtype=bool)
-    first[np.unique(book.row_item, return_index=True)[1]] = True
+    first = first_rows(book)
     # an account field divides an item among policies: its ground-up loss then counts for each
     once = losses[0] * first if in_location else losses[0]
     tiv = book.item_tiv[book.row_item] * (first if in_location else 1.0)
