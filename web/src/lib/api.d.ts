@@ -4301,10 +4301,7 @@ export interface components {
          * @description What a rule would have said, beside the one that stands.
          */
         RuleTried: {
-            /**
-             * Rehearsed
-             * @description False for a rule without a gauge: there are no readings to try it on.
-             */
+            /** Rehearsed */
             rehearsed: boolean;
             /** Days */
             days: number;
@@ -4313,7 +4310,10 @@ export interface components {
              * Format: date-time
              */
             until: string;
-            /** N Readings */
+            /**
+             * N Readings
+             * @description What it was tried on: readings, or for a rule without a gauge footprint versions or bulletins.
+             */
             n_readings: number | null;
             /** New */
             new: {
