@@ -35,7 +35,7 @@ class DueDelivery:
     priority: int
     attempts: int
     revision: int  #: above 0: told again because the way out changed
-    was_in_flight: bool  #: its sender died between sending and marking: it may have gone out
+    in_doubt: int  #: attempts before this one that may have gone out: a sender died, or a provider did not answer
     address: Mapping[str, Any]
     language: str
     name: str
@@ -200,6 +200,7 @@ class Settled:
     error: str | None = None
     retry_after_s: float = 0.0
     shown: str | None = None  #: JSON: the way out that the message carried
+    doubted: bool = False  #: nobody knows whether this attempt arrived
 
 
 async def settle_deliveries(
@@ -217,6 +218,7 @@ async def settle_deliveries(
         "errors": [one.error[:500] if one.error else None for one in outcomes],
         "retry_after_s": [one.retry_after_s for one in outcomes],
         "shown": [one.shown for one in outcomes],
+        "doubted": [one.doubted for one in outcomes],
     }
     return {row["delivery_id"] for row in await _rows(conn, "settle_deliveries", values)}
 
