@@ -204,7 +204,7 @@ def polyline(points: FloatArray) -> str:
     n_groups = np.where(last.any(axis=1), last.argmax(axis=1) + 1, len(_SHIFTS))
     place = np.arange(len(_SHIFTS))
     letter = (groups & 0x1F) + np.where(place < n_groups[:, None] - 1, 0x20, 0) + 63
-    return letter[place < n_groups[:, None]].astype(np.uint8).tobytes().decode("ascii")
+    return str(letter[place < n_groups[:, None]].astype(np.uint8).tobytes(), "ascii")
 
 
 #: Five bits a letter; 360 degrees in hundred-thousandths, doubled, have 27 bits.

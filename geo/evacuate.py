@@ -14,7 +14,7 @@ import shapely
 from core.errors import InvalidInput
 from geo import imports
 from geo.clearance import clearance
-from geo.closing import Override, PartialLayer
+from geo.closing import ALL, Override, PartialLayer
 from geo.directions import codes_of
 from geo.evacuation import (
     ACCESSIBLE_NEEDS,
@@ -86,7 +86,8 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
     """A forecast from GeoJSON features with `arrival_min` (0 or none: closed now) and `peril` (default flood).
 
     Flood features with `depth_m` below CLOSING_DEPTH_M close underpasses only; quake features with `pga_g` close
-    bridges only, from CLOSING_PGA_G. A table of rasters (.csv) is read by `geo.hazard_rasters`. Raises BadFootprint
+    bridges only, from CLOSING_PGA_G. Where features are of several perils and one is water, the others close bridges
+    too. A table of rasters (.csv) is read by `geo.hazard_rasters`. Raises BadFootprint
     naming file, feature and field.
     """
     if path.suffix.lower() == ".csv":
@@ -96,6 +97,7 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
     if features is None:
         features = [{"geometry": document, "properties": {}}]
     present, zones, partial, perils = [], [], [], set()
+    dry: list[PartialLayer] = []  # what is not water, whole: it closes bridges where the file has water as well
     for number, feature in enumerate(features):
         where = f"{path.name}: features[{number}]"
         if not isinstance(feature, dict) or not feature.get("geometry"):
@@ -110,20 +112,28 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
         if not 0.0 <= arrival <= 14 * 24 * 60:
             raise BadFootprint(f"{where}.arrival_min: {arrival:g} is not within 0..20160 minutes")
         depth, shaking = _number(given, "depth_m", where), _number(given, "pga_g", where)
+        for name, value in (("depth_m", depth), ("pga_g", shaking)):
+            if value is not None and value < 0.0:
+                raise BadFootprint(f"{where}.{name}: {value:g} is negative")
         if PERILS[peril] in WATER_PERILS and depth is not None and depth < CLOSING_DEPTH_M:
             if depth > 0.0:
                 partial.append(PartialLayer(arrival_min=arrival, geometry=geometry, only="underpass"))
-        elif PERILS[peril] == "earthquake" and shaking is not None:
+            continue
+        if PERILS[peril] == "earthquake" and shaking is not None:
             if shaking >= CLOSING_PGA_G:
                 partial.append(PartialLayer(arrival_min=arrival, geometry=geometry, only="bridge"))
-        elif arrival > 0.0:
+            continue
+        if PERILS[peril] not in WATER_PERILS:
+            dry.append(PartialLayer(arrival_min=arrival, geometry=geometry, only=ALL))
+        if arrival > 0.0:
             zones.append(ArrivalZone(arrival_min=arrival, geometry=geometry, intensity=depth))
         else:
             present.append(geometry)
-    if len(perils) > 1:
-        raise BadFootprint(f"{path.name}: its features are of several perils ({', '.join(sorted(perils))}): one a file")
     now = shapely.union_all(present) if present else shapely.MultiPolygon()
-    peril = perils.pop() if perils else "flood"
+    water = sorted(perils & WATER_PERILS)
+    peril = water[0] if water else min(perils, default="flood")
+    if water and len(perils) > 1:
+        partial += dry
     return Hazard(geometry=now, zones=tuple(sorted(zones, key=lambda z: z.arrival_min)), peril=peril), tuple(partial)
 
 
@@ -225,7 +235,7 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
             seats=np.array([z["seats"] for z in zones], dtype=np.int64),
             accessible_seats=np.array([z["accessible_seats"] for z in zones], dtype=np.int64),
             people=np.array([p.people for p in people], dtype=np.int64),
-            accessible=np.array([bool(ACCESSIBLE_NEEDS & set(p.needs)) for p in people]),
+            accessible=np.array([bool(ACCESSIBLE_NEEDS & set(p.needs)) for p in people], dtype=bool),
             give=ENTRANCES * longer if job.demand is not None else 0.0,
         )
     tell(f"Planning {n:,} households over {network.n_roads:,} roads")
