@@ -1,6 +1,7 @@
 """A way out that changes is told by itself: to those whose way changed, once, and to nobody else."""
 
 import asyncio
+import dataclasses
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -312,7 +313,21 @@ def test_who_is_safe_hears_no_more_of_ways_out(valley: Any, tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_arrivals_fill_a_safe_zone_and_the_others_get_another_way(valley: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("of_another_tenant", [False, True])
+def test_arrivals_fill_a_safe_zone_and_the_others_get_another_way(
+    valley: Any, tmp_path: Path, of_another_tenant: bool
+) -> None:
+    """A public safe zone has the same seats for everybody: people of another tenant take them too."""
+
+    def stranger() -> Any:
+        tenant, person = new_id(), new_id()
+        valley.conn.execute("INSERT INTO tenant (tenant_id, slug, name) VALUES (%s, 'other', 'Other')", [tenant])
+        valley.conn.execute(
+            "INSERT INTO policyholder (policyholder_id, tenant_id, name, language) VALUES (%s, %s, 'x', 'en')",
+            [person, tenant],
+        )
+        return person
+
     async def run() -> None:
         story = Story(valley, tmp_path)
         await story.begin(E=4, N=50, W=50)
@@ -321,23 +336,35 @@ def test_arrivals_fill_a_safe_zone_and_the_others_get_another_way(valley: Any, t
         await story.send(11)
         zones = {row["code"]: row["safe_zone_id"] for row in valley.rows("SELECT code, safe_zone_id FROM safe_zone")}
 
-        async def arrive(people: int, minute: float) -> int:
+        async def arrive(people: int, minute: float, of: Any = None) -> int:
             """Somebody whom nobody planned for says that they are safe in the east hall."""
-            person = valley.add_person(80.5, 7.05, channels=())
+            person = of or valley.add_person(80.5, 7.05, channels=())
+            tenant = valley.rows("SELECT tenant_id FROM policyholder WHERE policyholder_id = %s", person)[0][
+                "tenant_id"
+            ]
             answer = new_id()
             valley.conn.execute(
                 "INSERT INTO answer (answer_id, tenant_id, policyholder_id, kind, detail, idempotency_key, answered_at)"
                 " VALUES (%s, %s, %s, 'safe', %s, %s, %s)",
-                [answer, valley.tenant_id, person, Jsonb({"safe_zone_id": str(zones["E"]), "people": people}),
+                [answer, tenant, person, Jsonb({"safe_zone_id": str(zones["E"]), "people": people}),
                  str(answer), valley.at(minute)],
             )  # fmt: skip
             story.stands_at(minute)
             work = outbox.Work(
-                outbox_id=1, consumer="plan", kind="answer_given", ordering_key="a", tenant_id=valley.tenant_id,
+                outbox_id=1, consumer="plan", kind="answer_given", ordering_key="a", tenant_id=tenant,
                 payload={"answer_id": str(answer)}, attempts=1, claimed_by="w",
             )  # fmt: skip
             async with valley.worker() as conn:
                 await plan.handler(tmp_path)(conn, work)
+            for due in valley.rows("SELECT tenant_id FROM outbox WHERE kind = 'ruling_changed'"):
+                assert due["tenant_id"] == valley.tenant_id
+                ruled = dataclasses.replace(
+                    work, kind="ruling_changed", tenant_id=due["tenant_id"],
+                    payload={"tenant_id": str(due["tenant_id"])},
+                )  # fmt: skip
+                async with valley.worker() as conn:
+                    await plan.handler(tmp_path)(conn, ruled)
+            valley.conn.execute("DELETE FROM outbox WHERE kind = 'ruling_changed'")
             return await story.consume()
 
         def way() -> Any:
@@ -353,7 +380,7 @@ def test_arrivals_fill_a_safe_zone_and_the_others_get_another_way(valley: Any, t
         assert await arrive(3, 12) == 0
         assert way()["code"] == "E"
         # the fourth goes too: the hall is full, and whoever was on the way there is sent north, and told
-        assert await arrive(1, 13) == 1
+        assert await arrive(1, 13, stranger() if of_another_tenant else None) == 1
         assert way() == {"code": "N", "status": "clear"}
         (message,) = await story.send(14)
         assert message.line is not None
