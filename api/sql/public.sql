@@ -40,8 +40,9 @@ ORDER BY r.rule_id, r.version DESC;
 -- name: person_route
 SELECT r.status, r.travel_s, r.distance_m, r.leave_by, r.last_way_out, r.inside_m, r.reason, r.geometry, p.computed_at,
        f.geometry AS footprint, z.safe_zone_id, z.names, z.lon, z.lat, z.opens_at, r.roads, r.first_share, r.last_share, n.file,
-       n.sha256
+       n.sha256, h.lon AS home_lon, h.lat AS home_lat
 FROM household_route AS r
+JOIN household AS h ON h.household_id = r.household_id
 JOIN evacuation_plan AS p ON p.evacuation_plan_id = r.evacuation_plan_id
 JOIN footprint AS f ON f.footprint_id = p.footprint_id
 JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id
