@@ -15,6 +15,7 @@ from geo.hazard_field import HIT, OUTSIDE, REASONS, HazardField
 from geo.loss import Chain, Felt, Mapper, Samples, Uncertainty
 from geo.oed import TIV_FIELDS
 from geo.oed_table import encode
+from geo.reported import ReportedField
 from geo.terms import FloatArray, IntArray
 from geo.terms_book import TermsBook
 from geo.terms_files import LossBook, steps_told
@@ -214,7 +215,7 @@ def chain_of(loaded: LossBook, by: str | None = None) -> Chain:
 
 def estimate(
     loaded: LossBook,
-    field: HazardField,
+    field: HazardField | ReportedField,
     places: Places,
     *,
     event: int,
