@@ -32,6 +32,7 @@ from api.schemas import ui
 from api.schemas import warning as wa
 from tests.e2e.stub_phone import TOKEN, add_phone_routes
 from tests.e2e.stub_quotes import add_quote_routes
+from tests.e2e.stub_rules import Book, add_rule_routes
 from tests.e2e.world import (
     HASH,
     LAT,
@@ -519,6 +520,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
 
     add_phone_routes(app, world)
     add_quote_routes(app, world)
+    world.book = world.book or Book()
+    add_rule_routes(app, world)
 
     @app.get("/{name:path}")
     async def file(name: str) -> Response:

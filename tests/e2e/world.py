@@ -147,6 +147,7 @@ class World:
     basemap: Path | None = None  #: a PMTiles file; none: the built-in base
     may_more: list[str] = field(default_factory=list)  #: what the person may do beside warnings
     quotes: dict[UUID, Any] = field(default_factory=dict)  #: priced, by id
+    book: Any = None  #: rules and silences (stub_rules.Book)
     orders: dict[UUID, list[dict[str, Any]]] = field(default_factory=dict)  #: work orders, by quote
 
     def now(self) -> datetime:

@@ -111,7 +111,7 @@ ALLOWED: dict[str, set[str]] = {
     "feeds": WATCH, "cap_feed": WATCH | {"partner"}, "cancel": {"approver"}, "help_cases": WATCH,
     "act_on_case": {"insurer", "approver", "operator"}, "notices": WATCH, "see_notice": {"approver", "operator"},
     "avoided_losses": WATCH, "public_step": {"link"},
-    "rules": WATCH, "rule_proposals": WATCH, "list_silences": WATCH, "level_scheme": WATCH,
+    "rules": WATCH, "rule_versions": WATCH, "rule_proposals": WATCH, "list_silences": WATCH, "level_scheme": WATCH,
     "try_rule": {"approver", "operator"}, "keep_rule": {"approver", "operator"}, "retire_rule": {"approver", "operator"},
     "set_level_scheme": {"approver", "operator"}, "agree_to_rule": {"approver"}, "reject_rule": {"approver"},
     "make_silence": {"approver", "operator"}, "agree_to_silence": {"approver", "operator"},
