@@ -152,9 +152,9 @@ _NAMES = tuple(
 
 
 def _silence(one: Silence, author: str, second: str | None) -> SilenceOut:
-    told = {name: getattr(one, name) for name in _NAMES}
-    words = {"up_to": one.up_to.word, "ceiling": one.ceiling.word}
-    return SilenceOut(**told, **words, author_login=author, second_login=second)
+    told: dict[str, Any] = {name: getattr(one, name) for name in _NAMES}
+    told |= {"up_to": one.up_to.word, "ceiling": one.ceiling.word}
+    return SilenceOut(**told, author_login=author, second_login=second)
 
 
 async def _acted(conn: repository.Connection, one: Silence) -> SilenceOut:
