@@ -85,7 +85,8 @@ NAMES_AN_OBJECT = {
     "public_answer", "public_receipt", "quote_pdf", "rerun", "stress", "quote_actions", "refer_quote", "approve_quote",
     "decline_quote", "bind_quote", "quote_work_orders", "close_work_order",
     "household_route", "household_route_gpx", "withdraw_override", "withdraw_order", "cancel", "act_on_case",
-    "see_notice", "public_step", "retire_rule", "agree_to_rule", "reject_rule", "agree_to_silence", "end_silence",
+    "see_notice", "public_step", "retire_rule", "rule_versions", "agree_to_rule", "reject_rule", "agree_to_silence",
+    "end_silence",
     "answer_photo", "provider_status", "provider_reply",
 }  # fmt: skip
 #: Who is allowed in, by hand: the oracle beside api/policy.py. "link" is a policyholder's, "key" a device's.
