@@ -35,7 +35,7 @@ RULES_AT_MOST = 20_000
 _GEOD = Geod(ellps="WGS84")
 
 
-#: Where a refusal names its rule, and then its field: `name, rule 1: thresholds: ...`, `rule, rule 1: Rule 'a': k and n ...`.
+#: A refusal names its rule, then its field: `rule, rule 1: thresholds: ...`, `rule, rule 1: Rule 'a': k and n ...`.
 _NAMED = re.compile(r"(?:.*?, rule \d+|rule): (?:Rule '.*?': )?([a-z_]+)(?:: | and [a-z_]+:? |\b )(.+)", re.DOTALL)
 _FIELDS = frozenset(
     {"code", "station", "thresholds", "area", "area_desc", "radius_km", "effective_from", "exposure", "senders",
