@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.long]
 #: Pages that are open at a time: each asks the server every five seconds.
 N_PHONES = 8
 #: A version of the footprint comes every 3600 / SPEED seconds.
-SPEED = 150
+SPEED = 100
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_the_flood_closes_roads_and_only_those_whose_way_changed_hear_of_it(
     seen: list[tuple[int, int]] = []
     found: tuple[str, Way, Way] | None = None
     phones: dict[str, Page] = {}
-    for _ in range(5):
+    for _ in range(4):
         version = plans.newest()
         before = plans.of(version)
         driver.until(lambda v=version: closed_on(console)[1] >= v, console, timeout_s=30)  # type: ignore[misc]
@@ -200,11 +200,13 @@ def test_the_flood_closes_roads_and_only_those_whose_way_changed_hear_of_it(
         driver.until(lambda v=version: plans.newest() > v, console, timeout_s=90)  # type: ignore[misc]
         after = plans.of(plans.newest())
         if not settled or plans.newest() != version + 1:
-            continue  # this machine fell behind the storm: the next pair is looked at
+            print(version, "was not seen alone: this machine fell behind the storm", settled, plans.newest())
+            continue
         told_before = {one.to for one in demo.sent()[:n_sent]}
         console.wait_for_timeout(6000)  # each open page asks once
         driver.until(plans.all_said, console, timeout_s=60)
         if plans.newest() != version + 1:
+            print(version, "and the next were not told apart")
             continue
         fresh = demo.sent()[n_sent:]
         changed = {to for to, way in after.items() if way["changed"]}
@@ -219,6 +221,17 @@ def test_the_flood_closes_roads_and_only_those_whose_way_changed_hear_of_it(
         assert not calm & set(again)
         for to, page in phones.items():
             old, new = ways[to], way_on(page)
+            print(
+                version,
+                to,
+                to in changed,
+                old.status,
+                old.leave_by,
+                "->",
+                new.status,
+                new.leave_by,
+                old.path != new.path,
+            )
             if to not in changed:
                 assert not new.status or new.path == old.path
             elif found is None and old.leave_by and new.leave_by and new.path != old.path:
