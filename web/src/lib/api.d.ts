@@ -3362,6 +3362,8 @@ export interface components {
             home: number[] | null;
             /** Warnings */
             warnings: components["schemas"]["PublicWarning"][];
+            /** @description The newest of this person's warnings that was sent in error, until it expires. */
+            taken_back: components["schemas"]["PublicWarning"] | null;
             /** @description An official order; it goes before the route. */
             order: components["schemas"]["PublicOrder"] | null;
             route: components["schemas"]["PublicRoute"] | null;
