@@ -121,12 +121,14 @@ def test_the_second_person_agrees_and_a_rule_is_retired(console_context: Browser
     page.fill("dialog[open] textarea", "the gauge is gone")
     page.click("[data-act=confirm-retire]")
     expect(page.locator("[data-version='3']")).to_have_attribute("data-state", "retired")
-    # a rule without a gauge says that it cannot be tried on readings, and how many it would reach is unknown
+    # what a rule without a gauge would have said: how often it was wrong and how many it would reach is not known
     page.click("[data-rule=homes]")
     page.click("[data-version='1'] [data-act=draft]")
     page.fill("[data-path='exposure.yellow.policies']", "30")
     page.click("[data-act=try]")
-    expect(page.locator("[data-outcome]")).to_contain_text("no readings to be tried on")
+    expect(page.locator("[data-outcome]")).to_contain_text("3 footprints or bulletins")
+    expect(page.locator("[data-outcome-row=false]")).to_contain_text("unknown")
+    expect(page.locator("[data-people]")).to_contain_text("unknown")
     page.click("[data-act=keep]")
     expect(page.locator("[data-version='2']")).to_contain_text("30 policies")
 
