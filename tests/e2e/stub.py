@@ -455,7 +455,13 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
         world.released = True
         world.emit("warning_changed", {"warning_id": str(warning_id), "version": version})
         return wa.Approved(
-            warning_id=warning_id, version=version, state="released", n_approvals=2, n_approvals_needed=2, released=True
+            warning_id=warning_id,
+            version=version,
+            state="released",
+            n_approvals=2,
+            n_approvals_needed=2,
+            released=True,
+            n_left_out=0,
         )
 
     @app.post("/v1/warnings/{warning_id}/{version}/reject")

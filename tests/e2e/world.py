@@ -228,8 +228,8 @@ def warning_versions(world: World) -> dict[str, list[wa.WarningVersion]]:
         audience={"by_channel": {"fake": 412}, "by_language": {"en": 263, "zh": 149}},
         approvals=approvals,
         deliveries=[
-            wa.DeliveryCount(channel="fake", state="accepted", n=409),
-            wa.DeliveryCount(channel="fake", state="failed", n=3),
+            wa.DeliveryCount(channel="fake", state="accepted", n=409, n_in_doubt=0),
+            wa.DeliveryCount(channel="fake", state="failed", n=3, n_in_doubt=2),
         ]
         if world.released
         else [],
@@ -260,7 +260,7 @@ def warning_versions(world: World) -> dict[str, list[wa.WarningVersion]]:
         area={"type": "Polygon", "coordinates": [valley(0.024, 0.55, 0.8)]},
         audience={"by_channel": {"fake": 187}, "by_language": {"en": 120, "zh": 67}},
         approvals=[],
-        deliveries=[wa.DeliveryCount(channel="fake", state="accepted", n=187)],
+        deliveries=[wa.DeliveryCount(channel="fake", state="accepted", n=187, n_in_doubt=0)],
         receipts={"displayed": 140, "answered": 61},
         **common,
     )
