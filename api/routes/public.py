@@ -72,7 +72,8 @@ async def public_now(
     async with ctx.transaction() as conn:
         now = await repository.now(conn)
         person = await repository.person(conn, ctx.policyholder_id)
-        warnings = await repository.person_warnings(conn, ctx.policyholder_id, now=now)
+        told = await repository.person_warnings(conn, ctx.policyholder_id, now=now)
+        warnings = [row for row in told if row["msg_type"] != "Cancel"]
         rules = await repository.person_rules(conn, now=now)
         channels = await repository.person_channels(conn, ctx.policyholder_id)
         paused = await repository.is_paused(conn)
@@ -98,6 +99,7 @@ async def public_now(
         for row in rules
         if covers(row["area"], place)
     ]
+    taken_back = next((row for row in told if row["msg_type"] == "Cancel" and row["mine"]), None)
     n_all_clear = sum(row["all_clear"] for row in mine)
     state, reason = phone_state(
         n_warnings=len(mine) - n_all_clear,
@@ -115,6 +117,7 @@ async def public_now(
         checked_at=now,
         home=None if home is None else list(home),
         warnings=[_warning(row, chosen or person["language"]) for row in mine],
+        taken_back=None if taken_back is None else _warning(taken_back, chosen or person["language"]),
         order=None if order is None else PublicOrder(**{k: order[k] for k in PublicOrder.model_fields}),
         route=None if route is None else _route(ctx, route, chosen or person["language"], order),
         safe_zones=[PublicSafeZone(**zone) for zone in zones or []],
