@@ -123,7 +123,8 @@ _NOT_IN_NAMES = re.compile(r"[\s,<&]")
 #: What agencies call a rehearsal although its status says Actual. A river may be called Test: the word alone is not
 #: enough.
 _REHEARSED_EVENT = re.compile(
-    r"(?i)\W*(?:required (?:weekly|monthly) test|practice\W+demo\b.*|(?:test|exercise|drill)(?: (?:message|alert|warning))?)\W*"
+    r"(?i)\W*(?:required (?:weekly|monthly) test|practice\W+demo\b.*"
+    r"|(?:test|exercise|drill)(?: (?:message|alert|warning))?)\W*"
 )
 _REHEARSED_HEADLINE = re.compile(
     r"\W*(?:(?:TEST|EXERCISE|DRILL)(?:\W*$|\s*[:!.,–—-]|\s+(?:TEST|EXERCISE|DRILL|MESSAGE|ALERT|WARNING|ONLY)\b)"
