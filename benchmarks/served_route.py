@@ -117,7 +117,11 @@ def serve(url: str, home: Path) -> tuple[subprocess.Popen[bytes], int]:
     }  # fmt: skip
     program = "from core.settings import load_settings; from api.app import serve; serve(load_settings())"
     process = subprocess.Popen(
-        [sys.executable, "-c", program], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", program],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=Path(__file__).resolve().parent.parent,  # here, files of this folder would hide packages
     )
     for _ in range(300):
         try:

@@ -5,6 +5,7 @@ Workers act as role `tocsin_worker`, people are served as `tocsin_app`. A login 
 SET ROLE before anyone uses it. Needs a session connection: no pooler in transaction mode.
 """
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -113,11 +114,22 @@ def role_pool(url: str, role: Role, *, size: int) -> Pool:
         max_size=size,
         timeout=_CONNECT_TIMEOUT_S,
         configure=configure,
-        # After a restart of the server every pooled connection is dead; one round trip keeps that from the caller.
-        check=AsyncConnectionPool.check_connection,
+        check=_still_there,
         name=role,
         open=False,
     )
+
+
+async def _still_there(conn: AsyncConnection) -> None:
+    """Raises OperationalError where the server has ended this connection.
+
+    After a restart of the server every pooled connection is dead, and the caller must not notice. Its socket is then
+    readable (the end of the stream), as it is when the server has something to say; only then a round trip asks.
+    """
+    waiting = select.poll()
+    waiting.register(conn.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        await AsyncConnectionPool.check_connection(conn)
 
 
 @asynccontextmanager
