@@ -9,8 +9,6 @@ import asyncio
 import hashlib
 import ipaddress
 import secrets
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -20,13 +18,12 @@ from fastapi import Request
 
 from alerts import links
 from api import policy, repository
-from api.deps import Actor
 from api.errors import NotSignedIn, TooManyTries
+from api.identity import COOKIE, Actor, Throttle
 from core.errors import InvalidInput, NotPermitted
 from core.ids import new_id
 from core.settings import Settings
 
-COOKIE: Final = "tocsin_session"
 #: Every key begins so: a person sees what it is, and secret scanners find one that leaked.
 KEY_PREFIX: Final = "tocsin_key_"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -49,16 +46,6 @@ class CrossSite(NotPermitted):
 
 class BadAccount(InvalidInput):
     """An account cannot be made like this."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Throttle:
-    """How many tries a subject has, and how long it waits after that."""
-
-    n_free: int  #: tries that are not slowed down
-    window: timedelta = timedelta(minutes=15)  #: after this long without a try the count starts anew
-    first_wait: timedelta = timedelta(seconds=30)  #: doubles with every further try
-    longest_wait: timedelta = timedelta(minutes=15)
 
 
 ACCOUNT: Final = Throttle(n_free=10)

@@ -5,8 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -14,13 +13,12 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from api import policy, repository
+from api.auth import Authenticator
 from api.errors import KeyInUse, KeyReused, NotSignedIn
+from api.identity import Actor
+from api.sse import Hub
 from core.errors import InvalidInput
 from core.settings import Settings
-
-if TYPE_CHECKING:
-    from api.auth import Authenticator
-    from api.sse import Hub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,30 +37,11 @@ class Services:
     app_pool: repository.Pool  #: role tocsin_app: serves people
     worker_pool: repository.Pool  #: role tocsin_worker: sign-in, the stream, and what providers report
     installation: Installation
-    authenticator: "Authenticator"
-    hub: "Hub"
+    authenticator: Authenticator
+    hub: Hub
     vapid_public_key: str | None = None  #: none: web push is off
     #: A quote takes a second of a processor and holds a connection meanwhile: two at once leave room for the rest.
     pricing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who asks. Exactly one of principal, key and policyholder is set; none of them for what is open to all."""
-
-    tenant_id: UUID | None = None
-    principal_id: UUID | None = None
-    api_key_id: UUID | None = None
-    policyholder_id: UUID | None = None
-    login: str = ""
-    display_name: str = ""
-    roles: frozenset[str] = frozenset()
-    expires_at: datetime | None = None
-
-    @property
-    def key(self) -> str:
-        """Stable name of the actor, for idempotency keys and the audit."""
-        return str(self.principal_id or self.api_key_id or self.policyholder_id or policy.ANYONE)
 
 
 class Context:

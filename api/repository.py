@@ -4,21 +4,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from api.identity import Throttle
 from core.errors import InvalidInput, NotFound, Unavailable
+from core.settings import Settings
 from store import outbox, queries
 from store.clock import read_clock
 from store.pool import AsyncConnection, Pool, connect_worker_async, tenant_transaction, worker_url
-
-if TYPE_CHECKING:
-    from api.auth import Throttle
-    from core.settings import Settings
 
 Connection = AsyncConnection
 Row = dict[str, Any]
@@ -87,7 +85,7 @@ async def installation(conn: Connection) -> Row:
     return row
 
 
-async def count_try(conn: Connection, subject: bytes, throttle: "Throttle") -> float | None:
+async def count_try(conn: Connection, subject: bytes, throttle: Throttle) -> float | None:
     """Counts a try; None where it may go ahead, else how many seconds the subject has to wait."""
     counted = await _one(
         conn,
@@ -415,7 +413,7 @@ async def upsert_push(
 
 # ---------------------------------------------------------------- the stream
 @asynccontextmanager
-async def listener(settings: "Settings") -> AsyncIterator[Connection]:
+async def listener(settings: Settings) -> AsyncIterator[Connection]:
     """A connection of one's own, as tocsin_worker, that hears of new events; what it locks ends with it."""
     conn = await connect_worker_async(worker_url(settings))
     try:

@@ -11,15 +11,17 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from api import policy, repository
-from api.deps import Context
 from api.errors import TooManyTries
+from api.identity import COOKIE, Actor
 from api.show import rfc3339
 from core.errors import InvalidInput, TocsinError
 from core.log import get_logger
@@ -46,6 +48,18 @@ class TooManyStreams(TooManyTries):
 
 class BadLastEvent(InvalidInput):
     """Last-Event-ID: a whole number that this stream gave is needed."""
+
+
+class Reader(Protocol):
+    """One request of a page, as api.deps.Context serves it."""
+
+    request: Request
+    actor: Actor
+
+    @property
+    def tenant_id(self) -> UUID: ...
+    def transaction(self) -> AbstractAsyncContextManager[repository.Connection]: ...
+    def system_transaction(self) -> AbstractAsyncContextManager[repository.Connection]: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -125,42 +139,40 @@ class Hub:
                 await repository.wait_notified(conn, _POLL_S)
 
     # ---------------------------------------------------------------- the pages
-    def respond(self, ctx: Context, last_event_id: str | None, last_id: int | None) -> StreamingResponse:
+    def respond(self, reader: Reader, last_event_id: str | None, last_id: int | None) -> StreamingResponse:
         """The stream of one page; raises BadLastEvent, TooManyStreams."""
         after = last_id
         if last_event_id:
             if not last_event_id.isdigit():
                 raise BadLastEvent
             after = int(last_event_id)
-        if self._per_actor[ctx.actor.key] >= _STREAMS_PER_ACTOR or len(self._subscribers) >= _STREAMS:
+        if self._per_actor[reader.actor.key] >= _STREAMS_PER_ACTOR or len(self._subscribers) >= _STREAMS:
             raise TooManyStreams(retry_after_s=30)
-        from api.auth import COOKIE
-
         kinds = frozenset(
-            kind for kind, obj in policy.STREAM_OBJECTS.items() if policy.may(ctx.actor.roles, "read", obj)
+            kind for kind, obj in policy.STREAM_OBJECTS.items() if policy.may(reader.actor.roles, "read", obj)
         )
-        subscriber = Subscriber(ctx.tenant_id, kinds, ctx.request.cookies.get(COOKIE))
+        subscriber = Subscriber(reader.tenant_id, kinds, reader.request.cookies.get(COOKIE))
         return StreamingResponse(
-            self._frames(ctx, subscriber, after),
+            self._frames(reader, subscriber, after),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    async def _frames(self, ctx: Context, subscriber: Subscriber, after: int | None) -> AsyncIterator[str]:
+    async def _frames(self, reader: Reader, subscriber: Subscriber, after: int | None) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._longest_age_s * random.uniform(0.8, 1.0)  # noqa: S311  spreads, guards nothing
         # In the set before anything is read: what happens meanwhile waits in its queue.
         self._subscribers.add(subscriber)
-        self._per_actor[ctx.actor.key] += 1
+        self._per_actor[reader.actor.key] += 1
         try:
             yield "retry: 2000\n\n"
-            oldest, newest = await self._edges(ctx)
+            oldest, newest = await self._edges(reader)
             sent = newest
             missed: list[repository.Row] = []
             if after is not None:
                 lost = after < oldest - 1 or after > newest
                 if not lost:
-                    async with ctx.transaction() as conn:
+                    async with reader.transaction() as conn:
                         missed = await repository.replay(
                             conn, after=after, until=newest, kinds=sorted(subscriber.kinds), limit=_MAX_REPLAY + 1
                         )
@@ -188,12 +200,12 @@ class Hub:
             yield _frame("bye", {"last_id": sent}, sent)
         finally:
             self._subscribers.discard(subscriber)
-            self._per_actor[ctx.actor.key] -= 1
-            if self._per_actor[ctx.actor.key] <= 0:
-                del self._per_actor[ctx.actor.key]
+            self._per_actor[reader.actor.key] -= 1
+            if self._per_actor[reader.actor.key] <= 0:
+                del self._per_actor[reader.actor.key]
 
-    async def _edges(self, ctx: Context) -> tuple[int, int]:
-        async with ctx.services.worker_pool.connection() as conn:
+    async def _edges(self, reader: Reader) -> tuple[int, int]:
+        async with reader.system_transaction() as conn:
             return await repository.stream_edges(conn)
 
     def end_session(self, session: str | None) -> None:

@@ -29,6 +29,8 @@ class Excess:
     share: float = 1.0  #: placed
     premium: float = 0.0  #: for the whole limit, before reinstatements
     reinstatement_rates: tuple[float, ...] = ()  #: share of the premium for each reinstatement; the last one holds on
+    year_limit: float = np.inf  #: of the year's sum, beside what reinstatements leave
+    ceded: float = 1.0  #: share of each occurrence that the cover looks at
 
     def __post_init__(self) -> None:
         if self.attachment < 0 or self.annual_deductible < 0 or self.premium < 0:
@@ -37,13 +39,20 @@ class Excess:
             raise BadCover(f"limit: {self.limit:g} is not more than zero")
         if not 0 < self.share <= 1:
             raise BadCover(f"share: {self.share:g} is not in (0, 1]")
+        if not self.year_limit > 0:
+            raise BadCover(f"year_limit: {self.year_limit:g} is not more than zero")
+        if not 0 < self.ceded <= 1:
+            raise BadCover(f"ceded: {self.ceded:g} is not in (0, 1]")
+        if self.reinstatements is not None and not np.isfinite(self.limit):
+            raise BadCover("reinstatements: there is no limit that could be reinstated")
         if self.reinstatements is not None and self.reinstatements < 0:
             raise BadCover(f"reinstatements: {self.reinstatements} is negative")
 
     @property
     def annual_limit(self) -> float:
-        """What the layer pays in a year at most: its limit and each reinstatement."""
-        return np.inf if self.reinstatements is None else self.limit * (1 + self.reinstatements)
+        """What the layer pays in a year at most: its limit and each reinstatement, or its limit of the year."""
+        reinstated = np.inf if self.reinstatements is None else self.limit * (1 + self.reinstatements)
+        return min(self.year_limit, reinstated)
 
 
 def _running(years: YearLosses, amounts: FloatArray) -> FloatArray:
@@ -60,7 +69,7 @@ def _running(years: YearLosses, amounts: FloatArray) -> FloatArray:
 
 def recovered(years: YearLosses, cover: Excess) -> YearLosses:
     """What the excess pays of each occurrence, in the order in which they happen in the year."""
-    layer = np.clip(years.loss - cover.attachment, 0.0, cover.limit)
+    layer = np.clip(years.loss * cover.ceded - cover.attachment, 0.0, cover.limit)
     after = np.clip(_running(years, layer) - cover.annual_deductible, 0.0, cover.annual_limit)
     first = np.r_[True, years.year[1:] != years.year[:-1]] if len(layer) else np.zeros(0, dtype=bool)
     before = np.where(first, 0.0, np.r_[0.0, after[:-1]]) if len(layer) else after

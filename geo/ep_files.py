@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from core.errors import InvalidInput
-from geo import covers
+from geo import covers, covers_oed
 from geo.ep import RETURN_PERIODS, BadLossTable, Curve, EventLosses, FloatArray, YearLosses, summary
 from geo.imports import read_json
 
@@ -29,6 +29,14 @@ _NAMES = {
 }
 
 
+def _line(path: Path, row: int) -> int:
+    """The line of the file in which a row (from 0) stands; empty lines are no rows."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        filled = (reader.line_num for cells in reader if any(cell.strip() for cell in cells))
+        return next(line for number, line in enumerate(filled, start=-1) if number == row)
+
+
 def _column(table: pa.Table, name: str, path: Path) -> FloatArray | None:
     have = {column.strip().lower(): column for column in table.column_names}
     found = next((have[candidate] for candidate in _NAMES[name] if candidate in have), None)
@@ -42,16 +50,17 @@ def _column(table: pa.Table, name: str, path: Path) -> FloatArray | None:
             try:
                 float(text)
             except (TypeError, ValueError):
-                raise BadLossTable(f"{path.name}, line {row + 2}: {found}: {text!r} is not a number") from None
+                raise BadLossTable(f"{path.name}, line {_line(path, row)}: {found}: {text!r} is not a number") from None
         raise
     if values.null_count:
         row = values.is_null().to_pylist().index(True)
-        raise BadLossTable(f"{path.name}, line {row + 2}: {found}: it is empty")
+        raise BadLossTable(f"{path.name}, line {_line(path, row)}: {found}: it is empty")
     array: FloatArray = values.to_numpy()
     bad = np.flatnonzero(~np.isfinite(array) | (array < 0))
     if len(bad):
         raise BadLossTable(
-            f"{path.name}, line {bad[0] + 2}: {found}: {array[bad[0]]:g} is negative or not a finite number"
+            f"{path.name}, line {_line(path, int(bad[0]))}: {found}: {array[bad[0]]:g} is negative or not a finite "
+            "number"
         )
     return array
 
@@ -77,7 +86,9 @@ def read_losses(path: Path, n_years: int | None) -> EventLosses | YearLosses:
         raise InvalidInput("--years: say how many years the year loss table stands for: years without loss count too")
     if (year != np.floor(year)).any() or (year < 1).any() or (year > n_years).any():
         row = int(np.flatnonzero((year != np.floor(year)) | (year < 1) | (year > n_years))[0])
-        raise BadLossTable(f"{path.name}, line {row + 2}: year: {year[row]:g} is not a whole number in 1..{n_years}")
+        raise BadLossTable(
+            f"{path.name}, line {_line(path, row)}: year: {year[row]:g} is not a whole number in 1..{n_years}"
+        )
     return YearLosses.make(year.astype(np.int64) - 1, loss, n_years, _column(table, "day", path))
 
 
@@ -135,9 +146,12 @@ def run(
     seed: int,
     return_periods: Sequence[float] | None,
     ylt_out: Path | None,
-    cover: Path | None,
+    cover: Path | None = None,
+    ri_info: Path | None = None,
 ) -> dict[str, Any]:
     """Reads a table, writes the curves, and tells the sums; raises BadLossTable and BadCover."""
+    if cover is not None and ri_info is not None:
+        raise InvalidInput("--cover and --ri-info: give one of them")
     losses = read_losses(path, n_years)
     told: dict[str, Any] = {}
     lines: list[dict[str, Any]] = []
@@ -145,7 +159,7 @@ def run(
     if isinstance(losses, EventLosses):
         years = losses.simulate(n_years or 10_000, np.random.default_rng(seed))
         told |= {"aal_exact": losses.aal, "sd_exact": losses.aal_sd, "seed": seed}
-        if cover is None:
+        if cover is None and ri_info is None:
             loss, probability = losses.oep()
             for period in periods:
                 # the largest loss that is met or exceeded with at least that chance; below the last event it is zero
@@ -156,12 +170,18 @@ def run(
     else:
         years = losses
     sums = summary(years, periods)
-    if cover is not None:
-        given = read_json(cover)
-        if not isinstance(given, dict):
-            raise covers.BadCover("--cover: the file is not a JSON object")
+    if cover is not None or ri_info is not None:
         told["gross_aal"] = sums["aal"]
-        years, annual, told["cover"] = apply_covers(years, given)
+        if ri_info is not None:
+            years, premium, done = covers_oed.apply_contracts(years, covers_oed.read_contracts(ri_info))
+            annual = years.annual() + premium
+            told["cover"] = {"contracts": done, "reinstatement_premium": float(premium.mean())}
+        else:
+            assert cover is not None
+            given = read_json(cover)
+            if not isinstance(given, dict):
+                raise covers.BadCover("--cover: the file is not a JSON object")
+            years, annual, told["cover"] = apply_covers(years, given)
         sums = summary(years, periods)
         sums["curves"]["AEP"] = [Curve.of(annual).level(p) for p in periods if 1 < p <= years.n_years]
         sums["aal"], sums["sd"] = float(annual.mean()), float(annual.std(ddof=1)) if years.n_years > 1 else float("nan")

@@ -21,6 +21,8 @@ from geo.terms_files import LossBook
 
 #: Columns of the location file that an estimate needs beyond the terms.
 PLACE_FIELDS = ("Latitude", "Longitude", "OccupancyCode", "ConstructionCode", *BUILDING_FIELDS)
+#: What is done with annual aggregates and treaties of the year where an event stands alone.
+FIRST_OF_YEAR = "each event is taken as the first of its year"
 N_CONTRIBUTION = 100  #: samples at most for the contribution of each source
 
 
@@ -94,6 +96,7 @@ class Estimate:
             "curves": list(self.choice.names), "assumptions": dict(loss.told(self.assumed)) | self._flood(),
             "net_of": "reinsurance" if self.chain.outward is not None else "nothing: no reinsurance was given",
             "demand_surge": [list(band) for band in self.chain.surge],
+            "year_terms": FIRST_OF_YEAR if self.chain.annual else None,
             "left_out": {
                 reason: {"n": n, **({} if np.isnan(tiv) else {"tiv": tiv})}
                 for reason, (n, tiv) in self.book.left_out.items()

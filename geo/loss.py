@@ -18,8 +18,8 @@ from geo.chance import KeyArray
 from geo.covers import Bands, surge_factors
 from geo.damage_spread import DamageSpread, quantile_table, shifted_curve
 from geo.ep import YearLosses
-from geo.reinsurance import Outward
-from geo.terms import FloatArray, IntArray, Programme, sums
+from geo.reinsurance import Outward, OutwardYear
+from geo.terms import FloatArray, IntArray, Programme, ProgrammeYear, sums
 
 PERSPECTIVES = ("gul", "il", "ri")  #: ground-up, insured (gross), net of reinsurance
 SAMPLES_PER_CHUNK = 10
@@ -248,10 +248,22 @@ class Chain:
     n_groups: int = 0
     surge: Bands = ()  #: demand surge by the event's ground-up loss; empty: none
 
-    def apply(self, ground_up: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(insured, net) of each row."""
-        insured = self.programme.insured(ground_up)
-        return insured, insured if self.outward is None else self.outward.net(insured)
+    @property
+    def annual(self) -> bool:
+        """Whether terms or reinsurance answer to the sum of a year."""
+        return self.programme.annual or (self.outward is not None and self.outward.annual)
+
+    def new_year(self) -> tuple[ProgrammeYear, OutwardYear | None]:
+        """A year in which nothing has happened yet."""
+        return self.programme.new_year(), None if self.outward is None else self.outward.new_year()
+
+    def apply(
+        self, ground_up: FloatArray, year: tuple[ProgrammeYear, OutwardYear | None] | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """(insured, net) of each row; in a `year`, what its earlier events left of the year's terms."""
+        direct, outward = (None, None) if year is None else year
+        insured = self.programme.insured(ground_up, direct)
+        return insured, insured if self.outward is None else self.outward.net(insured, outward)
 
 
 @dataclass(frozen=True)
@@ -456,6 +468,53 @@ def every_sample(
         ),
         np.concatenate(drawn)[order],
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class YearRun:
+    """Occurrences that went through their years one after the other."""
+
+    events: list[EventLoss]  #: one for each occurrence, numbered from 0
+    occurrences: Occurrences  #: likewise numbered
+    event_id: IntArray  #: (n,) the event of each
+    premium: FloatArray  #: (n, n_samples) reinstatement premium that each makes due
+
+
+def year_losses(
+    chain: Chain, events: Sequence[GroundUp], occurrences: Occurrences, n_samples: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> YearRun:  # fmt: skip
+    """Losses of each occurrence in its year, where terms or treaties answer to the sum of a year.
+
+    Each sample of each year goes through its events in the order of days, and what earlier ones used of annual
+    aggregates and treaties is gone. Occurrences that do not touch the book are left out.
+    """
+    at = {event.event: event for event in events}
+    rows = np.array([row for row, event in enumerate(occurrences.event.tolist()) if event in at], dtype=np.int64)
+    day = np.zeros(len(occurrences.year)) if occurrences.day is None else occurrences.day
+    rows = rows[np.lexsort((day[rows], occurrences.year[rows]))]
+    total, premium = np.zeros((len(rows), 3, n_samples)), np.zeros((len(rows), n_samples))
+    out = np.empty(chain.programme.n_items)
+    starts = np.flatnonzero(np.r_[True, np.diff(occurrences.year[rows]) != 0]) if len(rows) else rows
+    for first, last in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
+        for sample in range(n_samples):
+            year, due = chain.new_year(), 0.0
+            for number in range(first, last):
+                at[int(occurrences.event[rows[number]])].draw(sample, ALL_SOURCES, out)
+                if chain.surge:
+                    out *= surge_factors(out.sum(keepdims=True), chain.surge)
+                insured, net = chain.apply(out, year)
+                total[number, :, sample] = out.sum(), insured.sum(), net.sum()
+                if year[1] is not None:
+                    premium[number, sample], due = year[1].premium - due, year[1].premium
+        if progress is not None:
+            progress(last, len(rows))
+    made = [EventLoss(number, 0.0, total[number], float(total[number, 0].max())) for number in range(len(rows))]
+    numbered = Occurrences(
+        occurrences.year[rows], np.arange(len(rows)), occurrences.n_years,
+        None if occurrences.day is None else occurrences.day[rows],
+    )  # fmt: skip
+    return YearRun(made, numbered, occurrences.event[rows], premium)
 
 
 def with_samples(assumed: Uncertainty, **changes: Any) -> Uncertainty:

@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 from geo import chance, field_files, loss
 from geo.curve_choice import CURVE_SIGMA
 from geo.damage_spread import DamageSpread
-from geo.estimate import Estimate, Places, chain_of, estimate, tiv_reconciliation
+from geo.estimate import FIRST_OF_YEAR, Estimate, Places, chain_of, estimate, tiv_reconciliation
 from geo.exposure import cents_text
 from geo.flood_choice import DEFAULT, FloodChoice
 from geo.hazard import Layer, read_layers
@@ -249,44 +249,79 @@ def _run_model(
     over = model.events(book, Places.of(book), assumed)
     chain = chain_of(request.loaded)
     done: list[EventLoss] = []
+    felt: list[loss.GroundUp] = []
     n_events = len(np.unique(model.event))
     for number, event in enumerate(over, start=1):
         rate = over.rate_per_year(event.event)
         if rate > 0:
             total = loss.simulate(chain, event, assumed.n_samples, mapper=mapper).total
             done.append(EventLoss(event.event, rate, total, event.exposed))
+            felt.append(event)
         if progress is not None:
             progress(number, n_events)
     if elt_out is not None:
         _write_elt(elt_out, done, {e.event: str(e.event) for e in done})
-    told = _told_set(request, done, over.unknown, out)
-    told["n_years"] = model.occurrences.n_years * assumed.n_samples
+    in_years, occurrences, run_of_years = done, model.occurrences, None
+    if chain.annual:
+        run_of_years = loss.year_losses(chain, felt, model.occurrences, assumed.n_samples, progress)
+        in_years, occurrences = run_of_years.events, run_of_years.occurrences
+    told = _told_set(request, done, over.unknown, out, _year_sums(in_years, occurrences) if chain.annual else None)
+    told["n_years"] = occurrences.n_years * assumed.n_samples
+    if run_of_years is not None:
+        told["reinstatement_premium_aal"] = float(run_of_years.premium.sum()) / told["n_years"]
     if ylt_out is not None:
         for perspective in PERSPECTIVES:
-            years, sample = loss.every_sample(done, model.occurrences, perspective, assumed.n_samples)
+            years, sample = loss.every_sample(in_years, occurrences, perspective, assumed.n_samples)
             assert years.event is not None
-            columns = {"year": years.year + 1, "event_id": years.event, "sample": sample + 1, "loss": years.loss}
+            ids = years.event if run_of_years is None else run_of_years.event_id[years.event]
+            columns = {"year": years.year + 1, "event_id": ids, "sample": sample + 1, "loss": years.loss}
             if years.day is not None:
                 columns["day"] = years.day
+            if run_of_years is not None and perspective == "ri":
+                columns["reinstatement_premium"] = run_of_years.premium[years.event, sample]
             rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
             _write(_named(ylt_out, perspective), rows, "--ylt-out", tuple(columns))
     return told
 
 
+def _year_terms(loaded: LossBook, by_year: bool) -> str | None:
+    """What is done with terms that answer to the sum of a year; None where there are none."""
+    if not loaded.annual:
+        return None
+    return "run out across the events of each year" if by_year else FIRST_OF_YEAR
+
+
+def _year_sums(events: Sequence[EventLoss], occurrences: loss.Occurrences) -> list[tuple[float, float]]:
+    """(average annual loss, its standard error) of each perspective over all samples of all years."""
+    found = []
+    for i in range(len(PERSPECTIVES)):
+        n_samples = events[0].total.shape[1] if events else 1
+        annual = np.zeros((occurrences.n_years, n_samples))
+        for event in events:
+            annual[occurrences.year[event.event]] += event.total[i]
+        found.append((float(annual.mean()), float(annual.std()) / float(np.sqrt(annual.size))))
+    return found
+
+
 def _told_set(
-    request: Request, done: Sequence[EventLoss], unknown: Mapping[str, tuple[int, float]], out: Path
-) -> dict[str, Any]:
+    request: Request, done: Sequence[EventLoss], unknown: Mapping[str, tuple[int, float]], out: Path,
+    by_year: Sequence[tuple[float, float]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     book = request.loaded.book
     losses = {}
     for i, perspective in enumerate(PERSPECTIVES):
         aal = sum(e.rate_per_year * float(e.total[i].mean()) for e in done)
         # sampling error of the means alone: how often events happen is taken as given
         error = sum((e.rate_per_year**2) * float(e.total[i].var(ddof=1)) / e.total.shape[1] for e in done)
-        losses[perspective] = {"aal": aal, "aal_se": float(np.sqrt(error)), "n_events": len(done)}
+        se = float(np.sqrt(error))
+        if by_year is not None:  # events of a year share its aggregates: their means do not add up
+            aal, se = by_year[i]
+        losses[perspective] = {"aal": aal, "aal_se": se, "n_events": len(done)}
     _write(out, [{"perspective": p, **losses[p]} for p in PERSPECTIVES], "--out")
     return {
         "currency": book.currency, "losses": losses, "n_samples": request.samples, "seed": request.seed,
         "demand_surge": [list(band) for band in request.loaded.surge],
+        "year_terms": _year_terms(request.loaded, by_year is not None),
         "unknown": {reason: {"n_items": n, "tiv": tiv} for reason, (n, tiv) in sorted(unknown.items())},
         "left_out": {
             reason: {"n": n, **({} if np.isnan(tiv) else {"tiv": tiv})} for reason, (n, tiv) in book.left_out.items()

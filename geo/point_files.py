@@ -31,11 +31,11 @@ class Table:
     name: str
     columns: tuple[str, ...]
     rows: list[list[str]]
-    first_line: int = 2  #: line of the file in which rows[0] stands
+    lines: tuple[int, ...] = ()  #: line of the file in which each row ends; without them rows follow the header
 
     def line(self, row: int) -> int:
         """The line of the file in which a row stands."""
-        return self.first_line + row
+        return self.lines[row] if self.lines else row + 2
 
     def index(self, column: str) -> int | None:
         return self.columns.index(column) if column in self.columns else None
@@ -67,29 +67,30 @@ def read_table(path: Path, required: Sequence[str] = (), *, units_row: bool = Fa
     or lacks a column."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
+            reader = csv.reader(file)
+            rows = [(row, reader.line_num) for row in reader]
     except OSError as error:
         raise BadTable(f"{path.name}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadTable(f"{path.name}: not a CSV file in UTF-8: {error}") from error
-    if not rows or not any(cell.strip() for cell in rows[0]):
+    if not rows or not any(cell.strip() for cell in rows[0][0]):
         raise BadTable(f"{path.name}: is empty")
-    columns = tuple(name.strip().lower() for name in rows[0])
+    columns = tuple(name.strip().lower() for name in rows[0][0])
     doubled = sorted({name for name in columns if name and columns.count(name) > 1})
     if doubled:
         raise BadTable(f"{path.name}: column {doubled[0]!r} is there twice")
     missing = [name for name in required if name not in columns]
     if missing:
         raise BadTable(f"{path.name}: no column {', '.join(missing)}; it has {', '.join(columns)}")
-    body = [row for row in rows[1:] if any(cell.strip() for cell in row)]
-    for i, row in enumerate(body):
+    filled = [(row, line) for row, line in rows[1:] if any(cell.strip() for cell in row)]
+    for row, line in filled:
         if len(row) != len(columns):
-            raise BadTable(f"{path.name}: line {i + 2}: {len(row)} cells under {len(columns)} names")
-    if not body:
+            raise BadTable(f"{path.name}: line {line}: {len(row)} cells under {len(columns)} names")
+    if not filled:
         raise BadTable(f"{path.name}: has a header and no rows")
-    if units_row and not any(character.isdigit() for character in body[0][columns.index(required[0])]):
-        return Table(path.name, columns, body[1:], 3)
-    return Table(path.name, columns, body)
+    if units_row and not any(character.isdigit() for character in filled[0][0][columns.index(required[0])]):
+        del filled[0]
+    return Table(path.name, columns, [row for row, _ in filled], tuple(line for _, line in filled))
 
 
 def read_points(table: Table, lon_column: str = "lon", lat_column: str = "lat") -> tuple[FloatArray, FloatArray]:
@@ -104,7 +105,7 @@ def read_points(table: Table, lon_column: str = "lon", lat_column: str = "lat") 
             continue
         fault = coordinate_fault(float(lon[i]), float(lat[i]))
         if fault is not None:
-            raise BadTable(f"{table.name}: line {i + 2}: {lat_column}, {lon_column}: {fault}")
+            raise BadTable(f"{table.name}: line {table.line(i)}: {lat_column}, {lon_column}: {fault}")
     return lon, lat
 
 
@@ -113,7 +114,7 @@ def read_values(table: Table, column: str = "value") -> FloatArray:
     values = table.numbers(column, blank=True)
     if (values < 0.0).any():
         at = int(np.argmax(values < 0.0))
-        raise BadTable(f"{table.name}: line {at + 2}: {column}: {values[at]:g} is below zero")
+        raise BadTable(f"{table.name}: line {table.line(at)}: {column}: {values[at]:g} is below zero")
     return values
 
 
@@ -228,7 +229,9 @@ def read_buildings(
         floor = np.where(np.isnan(floor), first_floor_ft, floor)
     if (floor > 40.0).any() or (floor < -20.0).any():
         at = int(np.argmax((floor > 40.0) | (floor < -20.0)))
-        raise BadTable(f"{table.name}: line {at + 2}: firstfloorht: {floor[at]:g} ft is no height of a first floor")
+        raise BadTable(
+            f"{table.name}: line {table.line(at)}: firstfloorht: {floor[at]:g} ft is no height of a first floor"
+        )
     stock = np.array(
         [inventory_value_usd(hazus, occupancy[i], area[i]) if math.isnan(stock[i]) else stock[i] for i in range(n)]
     )

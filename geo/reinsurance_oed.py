@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from core.errors import InvalidInput
 from geo.oed_table import OedTable, encode, joint
-from geo.reinsurance import KINDS, RISK_LEVELS, Outward, Tier, Treaty, order
+from geo.reinsurance import KINDS, RISK_LEVELS, Outward, Reinstatement, Tier, Treaty, order
 from geo.terms import BoolArray, FloatArray, IntArray
 from geo.terms_book import TermsBook
 from geo.terms_rows import Rates, covered, days_of, rates_of
@@ -36,13 +36,12 @@ INFO_FIELDS = (
     "ReinsNumber", "ReinsLayerNumber", "ReinsName", "ReinsPeril", "ReinsInceptionDate", "ReinsExpiryDate",
     "CededPercent", "RiskLimit", "RiskAttachment", "OccLimit", "OccAttachment", "AggLimit", "AggAttachment",
     "PlacedPercent", "ReinsCurrency", "InuringPriority", "ReinsType", "RiskLevel", "AttachmentBasis", "UseReinsDates",
-    "OccFranchiseDed", "OccReverseFranchise", "DeemedPercentPlaced", "TreatyShare", "ReinsFXrate", "Reinstatement",
+    "OccFranchiseDed", "OccReverseFranchise", "DeemedPercentPlaced", "TreatyShare", "ReinsFXrate", "AggPeriod",
+    "Reinstatement", "ReinstatementCharge", "ReinsPremium",
 )  # fmt: skip
 #: Terms of OED that no treaty here has, and the value at which they change nothing.
-_NOT_COMPUTED = {
-    "OccFranchiseDed": 0.0, "OccReverseFranchise": 0.0, "DeemedPercentPlaced": 0.0, "TreatyShare": 1.0,
-    "ReinsFXrate": 1.0,
-}  # fmt: skip
+_NOT_COMPUTED = {"TreatyShare": 1.0, "ReinsFXrate": 1.0}
+_YEAR_DAYS = (0.0, 365.0, 366.0)  #: values of AggPeriod that are a year; 0 stands in files that fill every field
 SCOPE_FIELDS = ("ReinsNumber", *_KEYS, *_OTHER, "CededPercent")
 
 
@@ -104,25 +103,28 @@ def read_outward(
     risk_levels = [text.upper() for text in info.strings("RiskLevel", "SEL")]
     numbers = info.strings("ReinsNumber")
     priority = info.whole("InuringPriority")
-    amounts = {name: _limitless(info.numbers(name) * rate) for name in ("RiskLimit", "OccLimit")}
-    attachments = {name: info.numbers(name) * rate for name in ("RiskAttachment", "OccAttachment")}
+    amounts = {
+        name: limitless(info.numbers(name) * rate)
+        for name in ("RiskLimit", "OccLimit", "AggLimit", "OccReverseFranchise")
+    }
+    attachments = {
+        name: info.numbers(name) * rate
+        for name in ("RiskAttachment", "OccAttachment", "AggAttachment", "OccFranchiseDed")
+    }
+    reinstated = read_reinstatements(info, kinds, amounts, rate)
     ceded = info.numbers("CededPercent", 1.0, high=1.0)
     placed = info.numbers("PlacedPercent", 1.0, high=1.0)
     scope_ceded = scope.numbers("CededPercent", 1.0, high=1.0)
     responds = _responds(info, peril, event_date)
     for row, (kind, level) in enumerate(zip(kinds, risk_levels, strict=True)):
-        if kind == "AXL":
-            info.refuse(row, "ReinsType", "an aggregate cover answers to a year, not to an event: tocsin ep --cover")
-        elif kind not in KINDS:
+        if kind not in KINDS:
             info.refuse(row, "ReinsType", f"{kind!r} is none of {', '.join(KINDS)}")
         if level not in RISK_LEVELS:
             info.refuse(row, "RiskLevel", f"{level!r} is none of {', '.join(RISK_LEVELS)}")
         if priority[row] < 1:
             info.refuse(row, "InuringPriority", f"{priority[row]} is less than 1")
-    for name, default in _NOT_COMPUTED.items():
-        values = info.numbers(name, default)
-        for row in np.flatnonzero(values != default).tolist():
-            info.refuse(row, name, f"{values[row]:g} is not computed here: only {default:g} or a blank")
+    refuse_period(info)
+    refuse_what_is_not_computed(info)
     scoped: dict[str, list[int]] = {}
     for row, number in enumerate(scope.strings("ReinsNumber")):
         scoped.setdefault(number, []).append(row)
@@ -147,30 +149,48 @@ def read_outward(
         level = risk_levels[row]
         rows, share = _scope(named, scoped[numbers[row]], scope_ceded)
         if policy_inception is not None and info.strings("AttachmentBasis")[row] == "RA":
-            keep = _attached(info, row, policy_inception[rows])
+            keep = _attached(info, row, book, rows, policy_inception[rows])
             rows, share = rows[keep], share[keep]
         if not len(rows):
             continue
         treaty = _treaty(
             info, row, kinds[row], level, named, rows, share, amounts, attachments, float(ceded[row]),
-            float(placed[row]),
+            float(placed[row]), reinstated[row],
         )  # fmt: skip
         tiers.setdefault((int(priority[row]), level), []).append(treaty)
     made = [Tier(p, level, _merged(treaties)) for (p, level), treaties in tiers.items()]
     notes = tuple(
-        f"{name} of contract {numbers[row]} answers to a year and is not applied to one event: tocsin ep --cover"
-        for name in ("AggLimit", "AggAttachment")
-        for row in np.flatnonzero(info.numbers(name) > 0).tolist()
+        f"{treaty.name} answers to a year ({treaty.year_limit:,.0f} xs {treaty.year_attachment:,.0f}): a single event "
+        "is the first of its year"
+        for tier in made
+        for treaty in tier.treaties
+        if treaty.annual
     )
     notes += tuple(
-        f"Reinstatement of contract {numbers[row]} answers to a year and is not applied to one event: tocsin ep --cover"
-        for row, text in enumerate(info.strings("Reinstatement"))
-        if text not in ("", "0")
+        f"DeemedPercentPlaced of contract {numbers[row]} changes nothing: a notional contract takes its losses"
+        for row in np.flatnonzero(info.numbers("DeemedPercentPlaced", high=1.0) > 0).tolist()
     )
+    info.check()
     return Outward(book.n_rows, order(made), notes)
 
 
-def _limitless(values: FloatArray) -> FloatArray:
+def refuse_period(info: OedTable) -> None:
+    """Aggregate terms of another period than a year become bad rows."""
+    period = info.numbers("AggPeriod", 365.0)
+    for row in np.flatnonzero(~np.isin(period, _YEAR_DAYS) & has_year_terms(info)).tolist():
+        info.refuse(row, "AggPeriod", f"{period[row]:g} days are not computed here: only a year, 365")
+
+
+def refuse_what_is_not_computed(info: OedTable) -> None:
+    """Terms that no treaty here has become bad rows."""
+    for name, default in _NOT_COMPUTED.items():
+        values = info.numbers(name, default)
+        for row in np.flatnonzero(values != default).tolist():
+            info.refuse(row, name, f"{values[row]:g} is not computed here: only {default:g} or a blank")
+
+
+def limitless(values: FloatArray) -> FloatArray:
+    """Limits of which 0 is none: infinite."""
     return np.where(values > 0, values, np.inf)
 
 
@@ -200,15 +220,17 @@ def _check_exact(scope: OedTable, rows: list[int], kind: str, level: str) -> Non
 
 
 def _inceptions(book: TermsBook) -> Any:
+    """(n_rows,) inception day of each row's policy; not a time where the file gives none."""
     days = days_of(book.account, "PolInceptionDate")
-    missing = [row for row in book.policy_row.tolist() if days[row] is None]
-    for row in missing:
-        book.account.refuse(row, "PolInceptionDate", "it is empty, and a risk-attaching contract needs it")
     book.account.check()
-    return np.array([np.datetime64(days[row]) for row in book.policy_row.tolist()])[book.row_policy]
+    given = [days[row] for row in book.policy_row.tolist()]
+    return np.array(["NaT" if day is None else day for day in given], dtype="datetime64[D]")[book.row_policy]
 
 
-def _attached(info: OedTable, row: int, inception: Any) -> BoolArray:
+def _attached(info: OedTable, row: int, book: TermsBook, rows: IntArray, inception: Any) -> BoolArray:
+    for policy in np.unique(book.policy_row[book.row_policy[rows[np.isnat(inception)]]]).tolist():
+        book.account.refuse(policy, "PolInceptionDate", "it is empty, and a risk-attaching contract needs it")
+    book.account.check()
     first, last = days_of(info, "ReinsInceptionDate")[row], days_of(info, "ReinsExpiryDate")[row]
     if first is None or last is None:
         info.refuse(row, "ReinsInceptionDate", "a risk-attaching contract needs its inception and expiry")
@@ -242,36 +264,90 @@ def _treaty(
     attachments: dict[str, FloatArray],
     ceded: float,
     placed: float,
+    reinstatement: Reinstatement | None,
 ) -> Treaty:
     name = info.texts("ReinsName")[row].as_py() or info.texts("ReinsNumber")[row].as_py()
-    if kind == "CXL":
+    year_limit = float(limits["AggLimit"][row])
+    if reinstatement is not None:
+        year_limit = min(year_limit, reinstatement.limit * (1 + reinstatement.times))
+    contract: dict[str, Any] = {
+        "occurrence_limit": float(limits["OccLimit"][row]), "placed": placed,
+        "franchise": float(attachments["OccFranchiseDed"][row]),
+        "reverse_franchise": float(limits["OccReverseFranchise"][row]),
+        "year_attachment": float(attachments["AggAttachment"][row]), "year_limit": year_limit,
+        "reinstatement": reinstatement,
+    }  # fmt: skip
+    if kind in ("CXL", "AXL"):
         return Treaty(
             name, rows, np.zeros(len(rows), np.int64), np.ones(1), np.zeros(1), np.full(1, np.inf), np.ones(1),
-            occurrence_ceded=ceded, occurrence_attachment=float(attachments["OccAttachment"][row]),
-            occurrence_limit=float(limits["OccLimit"][row]), placed=placed,
+            occurrence_ceded=ceded, occurrence_attachment=float(attachments["OccAttachment"][row]), **contract,
         )  # fmt: skip
     risk, n = named.risks(level, rows)
     of_risk = np.full(n, ceded)
     if kind == "SS":
         of_risk[risk] = share
     attachment = 0.0 if kind == "QS" else float(attachments["RiskAttachment"][row])
-    facultative = kind == "FAC"
+    placed_of_risk = 1.0
+    if kind == "FAC":
+        contract["occurrence_limit"] = np.inf
+        if contract["year_attachment"] == 0 and np.isinf(year_limit):
+            placed_of_risk, contract["placed"] = placed, 1.0
     return Treaty(
         name, rows, risk, of_risk, np.full(n, attachment), np.full(n, limits["RiskLimit"][row]),
-        np.full(n, placed if facultative else 1.0),
-        occurrence_attachment=float(attachments["OccAttachment"][row]) if kind == "PR" else 0.0,
-        occurrence_limit=np.inf if facultative else float(limits["OccLimit"][row]),
-        placed=1.0 if facultative else placed,
+        np.full(n, placed_of_risk),
+        occurrence_attachment=float(attachments["OccAttachment"][row]) if kind == "PR" else 0.0, **contract,
     )  # fmt: skip
+
+
+def has_year_terms(info: OedTable) -> BoolArray:
+    """(rows,) whether a contract says something of the year's sum."""
+    found: BoolArray = (info.numbers("AggLimit") > 0) | (info.numbers("AggAttachment") > 0)
+    found |= np.array([kind.upper() == "AXL" for kind in info.strings("ReinsType")], dtype=bool)
+    return found
+
+
+def read_reinstatements(
+    info: OedTable, kinds: list[str], limits: dict[str, FloatArray], rate: FloatArray
+) -> list[Reinstatement | None]:
+    """Reinstatements of each contract; None where the limit is paid without end (a blank).
+
+    A catastrophe or aggregate excess reinstates its occurrence limit, a per-risk excess its risk limit; a 0 of a
+    catastrophe excess is none, and is taken as not given elsewhere. Faults become bad rows.
+    """
+    premium, times = info.numbers("ReinsPremium") * rate, info.whole("Reinstatement")
+    given, charges = info.strings("Reinstatement"), info.strings("ReinstatementCharge")
+    found: list[Reinstatement | None] = []
+    for row, kind in enumerate(kinds):
+        found.append(None)
+        n = int(times[row])
+        if given[row] == "" or (n == 0 and kind != "CXL"):
+            continue
+        field = {"CXL": "OccLimit", "AXL": "OccLimit", "PR": "RiskLimit"}.get(kind)
+        if field is None:
+            info.refuse(row, "Reinstatement", f"a contract of type {kind} has no limit that is reinstated")
+            continue
+        limit = float(limits[field][row])
+        if np.isinf(limit):
+            if n:
+                info.refuse(row, "Reinstatement", f"there is no {field} that could be reinstated")
+            continue
+        shares: list[float] = []
+        for part in charges[row].split(";") if charges[row] else ():
+            try:
+                share = float(part)
+            except ValueError:
+                share = -1.0
+            if not 0 <= share < 100:
+                info.refuse(row, "ReinstatementCharge", f"{charges[row]!r} is not shares separated by semicolons")
+                break
+            shares.append(share)
+        found[row] = Reinstatement(limit, n, float(premium[row]), tuple(shares))
+    return found
 
 
 def _merged(treaties: list[Treaty]) -> tuple[Treaty, ...]:
     """Facultative contracts, which have no occurrence terms, as one: a book may have thousands."""
-    single = [
-        t
-        for t in treaties
-        if np.isinf(t.occurrence_limit) and t.occurrence_attachment == 0 and t.occurrence_ceded == 1 and t.placed == 1
-    ]
+    single = [t for t in treaties if t.plain]
     if len(single) < 2:
         return tuple(treaties)
     offsets = np.cumsum([0, *(len(t.ceded) for t in single)])

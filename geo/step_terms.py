@@ -44,6 +44,8 @@ class Steps:
     end: FloatArray
     of_loss: BoolArray  #: pays `payout` x loss, else the amount `payout`
     payout: FloatArray
+    payout_end: FloatArray  #: the payout at `ramp_end`; between it and `start` it rises or falls in a straight line
+    ramp_end: FloatArray  #: infinite where there is no ramp
     deductible: FloatArray  #: taken from a payout
     limit: FloatArray  #: of a payout of loss; infinite where there is none
     extra_factor: FloatArray  #: further expenses as a share of the payout
@@ -61,8 +63,12 @@ class Steps:
             x = loss[node]
             hit = (self.start[at] <= x) & (x < self.end[at]) & ((x > 0) | self.of_loss[at])
             before = out[node]
+            start, ramp_end = self.start[at], self.ramp_end[at]
+            ramped = np.isfinite(ramp_end)
+            way = np.clip((x - start) / np.where(ramped, ramp_end - start, 1.0), 0.0, 1.0)
+            payout = self.payout[at] + np.where(ramped, (self.payout_end[at] - self.payout[at]) * way, 0.0)
             own = np.minimum(
-                np.maximum(self.payout[at] * np.where(self.of_loss[at], x, 1.0) - self.deductible[at], 0.0),
+                np.maximum(payout * np.where(self.of_loss[at], x, 1.0) - self.deductible[at], 0.0),
                 self.limit[at],
             )
             base = np.where(self.on_top[at], before, own)
@@ -82,8 +88,13 @@ def read_steps(table: OedTable, answers: BoolArray, blanket: BoolArray) -> IntAr
     if not (table.has("StepNumber") and table.numbers("StepNumber").any()):
         return None
     number = table.whole("StepNumber")
-    stepped = number > 0
     kind = table.whole("StepTriggerType")
+    # a step number alone, with nothing that triggers or pays, is no step
+    named = np.zeros(table.n, dtype=bool)
+    for name in STEP_FIELDS:
+        if name != "StepNumber" and table.has(name):
+            named |= table.numbers(name) != 0
+    stepped = (number > 0) & named
     trigger, payout = table.whole("TriggerType"), table.whole("PayOutType")
     extra = table.numbers("ExtraExpenseLimit")
     for row in np.flatnonzero(stepped).tolist():
@@ -109,8 +120,8 @@ def read_steps(table: OedTable, answers: BoolArray, blanket: BoolArray) -> IntAr
 def _check(table: OedTable, row: int, part: str, measures: tuple[int, int], extra: float) -> None:
     """Combinations that the oracle's table of rules does not know."""
     start, end, _, ramp, limit, deductible = (table.numbers(form.format(part))[row] for form in _OF_PART)
-    if ramp > 0:
-        table.refuse(row, f"PayOut{part}End", "a ramp between two payouts is not computed here")
+    if ramp > 0 and not end > start:
+        table.refuse(row, f"Trigger{part}End", f"{end:g} is not more than the start {start:g}, and a ramp needs both")
     if measures[0] == 2 and end <= start:
         table.refuse(row, f"Trigger{part}End", f"{end:g} is not more than the start {start:g}")
     if deductible > 0 and measures != (2, 1):
@@ -179,31 +190,29 @@ def _steps(
             if key in seen:  # the policy stands on several lines for its conditions
                 continue
             seen.add(key)
-            start, end, payout, _, limit, deductible = (float(column[row]) for column in columns[part])
+            start, end, payout, ramp, limit, deductible = (float(column[row]) for column in columns[part])
             worth, money, pays = float(value[node]), float(rate[row]), int(payout_type[row])
             of_tiv = trigger[row] == OF_TIV
             start *= worth if of_tiv else money
+            ramp_end = (end * worth if of_tiv else end * money) if ramp > 0 else np.inf
             # where triggers are amounts the oracle looks at the start alone, and adds the steps up
             end = end * worth if of_tiv and end != 1 else np.inf
             limit, deductible = limit * money, deductible * money
-            on_top = pays == OF_LOSS and payout == 0 and bool(of_tiv)
-            if pays == OF_TIV:
-                payout *= worth
-            elif pays == OF_LIMIT:
-                payout *= limit
-            elif pays == AMOUNT:
-                payout *= money
+            on_top = pays == OF_LOSS and payout == 0 and ramp == 0 and bool(of_tiv)
+            unit = {OF_TIV: worth, OF_LIMIT: limit, AMOUNT: money}.get(pays, 1.0)
+            payout, ramp = payout * unit, ramp * unit
             capped = limit if limit > 0 and pays in (OF_LOSS, OF_TIV) else np.inf
+            extra_factor, extra_limit, debris_factor = (float(common[name][row]) for name in common)
             made.append((node, int(step_number[row]), (
-                start, end, pays == OF_LOSS, payout, deductible, capped, float(common["ExtraExpenseFactor"][row]),
-                float(common["ExtraExpenseLimit"][row]) * money, float(common["DebrisRemovalFactor"][row]),
-                pays != OF_LOSS or not of_tiv, on_top,
+                start, end, pays == OF_LOSS, payout, ramp, ramp_end, deductible, capped, extra_factor,
+                extra_limit * money, debris_factor, pays != OF_LOSS or not of_tiv, on_top,
             )))  # fmt: skip
     made.sort(key=lambda step: (step[0], step[1]))
     nodes = np.array([node for node, _, _ in made], dtype=np.int64)
     first = np.searchsorted(nodes, nodes)
-    c = [np.array([values[k] for _, _, values in made], dtype=float) for k in range(11)]
+    c = [np.array([values[k] for _, _, values in made], dtype=float) for k in range(13)]
     return Steps(
-        nodes, np.arange(len(nodes)) - first, c[0], c[1], c[2] > 0, c[3], c[4], c[5], c[6], c[7], c[8], c[9] > 0,
-        c[10] > 0,
+        node=nodes, rank=np.arange(len(nodes)) - first, start=c[0], end=c[1], of_loss=c[2] > 0, payout=c[3],
+        payout_end=c[4], ramp_end=c[5], deductible=c[6], limit=c[7], extra_factor=c[8], extra_limit=c[9],
+        debris_factor=c[10], adds=c[11] > 0, on_top=c[12] > 0,
     )  # fmt: skip

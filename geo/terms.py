@@ -4,6 +4,7 @@ A programme is a list of levels. Each level groups the rows (one for an item and
 losses, applies the node's terms to the sum, and allocates what remains to the rows in proportion to what they brought
 (OED allocation rule 2). Minimum and maximum deductibles look at the deductible that lower levels have already taken,
 so that three sums travel upward with the loss: deductible taken, loss above limits, room left under limits.
+Annual aggregates (OED codes 1) hold for the sum of a year's events in their order: `Used` is what a node has seen.
 
 Order of terms and their combination: Open Exposure Data 5, financial terms; arithmetic as the Oasis Loss Modelling
 Framework's financial module does it (github OasisLMF/OasisLMF, oasislmf/pytools/fm), against which tests/golden
@@ -23,9 +24,10 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-#: How a deductible acts (OED deductible code): it is taken off; the loss is paid in full above it (franchise);
+#: How a deductible acts (OED deductible code): it is taken off each event; off the year's sum (annual aggregate);
+#: the loss is paid in full above it (franchise); it is taken off and does not count towards a maximum (non-ranking);
 #: nothing is paid above it (reverse franchise).
-REGULAR, FRANCHISE, REVERSE_FRANCHISE = 0, 2, 99
+REGULAR, ANNUAL, FRANCHISE, NON_RANKING, REVERSE_FRANCHISE = 0, 1, 2, 3, 99
 
 
 class BadTerms(InvalidInput):
@@ -47,6 +49,7 @@ class Terms:
     max_deductible: FloatArray
     limit: FloatArray
     limit_of_loss: BoolArray
+    limit_annual: BoolArray  #: the limit holds for the sum of a year (OED limit code 1)
     share: FloatArray
 
     @classmethod
@@ -60,6 +63,7 @@ class Terms:
             max_deductible=np.full(n, np.inf),
             limit=np.full(n, np.inf),
             limit_of_loss=np.zeros(n, dtype=bool),
+            limit_annual=np.zeros(n, dtype=bool),
             share=np.ones(n),
         )
 
@@ -83,9 +87,43 @@ class Terms:
         return found
 
     @property
+    def annual(self) -> BoolArray:
+        """(n,) whether a node has a deductible or limit of the year's sum."""
+        found: BoolArray = (self.deductible_code == ANNUAL) | (self.limit_annual & np.isfinite(self.limit))
+        return found
+
+    @property
     def bounded(self) -> bool:
         """Whether any node has a minimum or maximum deductible."""
         return bool((self.min_deductible > 0).any() or np.isfinite(self.max_deductible).any())
+
+
+@dataclass
+class Used:
+    """What the nodes of a level have seen of a year so far; columns (n_nodes,)."""
+
+    loss: FloatArray  #: losses that reached the node
+    after: FloatArray  #: of them after the deductible
+    paid: FloatArray  #: of them within the limit
+
+    @classmethod
+    def none(cls, n: int) -> "Used":
+        """A year that has just begun."""
+        return cls(np.zeros(n), np.zeros(n), np.zeros(n))
+
+    def now(self, terms: Terms) -> Terms:
+        """The terms as the next event of the year meets them: what is left of annual amounts."""
+        annual = (terms.deductible_code == ANNUAL) & ~terms.deductible_of_loss
+        deductible = np.where(annual, np.maximum(terms.deductible - self.loss, 0.0), terms.deductible)
+        of_year = terms.limit_annual & ~terms.limit_of_loss
+        limit = np.where(of_year, np.maximum(terms.limit - self.paid, 0.0), terms.limit)
+        return replace(terms, deductible=deductible, limit=limit)
+
+    def add(self, loss: FloatArray, after: FloatArray, paid: FloatArray) -> None:
+        """Counts an event: what reached the nodes, what was left after deductibles, and what stayed within limits."""
+        self.loss += loss
+        self.after += after
+        self.paid += paid
 
 
 class PaidBySteps(Protocol):
@@ -104,6 +142,7 @@ class Level:
     terms: Terms  #: (n_nodes,)
     by_layer: bool = False  #: attachment terms: nothing of them counts as a deductible higher up
     alone: bool = field(default=False)  #: every node has one row
+    in_order: bool = field(default=False)  #: alone, and node i is that of row i
     n_rows_of_node: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     plain: bool = field(default=False)  #: flat deductible and limit only, the fast way
     steps: PaidBySteps | None = None  #: in place of the terms
@@ -129,11 +168,12 @@ class Level:
             terms=shown,
             by_layer=by_layer,
             alone=bool((counts == 1).all()),
+            in_order=bool((kept == np.arange(len(shown))).all()) if len(kept) == len(shown) else False,
             n_rows_of_node=counts,
             plain=not (
                 shown.deductible_of_loss.any()
                 or shown.limit_of_loss.any()
-                or (shown.deductible_code != REGULAR).any()
+                or ~np.isin(shown.deductible_code, (REGULAR, ANNUAL, NON_RANKING)).all()
                 or shown.bounded
             ),
         )
@@ -149,21 +189,35 @@ def _ordinary(loss: FloatArray, t: Terms) -> tuple[FloatArray, FloatArray]:
     return asked, left
 
 
-def node_loss(loss: FloatArray, level: Level) -> FloatArray:
-    """(n_nodes,) insured loss of nodes from the loss that reaches them, where no level has a minimum or maximum."""
+def node_loss(loss: FloatArray, level: Level, used: Used | None = None) -> FloatArray:
+    """(n_nodes,) insured loss of nodes from the loss that reaches them, where no level has a minimum or maximum.
+
+    With `used` the event stands in a year: what earlier events left of annual aggregates holds, and this one is
+    counted. An annual aggregate limit that is a share of the loss is that share of the year's sum so far, so that a
+    later event can pay what an earlier one could not.
+    """
     t = level.terms
     if level.steps is not None:
         return level.steps.paid(loss)
-    if level.plain:
+    if used is None and level.plain:
         out = loss - t.deductible
         np.maximum(out, 0.0, out=out)
         np.minimum(out, t.limit, out=out)
         out *= t.share
         return out
+    before, t = t, t if used is None else used.now(t)
     _, left = _ordinary(loss, t)
     cap = np.where(t.limit_of_loss, loss * np.where(t.limit_of_loss, t.limit, 0.0), t.limit)
-    capped: FloatArray = np.minimum(left, cap) * t.share
-    return capped
+    if used is None:
+        capped: FloatArray = np.minimum(left, cap) * t.share
+        return capped
+    of_sum = before.limit_annual & before.limit_of_loss
+    sum_cap = (used.loss + loss) * np.where(of_sum, before.limit, 0.0) - used.paid
+    paid = np.where(of_sum, np.minimum(used.after + left - used.paid, sum_cap), np.minimum(left, cap))
+    paid = np.maximum(paid, 0.0)
+    used.add(loss, left, paid)
+    found: FloatArray = paid * t.share
+    return found
 
 
 @dataclass
@@ -175,15 +229,15 @@ class Extras:
     under: FloatArray  #: what could still be added before a limit is met
 
 
-def node_loss_bounded(loss: FloatArray, e: Extras, level: Level) -> tuple[FloatArray, Extras]:
+def node_loss_bounded(loss: FloatArray, e: Extras, level: Level, used: Used | None = None) -> tuple[FloatArray, Extras]:
     """(n_nodes,) insured loss and extras after the terms, minimum and maximum deductibles included.
 
     The maximum gives loss back up to the room under the limits; the minimum is taken from the loss above the limits
     first, then from the loss. Where both are crossed the maximum is looked at first.
     """
-    t = level.terms
+    t = level.terms if used is None else used.now(level.terms)
     if level.by_layer:
-        return node_loss(loss, level), e
+        return node_loss(loss, level, used), e
     asked, left = _ordinary(loss, t)
     taken = np.where(t.deductible_code == REVERSE_FRANCHISE, 0.0, np.minimum(asked, loss))
     taken = np.where((t.deductible_code == FRANCHISE) & (loss > asked), 0.0, taken)
@@ -224,6 +278,8 @@ def node_loss_bounded(loss: FloatArray, e: Extras, level: Level) -> tuple[FloatA
         over = np.where(above, over + out - cap, over)
         under = np.where(above, 0.0, np.where(limited, np.minimum(np.where(limited, cap, 0.0) - out, under), under))
         out = np.where(above, cap, out)
+    if used is not None:
+        used.add(loss, left, out)
     return out * t.share, Extras(ded, over, under)
 
 
@@ -246,23 +302,23 @@ def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
 
 
-def apply_level(level: Level, loss: FloatArray) -> None:
+def apply_level(level: Level, loss: FloatArray, used: Used | None = None) -> None:
     """Applies a level to the rows' losses in place, where no level has a minimum or maximum deductible."""
     if level.alone:
         mine = loss[level.rows]
-        if len(level.node) and level.node[-1] == len(level.node) - 1 and level.node[0] == 0:
-            loss[level.rows] = node_loss(mine, level)  # nodes stand in the order of the rows
+        if level.in_order:
+            loss[level.rows] = node_loss(mine, level, used)
             return
-        loss[level.rows] = node_loss(_sums(level, mine), level)[level.node]
+        loss[level.rows] = node_loss(_sums(level, mine), level, used)[level.node]
         return
     mine = loss[level.rows]
     total = sums(level.node, mine, len(level.terms))
-    factor = _ratio(node_loss(total, level), total)
+    factor = _ratio(node_loss(total, level, used), total)
     mine *= factor[level.node]
     loss[level.rows] = mine
 
 
-def apply_level_bounded(level: Level, loss: FloatArray, extras: Extras) -> None:
+def apply_level_bounded(level: Level, loss: FloatArray, extras: Extras, used: Used | None = None) -> None:
     """Applies a level to losses and extras in place, and allocates both back to the rows.
 
     A deductible that grew is allocated by loss; one that shrank gave loss back, allocated by the room under limits
@@ -274,7 +330,7 @@ def apply_level_bounded(level: Level, loss: FloatArray, extras: Extras) -> None:
     ded, over, under = extras.deductible[at], extras.over[at], extras.under[at]
     total = _sums(level, mine)
     before = Extras(_sums(level, ded), _sums(level, over), _sums(level, under))
-    out, after = node_loss_bounded(total, before, level)
+    out, after = node_loss_bounded(total, before, level, used)
 
     # a node of one row takes everything as it is
     alone = level.n_rows_of_node == 1
@@ -323,36 +379,65 @@ class Programme:
     def bounded(self) -> bool:
         return any(level.terms.bounded for level in (*self.site, *self.policy))
 
-    def insured(self, ground_up: FloatArray) -> FloatArray:
-        """(n_rows,) insured loss of each item and policy layer from the items' ground-up loss (n_items,)."""
+    @property
+    def annual(self) -> bool:
+        """Whether a deductible or limit holds for the sum of a year."""
+        return any(bool(level.terms.annual.any()) for level in (*self.site, *self.policy))
+
+    def new_year(self) -> "ProgrammeYear":
+        """A year in which nothing has happened yet."""
+        return ProgrammeYear(
+            tuple(
+                Used.none(len(level.terms)) if level.terms.annual.any() else None
+                for level in (*self.site, *self.policy)
+            )
+        )
+
+    def insured(self, ground_up: FloatArray, year: "ProgrammeYear | None" = None) -> FloatArray:
+        """(n_rows,) insured loss of each item and policy layer from the items' ground-up loss (n_items,).
+
+        With a `year` annual aggregates hold what its earlier events left, and this event is counted in it. Without
+        one the event is the first of its year.
+        """
         if ground_up.shape != (self.n_items,):
             raise BadTerms(f"ground-up loss has {ground_up.shape}, the programme has {self.n_items} items")
+        used = (None,) * (len(self.site) + len(self.policy)) if year is None else year.used
+        site, policy = used[: len(self.site)], used[len(self.site) :]
         if self.bounded:
-            return self._insured_bounded(ground_up)
+            return self._insured_bounded(ground_up, site, policy)
         loss = np.array(ground_up, dtype=np.float64)
-        for level in self.site:
-            apply_level(level, loss)
+        for level, seen in zip(self.site, site, strict=True):
+            apply_level(level, loss, seen)
         rows = loss[self.row_item]
         if not self.paid.all():
             rows *= self.paid
-        for level in self.policy:
-            apply_level(level, rows)
+        for level, seen in zip(self.policy, policy, strict=True):
+            apply_level(level, rows, seen)
         return rows
 
-    def _insured_bounded(self, ground_up: FloatArray) -> FloatArray:
+    def _insured_bounded(
+        self, ground_up: FloatArray, site: Sequence[Used | None], policy: Sequence[Used | None]
+    ) -> FloatArray:
         loss = np.array(ground_up, dtype=np.float64)
         extras = Extras(*(np.zeros(self.n_items) for _ in range(3)))
-        for level in self.site:
-            apply_level_bounded(level, loss, extras)
+        for level, seen in zip(self.site, site, strict=True):
+            apply_level_bounded(level, loss, extras, seen)
         rows = loss[self.row_item] * self.paid
         spread = Extras(*(part[self.row_item] for part in (extras.deductible, extras.over, extras.under)))
         last = max((i for i, level in enumerate(self.policy) if level.terms.bounded), default=-1)
-        for i, level in enumerate(self.policy):
+        for i, (level, seen) in enumerate(zip(self.policy, policy, strict=True)):
             if i <= last:
-                apply_level_bounded(level, rows, spread)
+                apply_level_bounded(level, rows, spread, seen)
             else:
-                apply_level(level, rows)
+                apply_level(level, rows, seen)
         return rows
+
+
+@dataclass(frozen=True)
+class ProgrammeYear:
+    """What the annual aggregates of a programme have seen of a year so far."""
+
+    used: tuple[Used | None, ...]  #: of each level, site levels first; None where no node has an annual aggregate
 
 
 def stack(parts: Sequence[Terms]) -> Terms:

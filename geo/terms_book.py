@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from core.errors import InvalidInput
 from geo.oed import TIV_FIELDS
 from geo.oed_table import OedTable, encode, joint
-from geo.terms import BoolArray, FloatArray, IntArray, Level, Programme, Terms, stack, sums, with_columns
+from geo.terms import NON_RANKING, BoolArray, FloatArray, IntArray, Level, Programme, Terms, stack, sums, with_columns
 from geo.terms_policies import Policies
 from geo.terms_rows import (
     COVERAGES,
@@ -141,10 +141,32 @@ def build(
     for reason, n in policies.silent.items():
         left_out[reason] = (n, float("nan"))
     programme = Programme(len(loc_of_item), row_item, tuple(site), tuple(levels), paid)
+    _refuse_unclear(programme)
+    assumed |= policies.assumed
+    if programme.annual:
+        n_annual = sum(int(level.terms.annual.sum()) for level in (*programme.site, *programme.policy))
+        assumed["annual aggregate deductibles and limits: a single event is the first of its year"] = n_annual
     return TermsBook(
         location, account, currency, loc_of_item, coverage, item_tiv, row_item, row_policy, policies.row, programme,
         left_out, int(first.sum()), assumed,
     )  # fmt: skip
+
+
+def _refuse_unclear(programme: Programme) -> None:
+    """Raises UnclearTerms for codes that cannot stand in a book with minimum or maximum deductibles."""
+    if not programme.bounded:
+        return
+    for level in (*programme.site, *programme.policy):
+        if (level.terms.deductible_code == NON_RANKING).any():
+            raise UnclearTerms(
+                f"{level.name}: a non-ranking deductible (code 3) stands in a book with minimum or maximum "
+                "deductibles, and OED does not say which of them it is not to count towards"
+            )
+        if (level.terms.limit_annual & level.terms.limit_of_loss).any():
+            raise UnclearTerms(
+                f"{level.name}: an annual aggregate limit that is a share of the loss is not computed in a book with "
+                "minimum or maximum deductibles"
+            )
 
 
 def _require(table: OedTable, names: Iterable[str], any_of: Sequence[str]) -> None:
@@ -217,7 +239,7 @@ def _site_raw(location: OedTable, rate: FloatArray, peril: str | None) -> dict[s
             zero = np.zeros(location.n)
             found["item"] = Raw(
                 np.where(kind == 0, wait * rate, wait), kind, zero.astype(np.int64), zero, zero,
-                np.where(period_kind == 0, period * rate, period), period_kind,
+                np.where(period_kind == 0, period * rate, period), period_kind, zero.astype(np.int64),
             )  # fmt: skip
     for suffix in SUFFIXES:
         raw = read_raw(location, "Loc", suffix, amounts if not answers.all() else rate)

@@ -14,12 +14,20 @@ import pyarrow.csv as pcsv
 from core.errors import InvalidInput
 from geo.covers import Bands, surge_factors
 from geo.oed_table import read_table
-from geo.reinsurance import Outward
+from geo.reinsurance import Outward, OutwardYear
 from geo.reinsurance_oed import INFO_FIELDS, SCOPE_FIELDS, arrow_rows, read_outward
-from geo.terms import BadTerms, FloatArray
+from geo.terms import BadTerms, BoolArray, FloatArray, ProgrammeYear
 from geo.terms_book import LOCATION_FIELDS, TermsBook, build
 from geo.terms_policies import ACCOUNT_FIELDS
 from geo.terms_rows import Rates
+
+
+@dataclass(frozen=True)
+class BookYear:
+    """What a book's terms and treaties have seen of a year so far."""
+
+    programme: ProgrammeYear
+    outward: OutwardYear
 
 
 @dataclass(frozen=True)
@@ -30,8 +38,24 @@ class LossBook:
     outward: Outward | None
     surge: Bands = ()  #: demand surge by the event's ground-up loss; empty: none
 
-    def losses(self, damage_ratio: float | FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    @property
+    def annual(self) -> bool:
+        """Whether terms or reinsurance answer to the sum of a year."""
+        return self.book.programme.annual or (self.outward is not None and self.outward.annual)
+
+    def new_year(self) -> BookYear:
+        """A year in which nothing has happened yet."""
+        return BookYear(
+            self.book.programme.new_year(), OutwardYear(()) if self.outward is None else self.outward.new_year()
+        )
+
+    def losses(
+        self, damage_ratio: float | FloatArray, year: BookYear | None = None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(ground-up, insured, net) of each row (n_rows,) from the damage ratio of each item, or one for all.
+
+        With a `year` annual aggregates and treaties of the year hold what its earlier events left; without one the
+        event is the first of its year.
 
         Ground-up is the item's, and stands on each of its policy layers; demand surge, where there is one, is in it and
         in what follows. Raises BadTerms where a ratio lies outside
@@ -43,8 +67,8 @@ class LossBook:
         ground_up = self.book.item_tiv * ratio
         if self.surge:
             ground_up = ground_up * surge_factors(ground_up.sum(keepdims=True), self.surge)
-        insured = self.book.programme.insured(ground_up)
-        net = insured if self.outward is None else self.outward.net(insured)
+        insured = self.book.programme.insured(ground_up, None if year is None else year.programme)
+        net = insured if self.outward is None else self.outward.net(insured, None if year is None else year.outward)
         return ground_up[self.book.row_item], insured, net
 
 
@@ -131,14 +155,19 @@ def write_items(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArr
         raise InvalidInput(f"--out: {out}: {error.strerror or error}") from error
 
 
+def first_rows(book: TermsBook) -> BoolArray:
+    """(n_rows,) the first row of each item: sums of ground-up losses count an item once."""
+    first = np.zeros(book.n_rows, dtype=bool)
+    if book.n_rows:
+        first[np.unique(book.row_item, return_index=True)[1]] = True
+    return first
+
+
 def summary(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray]) -> dict[str, Any]:
     """Totals and what was left out, for people and programs. Ground-up counts each item once."""
     book = loaded.book
     _, insured, net = losses
-    first = np.zeros(book.n_rows, dtype=bool)
-    if book.n_rows:
-        first[np.unique(book.row_item, return_index=True)[1]] = True
-    ground_up = float(losses[0][first].sum())
+    ground_up = float(losses[0][first_rows(book)].sum())
     told: dict[str, Mapping[str, Any]] = {
         reason: {"n": n, **({} if np.isnan(value) else {"tiv": value})} for reason, (n, value) in book.left_out.items()
     }
@@ -171,8 +200,7 @@ def by_field(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray]
     values = column.dictionary_encode()
     codes = values.indices.to_numpy(zero_copy_only=False)[place if in_location else policy]
     names = values.dictionary.to_pylist()
-    first = np.zeros(book.n_rows, dtype=bool)
-    first[np.unique(book.row_item, return_index=True)[1]] = True
+    first = first_rows(book)
     # an account field divides an item among policies: its ground-up loss then counts for each
     once = losses[0] * first if in_location else losses[0]
     tiv = book.item_tiv[book.row_item] * (first if in_location else 1.0)

@@ -52,6 +52,8 @@ class Policies:
     rate: FloatArray
     cond_answers: BoolArray
     step_kind: IntArray | None  #: (rows of the account file,) StepTriggerType of a row that carries a step, else 0
+    layer_terms: FloatArray  #: (rows of the account file, 3) attachment, limit (0: none), participation
+    assumed: dict[str, int]  #: what was taken for granted -> rows
 
     @classmethod
     def read(
@@ -97,6 +99,10 @@ class Policies:
             [table.numbers("LayerAttachment"), table.numbers("LayerLimit"),
              table.numbers("LayerParticipation", 1.0, high=1.0)], axis=1,
         )  # fmt: skip
+        # files that fill every field write 0 where a policy has no layer
+        no_layer = (layer_terms == 0.0).all(axis=1)
+        layer_terms[no_layer, 2] = 1.0
+        assumed = {"LayerParticipation is 0 beside no attachment and no limit: taken as not given": int(no_layer.sum())}
         for row in np.flatnonzero((layer_terms != layer_terms[chosen[key]]).any(axis=1)).tolist():
             table.refuse(row, "LayerNumber", "the layer has other terms on another line")
         table.numbers("AccParticipation", 1.0, high=1.0)
@@ -115,22 +121,21 @@ class Policies:
             table, carrier, account[carrier], np.zeros(n_accounts, np.int64), np.zeros(n_accounts, np.int64), of_row,
             account,
             np.where(acc_row < 2 * table.n, acc_row % table.n, -1), answers, silent, raw, rate,
-            covered(table, "CondPeril", peril), step_kind,
+            covered(table, "CondPeril", peril), step_kind, layer_terms, {k: n for k, n in assumed.items() if n},
         )  # fmt: skip
-        made._fold(layer_terms)
+        made._fold()
         made.count = np.bincount(made.account, minlength=n_accounts).astype(np.int64)
         made.start = np.cumsum(made.count) - made.count
-        made._refuse_bounds_over_layers()
         return made
 
-    def _fold(self, layer_terms: FloatArray) -> None:
+    def _fold(self) -> None:
         """Several policies of an account with the same terms and no layer are one: they are not paid twice."""
         n = len(self.row)
         if n < 2 or not (self.account[1:] == self.account[:-1]).any():
             return
         ids = self.account
         layered = np.zeros(int(ids.max()) + 1, dtype=bool)
-        busy = (layer_terms[self.row] != np.array([0.0, 0.0, 1.0])).any(axis=1)
+        busy = (self.layer_terms[self.row] != np.array([0.0, 0.0, 1.0])).any(axis=1)
         layered[ids[busy]] = True
         if self.step_kind is not None:
             stepped = self.of_row[self.step_kind > 0]
@@ -154,20 +159,6 @@ class Policies:
         self.silent["policies without layers or terms of their own beside an equal one"] = int(drop.sum())
         self.row, self.account, self.answers = self.row[~drop], self.account[~drop], self.answers[~drop]
 
-    def _refuse_bounds_over_layers(self) -> None:
-        """Minimum and maximum of an account look at deductibles that below each of its layers are the same ones."""
-        raw = self.raw["Acc"].get("6All")
-        if raw is None:
-            return
-        for account in np.flatnonzero((self.account_row >= 0) & (self.count > 1)).tolist():
-            row = int(self.account_row[account])
-            for name, values in (("AccMinDed6All", raw.min_deductible), ("AccMaxDed6All", raw.max_deductible)):
-                if values[row] > 0:
-                    self.table.refuse(
-                        row, name, "is not computed above several policies or layers: the deductibles below them would "
-                        "count once for each"
-                    )  # fmt: skip
-
     def levels(
         self,
         policy: IntArray,
@@ -185,9 +176,8 @@ class Policies:
         levels += self._group("Pol", "policy", policy, len(self.row), self.row, coverage, tiv)
         if self.step_kind is not None:
             levels.append(step_level(self.table, self.step_kind, self.of_row, self.rate, policy, coverage, tiv))
-        attachment = self.table.numbers("LayerAttachment")[self.row] * self.rate[self.row]
-        limit = self.table.numbers("LayerLimit")[self.row] * self.rate[self.row]
-        share = self.table.numbers("LayerParticipation", 1.0)[self.row]
+        attachment, limit, share = self.layer_terms[self.row].T
+        attachment, limit = attachment * self.rate[self.row], limit * self.rate[self.row]
         terms = with_columns(
             Terms.none(len(self.row)),
             deductible=attachment,

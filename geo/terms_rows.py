@@ -16,6 +16,13 @@ COVERAGES = ("1Building", "2Other", "3Contents", "4BI")
 SUFFIXES = (*COVERAGES, "5PD", "6All")
 TERMS = ("Ded", "DedCode", "DedType", "MinDed", "MaxDed", "Limit", "LimitCode", "LimitType")
 DAYS_OF_YEAR = 365.0
+_CODES = (0, 1, 2, 3, 99)
+#: Deductible codes of OED that say too little to be computed, and why.
+_NOT_COMPUTED = {
+    4: "is a residual deductible: it follows a maximum annual aggregate deductible, for which OED has no field",
+    5: "is the deductible of a CEA Homeowners policy, whose working OED does not define",
+    6: "is the deductible of a CEA Homeowners Choice policy, whose working OED does not define",
+}
 
 
 class NoRate(InvalidInput):
@@ -54,6 +61,7 @@ class Raw:
     max_deductible: FloatArray  #: 0: none
     limit: FloatArray  #: 0: none
     limit_type: IntArray
+    limit_code: IntArray  #: 1: of the year's sum
 
     def resolve(self, tiv: FloatArray, index: IntArray, n_risks: FloatArray | None = None) -> Terms:
         """Terms of nodes whose file rows are `index` and whose insured values are `tiv`, both (n_nodes,).
@@ -76,6 +84,7 @@ class Raw:
             max_deductible=np.where(high > 0, high, np.inf),
             limit=np.where(self.limit[index] > 0, lim, np.inf),
             limit_of_loss=lim_kind == 1,
+            limit_annual=(self.limit_code[index] == 1) & (self.limit[index] > 0),
             share=np.ones(len(index)),
         )
 
@@ -106,15 +115,20 @@ def read_raw(table: OedTable, level: str, suffix: str, rate: FloatArray) -> Raw 
     if not (ded.any() or lim.any() or low.any() or high.any()):
         return None
     code, lim_code = table.whole(name("DedCode")), table.whole(name("LimitCode"))
-    refuse_where(table, (ded > 0) & ~np.isin(code, (0, 2, 99)), name("DedCode"), code,
-            "is a kind of deductible that is not computed here (0 regular, 2 franchise)")  # fmt: skip
-    refuse_where(table, (lim > 0) & (lim_code != 0), name("LimitCode"), lim_code,
-            "is a kind of limit that is not computed here (0 regular); aggregate limits: tocsin ep")  # fmt: skip
+    for wrong, why in _NOT_COMPUTED.items():
+        refuse_where(table, (ded > 0) & (code == wrong), name("DedCode"), code, why)
+    refuse_where(table, (ded > 0) & ~np.isin(code, (*_CODES, *_NOT_COMPUTED)), name("DedCode"), code,
+            "is no deductible code of OED")  # fmt: skip
+    refuse_where(table, (lim > 0) & ~np.isin(lim_code, (0, 1)), name("LimitCode"), lim_code,
+            "is no limit code of OED (0 regular, 1 annual aggregate)")  # fmt: skip
     refuse_where(table, np.isin(kind, (1, 2)) & (ded > 1), name("Ded"), ded, "is a share of more than 1")
     refuse_where(table, (lim_kind == 1) & (lim > 1), name("Limit"), lim, "is a share of more than 1")
     refuse_where(table, (high > 0) & (low > high), name("MinDed"), low, "is more than the maximum deductible")
-    refuse_where(table, (ded > 0) & (code != 0) & ((low > 0) | (high > 0)), name("DedCode"), code,
+    bounds = (low > 0) | (high > 0)
+    refuse_where(table, (ded > 0) & ~np.isin(code, (0, 3)) & bounds, name("DedCode"), code,
             "cannot stand beside a minimum or maximum deductible")  # fmt: skip
+    refuse_where(table, (lim > 0) & (lim_code == 1) & (lim_kind == 1) & bounds, name("LimitCode"), lim_code,
+            "as a share of the loss cannot stand beside a minimum or maximum deductible")  # fmt: skip
     return Raw(
         deductible=np.where(kind == 0, ded * rate, ded),
         deductible_type=kind,
@@ -123,6 +137,7 @@ def read_raw(table: OedTable, level: str, suffix: str, rate: FloatArray) -> Raw 
         max_deductible=high * rate,
         limit=np.where(lim_kind == 0, lim * rate, lim),
         limit_type=lim_kind,
+        limit_code=lim_code,
     )
 
 

@@ -154,13 +154,13 @@ def _plain(path: Path, storm: str | None, averaging_min: int, penv_hpa: float | 
     found: dict[str, _Fixes] = {}
     for i, text in enumerate(table.text("time")):
         if "member" in table.columns and not names[i]:
-            raise BadTable(f"{path.name}: line {i + 2}: member: is empty")
+            raise BadTable(f"{path.name}: line {table.line(i)}: member: is empty")
         fixes = found.setdefault(names[i], _Fixes())
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise BadTable(f"{path.name}: line {i + 2}: time: {text!r} is not an ISO 8601 time") from None
-        fixes.line.append(i + 2)
+            raise BadTable(f"{path.name}: line {table.line(i)}: time: {text!r} is not an ISO 8601 time") from None
+        fixes.line.append(table.line(i))
         fixes.time.append(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
         fixes.lat.append(float(lat[i]))
         fixes.lon.append(float(lon[i]))

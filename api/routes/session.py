@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import Response
 
 from api import policy, repository
-from api.auth import COOKIE
 from api.deps import Context, needs
+from api.identity import COOKIE
 from api.routing import noun
 from api.schemas.responses import READ, problems
 from api.schemas.session import Login, Me, TenantOut

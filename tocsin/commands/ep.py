@@ -45,6 +45,13 @@ def ep(
             "share). Fields: docs/methods/ep.md."
         ),
     ] = None,
+    ri_info: Annotated[
+        Path | None,
+        typer.Option(
+            help="OED reinsurance info file in place of --cover: CXL, AXL and QS rows with their aggregate terms and "
+            "reinstatements, by InuringPriority. The table is taken as what they cover."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Average annual loss, OEP, AEP and TVaR with sampling errors from an event or year loss table.
@@ -64,7 +71,8 @@ def ep(
             raise InvalidInput("--return-periods: a return period is more than one year")
     if years is not None and years < 1:
         raise InvalidInput(f"--years: {years} is less than 1")
-    told = ep_files.run(table, out, n_years=years, seed=seed, return_periods=periods, ylt_out=ylt_out, cover=cover)
+    told = ep_files.run(table, out, n_years=years, seed=seed, return_periods=periods, ylt_out=ylt_out, cover=cover,
+                       ri_info=ri_info)  # fmt: skip
     for period in told["periods_left_out"]:
         print(f"left out: return period {period:g} is longer than the {told['n_years']:,} years", file=sys.stderr)
     if as_json:

@@ -139,6 +139,8 @@ def loss(
     for reason, counted in told["unknown"].items():
         print(f"unknown: {counted['n_items']:,} items, insured value {counted['tiv']:,.2f}: {reason}", file=sys.stderr)
     tell_left_out(told["left_out"])
+    if told.get("year_terms"):
+        print(f"annual aggregates and treaties of the year: {told['year_terms']}", file=sys.stderr)
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return

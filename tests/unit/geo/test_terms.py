@@ -55,6 +55,31 @@ def test_a_step_policy_pays_by_the_band_of_its_loss(tmp_path: Path) -> None:
         assert insured.tolist() == pytest.approx([paid * 0.75, 0.0, paid * 0.25])
 
 
+def test_each_coverage_of_each_location_has_its_own_deductible(tmp_path: Path) -> None:
+    """Of a book without minimum and maximum every location of which has both: the quick way must not mix them up."""
+    book = _book(
+        tmp_path,
+        f"{LOC},LocDed1Building,LocDed3Contents\n1,A,1,WTC,EUR,100,100,10,5\n1,A,2,WTC,EUR,100,100,20,7\n",
+        f"{ACC}\n1,A,P,1,EUR,WTC\n",
+    )
+    assert not book.book.programme.bounded
+    assert book.losses(0.5)[1].tolist() == [40.0, 45.0, 30.0, 43.0]
+
+
+def test_a_ramp_pays_between_its_ends(tmp_path: Path) -> None:
+    """From 10 to 50 % of the value 200 the payout climbs from 20 to 60 % of it; a second step holds from there on."""
+    rows = "1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,0.6,,\n1,A,P,1,EUR,WTC,1,2,2,2,0.5,1,0.8,,,\n"
+    book = _book(tmp_path, f"{LOC}\n1,A,1,WTC,EUR,200,\n", f"{STEP}\n{rows}")
+    for ratio, paid in ((0.05, 0.0), (0.1, 40.0), (0.2, 60.0), (0.4, 100.0), (0.5, 160.0), (1.0, 160.0)):
+        assert book.losses(ratio)[1].tolist() == pytest.approx([paid])
+    # amounts: from 20 to 120 the share of the loss that is paid climbs from 10 to 50 %, up to the limit of 40
+    text = f"{STEP},PayOutLimitBuilding\n1,A,P,1,EUR,WTC,1,1,0,1,20,120,0.1,0.5,,,40\n"
+    (tmp_path / "b").mkdir()
+    book = _book(tmp_path / "b", f"{LOC}\n1,A,1,WTC,EUR,200,\n", text)
+    for ratio, paid in ((0.05, 0.0), (0.1, 2.0), (0.35, 70 * 0.3), (0.6, 40.0), (1.0, 40.0)):
+        assert book.losses(ratio)[1].tolist() == pytest.approx([paid])
+
+
 def test_peril_leaves_out_what_does_not_cover_it_and_says_so(tmp_path: Path) -> None:
     loc = f"{LOC}\n1,A,1,WW1,EUR,100,\n1,A,2,OO1,EUR,50,\n"
     acc = f"{ACC}\n1,A,P,1,EUR,AA1\n1,A,Q,2,EUR,ORF\n"
@@ -105,7 +130,15 @@ def test_currencies_by_a_rate_table(tmp_path: Path) -> None:
         (f"{LOC}\n1,A,1,WXX,EUR,1,\n", None, "line 2: LocPerilsCovered: 'WXX' is not an OED peril code"),
         (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDed6All: 3 is a share"),
         (None, f"{ACC},PolDed6All,PolDedType6All\n1,A,P,1,EUR,WTC,3,7\n", "PolDedType6All: 7 is none of 0, 1, 2, 3"),
-        (None, f"{ACC},PolDed6All,PolDedCode6All\n1,A,P,1,EUR,WTC,3,1\n", "line 2: PolDedCode6All: 1 is a kind"),
+        (None, f"{ACC},PolDed6All,PolDedCode6All\n1,A,P,1,EUR,WTC,3,4\n", "PolDedCode6All: 4 is a residual deductible"),
+        (None, f"{ACC},PolDed6All,PolDedCode6All\n1,A,P,1,EUR,WTC,3,5\n", "5 is the deductible of a CEA Homeowners"),
+        (None, f"{ACC},PolDed6All,PolDedCode6All\n1,A,P,1,EUR,WTC,3,8\n", "PolDedCode6All: 8 is no deductible code"),
+        (None, f"{ACC},PolLimit6All,PolLimitCode6All\n1,A,P,1,EUR,WTC,3,2\n", "PolLimitCode6All: 2 is no limit code"),
+        (
+            None,
+            f"{ACC},PolDed6All,PolDedCode6All,PolMaxDed6All\n1,A,P,1,EUR,WTC,3,1,9\n",
+            "PolDedCode6All: 1 cannot stand beside a minimum or maximum",
+        ),
         (None, f"{ACC},BIPOI\n1,A,P,1,EUR,WTC,90\n", "line 2: BIPOI: 90 stands at the policy"),
         (None, f"{ACC},LayerParticipation\n1,A,P,1,EUR,WTC,1.5\n", "LayerParticipation: '1.5' is more than 1"),
         (None, f"{ACC},StepTriggerType,StepNumber\n1,A,P,1,EUR,WTC,4,1\n", "StepTriggerType: 4 is none of 1, 2, 3, 5"),
@@ -115,15 +148,10 @@ def test_currencies_by_a_rate_table(tmp_path: Path) -> None:
             f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.5,0.1,0.2,,,\n",
             "TriggerBuildingEnd: 0.1 is not more than the start",
         ),
-        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,0.3,,\n", "PayOutBuildingEnd: a ramp"),
+        (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,0,1,5,,0.2,0.3,,\n", "TriggerBuildingEnd: 0 is not more than the start 5"),
         (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,3,0.1,0.5,0.2,,,\n", "PayOutLimitBuilding: it is empty"),
         (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,,5,\n", "DeductibleBuilding: stands only beside"),
         (None, f"{STEP}\n1,A,P,1,EUR,WTC,1,1,2,2,0.1,0.5,0.2,,,7\n", "steps cannot stand beside a deductible or limit"),
-        (
-            None,
-            f"{ACC},LayerAttachment,AccMaxDed6All\n1,A,P,1,EUR,WTC,,5\n1,A,Q,2,EUR,WTC,9,5\n",
-            "line 2: AccMaxDed6All",
-        ),
         (None, f"{ACC},PolInceptionDate\n1,A,P,1,EUR,WTC,31/12/2026\n", "PolInceptionDate: '31/12/2026' is not a date"),
     ],
 )
@@ -137,20 +165,24 @@ def test_bad_rows_are_told(loc: str | None, acc: str | None, told: str, tmp_path
     ("info", "scope", "told"),
     [
         ("1,QQ,SEL,1", "1,1,,", "line 2: ReinsType: 'QQ' is none of"),
-        ("1,AXL,SEL,1", "1,1,,", "an aggregate cover answers to a year"),
         ("1,QS,CITY,1", "1,1,,", "line 2: RiskLevel"),
         ("1,QS,SEL,0", "1,1,,", "line 2: InuringPriority: 0 is less than 1"),
         ("1,QS,SEL,1", "2,1,,", "contract '1' has no scope"),
         ("1,FAC,LOC,1", "1,1,A,", "line 2: LocNumber: it is empty, and a FAC contract by LOC must name it"),
         ("1,SS,ACC,1", "1,1,A,1", "line 2: LocNumber: a SS contract by ACC must leave it blank"),
-        ("1,CXL,SEL,1,5", "1,1,,", "line 2: OccFranchiseDed: 5 is not computed here: only 0 or a blank"),
+        ("1,CXL,SEL,1,5", "1,1,,", "line 2: ReinsFXrate: 5 is not computed here: only 1 or a blank"),
+        ("1,QS,SEL,1,,2", "1,1,,", "line 2: Reinstatement: a contract of type QS has no limit that is reinstated"),
+        ("1,CXL,SEL,1,,2", "1,1,,", "line 2: Reinstatement: there is no OccLimit that could be reinstated"),
+        ("1,CXL,SEL,1,,2,9,1;x", "1,1,,", "line 2: ReinstatementCharge: '1;x' is not shares"),
+        ("1,AXL,SEL,1,,,,,90", "1,1,,", "line 2: AggPeriod: 90 days are not computed here"),
     ],
 )
 def test_bad_reinsurance_is_told(info: str, scope: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(BadOedRows) as caught:
         _book(
             tmp_path, f"{LOC}\n1,A,1,WTC,EUR,1,\n", f"{ACC}\n1,A,P,1,EUR,WTC\n",
-            f"ReinsNumber,ReinsType,RiskLevel,InuringPriority{',OccFranchiseDed' * (info.count(',') - 3)}\n{info}\n",
+            "ReinsNumber,ReinsType,RiskLevel,InuringPriority,ReinsFXrate,Reinstatement,OccLimit,ReinstatementCharge,"
+            f"AggPeriod\n{info}{',' * (8 - info.count(','))}\n",
             f"ReinsNumber,PortNumber,AccNumber,LocNumber\n{scope}\n",
         )  # fmt: skip
     assert told in str(caught.value)
@@ -275,9 +307,7 @@ def test_facultative_and_proportional_covers_come_before_the_excess(tmp_path: Pa
     assert losses[2].tolist() == pytest.approx([40.0 - 0.8 * 15.0])
     told = terms_files.summary(book, losses)
     assert told["ceded"] == pytest.approx(72.0)
-    assert list(told["assumed"]) == [
-        "AggLimit of contract 3 answers to a year and is not applied to one event: tocsin ep --cover"
-    ]
+    assert list(told["assumed"]) == ["3 answers to a year (45 xs 0): a single event is the first of its year"]
 
 
 def test_demand_surge_stands_before_the_terms(tmp_path: Path) -> None:
