@@ -129,7 +129,9 @@ def options(submission: Submission, base: Figures, tier_factor: Decimal) -> tupl
             if asked is None:
                 own.append(cover)
                 continue
-            own.append(cover_again(plain_cover(cover) | dict(asked), submission, at=f"options.{index}.{cover.name}"))
+            own.append(
+                cover_again(plain_cover(cover) | dict(asked), submission, at=f"options.{index}.covers.{cover.name}")
+            )
             told += [f"{cover.name}.{name} -> {value}" for name, value in sorted(asked.items())]
         changes.append((option.name, tuple(own), told))
     for name, changed, told in changes:
