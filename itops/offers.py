@@ -164,6 +164,11 @@ class CounterOffer:
     reachable: bool
 
 
+def _best(answers: Mapping[str, Any]) -> str:
+    """The answer with the least factor."""
+    return min(answers, key=lambda answer: float(answers[answer]))
+
+
 def conditions(
     assessment: Assessment, book: Book, again: Callable[[Mapping[str, str]], Assessment] | None
 ) -> tuple[list[str], bool, list[Step]]:
@@ -172,8 +177,7 @@ def conditions(
     `again` judges the risk anew with the best answers to what is mended: a better score asks fewer questions, so that
     what was asked and not answered may fall away. Without it (earlier models) the factors alone are taken out.
     """
-    answers = {q["id"]: min(q["answers"], key=lambda a, q=q: float(q["answers"][a])) for q in
-               book.questionnaire["questions"]}  # fmt: skip
+    answers = {str(q["id"]): _best(q["answers"]) for q in book.questionnaire["questions"]}
     names, steps, left, reached = list[str](), list[Step](), assessment.relativity, False
     for item in sorted(assessment.asked, key=lambda one: one.best / one.factor):
         if item.best >= item.factor or reached:
@@ -235,7 +239,7 @@ def counter_offer(
             asked_for = [cover.name for cover in submission.covers]
 
             def again(mended: Mapping[str, str]) -> Assessment:
-                return questions.assess(asked_for, segment, dict(submission.answers) | mended, 1.0, book)
+                return questions.assess(asked_for, segment, {**dict(submission.answers), **mended}, 1.0, book)
 
         names, reached, found = conditions(assessment, book, again)
         steps += found
@@ -265,6 +269,7 @@ def _below_concentration(
     threshold = next(item.threshold for item in fired if item.rule == "concentration")
     capacity = submission.authority.capacity
     assert capacity is not None  # the rule's fact is unknown without it, and did not fire
+    covers, told = submission.covers, list[str]()
     for share in _SUBLIMITS:
         covers, told = with_sublimits(submission.covers, share)
         figures = Figures(

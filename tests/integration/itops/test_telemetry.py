@@ -52,15 +52,15 @@ def test_smart_values_become_work_orders(postgres_url: str, broker: brokers.Brok
         deadline = time.monotonic() + 120
         with psycopg.connect(postgres_url, autocommit=True) as conn:
             while time.monotonic() < deadline:
-                (n,) = conn.execute("SELECT count(*) FROM observation").fetchone() or (0,)
+                (n,) = conn.execute("SELECT count(*) FROM latest_observation").fetchone() or (0,)
                 if n == 5:
                     break
                 time.sleep(0.2)
-            assert n == 5, conn.execute("SELECT reason FROM quarantine").fetchall()
+            assert n == 5, (conn.execute("SELECT reason FROM quarantine").fetchall(), process.log.read_text()[-3000:])
             stored_values = {
                 (code, quantity): value
                 for code, quantity, value in conn.execute(
-                    "SELECT s.code, d.quantity, l.value FROM observation AS l JOIN datastream AS d USING (datastream_id)"
+                    "SELECT s.code, d.quantity, l.value FROM latest_observation AS l JOIN datastream AS d USING (datastream_id)"
                     " JOIN station AS s USING (station_id)"
                 )
             }
