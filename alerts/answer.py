@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from alerts import answer_repository, delivery_repository, repository
+from alerts.damage_report import reported
 from alerts.photo import clean
 from core.errors import Conflict, InvalidInput, NotFound
 from core.events import AnswerGiven
@@ -95,6 +96,8 @@ async def give_answer(
             body=shown.body,
             at=now,
         )
+    if kind == "damage":
+        await _observe(conn, tenant_id, policyholder_id, warning_id, answer_id, detail, now)
     if kind == "help":
         await answer_repository.open_case(conn, answer_id, tenant_id)
     if warning_id is not None:
@@ -103,6 +106,35 @@ async def give_answer(
         conn, AnswerGiven(answer_id=answer_id), ordering_key=f"answer:{policyholder_id}", tenant_id=tenant_id
     )
     return Answer(answer_id=answer_id, kind=kind, answered_at=now, new=True)
+
+
+async def _observe(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    policyholder_id: UUID,
+    warning_id: UUID | None,
+    answer_id: UUID,
+    detail: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """A told depth is a reading of the home, in the answer's own transaction; without one there is no row."""
+    if reported(detail, {}) is None:
+        return
+    told = reported(detail, await answer_repository.home_oed(conn, tenant_id, policyholder_id))
+    assert told is not None
+    await answer_repository.keep_reported(
+        conn,
+        answer_id=answer_id,
+        tenant_id=tenant_id,
+        policyholder_id=policyholder_id,
+        warning_id=warning_id,
+        value=told.value,
+        error=told.error,
+        weight=told.weight,
+        floor_m=told.floor_m,
+        floor_error_m=told.floor_error_m,
+        at=now,
+    )
 
 
 async def _given_before(

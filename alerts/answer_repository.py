@@ -120,6 +120,43 @@ async def damage_answers(conn: AsyncConnection, warning_id: UUID | None) -> list
     return await _rows(conn, "damage_answers", {"warning_id": warning_id})
 
 
+async def keep_reported(
+    conn: AsyncConnection,
+    *,
+    answer_id: UUID,
+    tenant_id: UUID,
+    policyholder_id: UUID,
+    warning_id: UUID | None,
+    value: float,
+    error: float,
+    weight: float,
+    floor_m: float,
+    floor_error_m: float,
+    at: datetime,
+) -> bool:
+    """Keeps a told depth as a reading of the home; False where it was kept before, or the home has no place."""
+    values = {
+        "answer_id": answer_id,
+        "tenant_id": tenant_id,
+        "policyholder_id": policyholder_id,
+        "warning_id": warning_id,
+        "value": value,
+        "error": error,
+        "weight": weight,
+        "floor_m": floor_m,
+        "floor_error_m": floor_error_m,
+        "at": at,
+    }
+    await _rows(conn, "take_turn_to_report", {"policyholder_id": policyholder_id})
+    return await _do(conn, "keep_reported", values) == 1
+
+
+async def home_oed(conn: AsyncConnection, tenant_id: UUID, policyholder_id: UUID) -> Mapping[str, Any]:
+    """What the book says of this person's building; nothing where no building of theirs is known."""
+    row = await _row(conn, "home_oed", {"tenant_id": tenant_id, "policyholder_id": policyholder_id})
+    return (row["oed"] or {}) if row is not None else {}
+
+
 async def keep_photo(
     conn: AsyncConnection, *, tenant_id: UUID, policyholder_id: UUID, media_type: str, body: bytes, at: datetime
 ) -> None:

@@ -14,6 +14,7 @@ from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from alerts.alert import Alert
+from alerts.cap_circle import circle_of
 from alerts.level import CAP_SEVERITY, Level
 from ingest.cap.message import NAMESPACE, BadCap, CapArea, CapInfo, CapMessage
 from ingest.cap.structure import check_tree
@@ -133,6 +134,21 @@ def rings(area: BaseGeometry) -> tuple[tuple[tuple[float, float], ...], ...]:
     return tuple(tuple((float(x), float(y)) for x, y in shapely.get_coordinates(part.exterior)) for part in parts)
 
 
+def shapes(
+    area: BaseGeometry,
+) -> tuple[tuple[tuple[tuple[float, float], ...], ...], tuple[tuple[float, float, float], ...]]:
+    """(polygons, circles) of an area: what came in as a circle leaves as one."""
+    polygons: list[tuple[tuple[float, float], ...]] = []
+    circles: list[tuple[float, float, float]] = []
+    for part in (one for one in getattr(area, "geoms", [area]) if not one.is_empty):
+        circle = circle_of(part)
+        if circle is None:
+            polygons += rings(part)
+        else:
+            circles.append(circle)
+    return tuple(polygons), tuple(circles)
+
+
 def _quoted(incident: str) -> str:
     """An incident as CAP lists them: separated by white space, so one that holds any stands in quotes."""
     return f'"{incident}"' if any(one.isspace() for one in incident) else incident
@@ -148,6 +164,7 @@ def of_alert(alert: Alert, *, sender_name: str | None = None, web: str | None = 
     if alert.area is None:
         raise BadCap("A warning without an area is no message.", identifier=alert.identifier)
     over = alert.all_clear or alert.msg_type == "Cancel"
+    polygons, circles = shapes(alert.area)
     parameters = (("tocsin:level", alert.level.word), ("tocsin:reason", alert.reason))
 
     def named(language: str) -> tuple[tuple[str, str], ...]:
@@ -175,7 +192,8 @@ def of_alert(alert: Alert, *, sender_name: str | None = None, web: str | None = 
             area=(
                 CapArea(
                     area_desc=alert.area_desc.get(language) or next(iter(alert.area_desc.values()), "?"),
-                    polygons=rings(alert.area),
+                    polygons=polygons,
+                    circles=circles,
                 ),
             ),
         )

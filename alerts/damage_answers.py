@@ -47,7 +47,12 @@ def curve_ratio(depth_inside_m: float) -> float:
 async def learn(conn: AsyncConnection, warning_id: UUID | None = None) -> Learned:
     """The curve before and after the answers of one warning, or of all."""
     rows = await answer_repository.damage_answers(conn, warning_id)
-    samples: list[Sample] = [one for row in rows if (one := sample(row["detail"] or {})) is not None]
+    newest: dict[tuple[UUID, UUID | None], Sample] = {}  # a later answer to the same warning replaces the one before
+    for row in rows:
+        one = sample(row["detail"] or {})
+        if one is not None:
+            newest[row["policyholder_id"], row["warning_id"]] = one
+    samples = list(newest.values())
     shared = [one for one in samples if one.damage_ratio is not None]
     return Learned(
         n_answers=len(rows),

@@ -45,6 +45,7 @@ from geo.orders import STAY, OfficialOrder, governing
 from geo.repository import orders_for
 from store import outbox
 from store.clock import read_clock
+from store.lead import lead
 from store.pool import AsyncConnection, Pool
 
 __all__ = ["Channels", "Sender", "channels_from", "delivery_id", "plan", "provider_of", "run", "settle"]
@@ -53,6 +54,8 @@ log = get_logger("deliver")
 
 LEASE_S = 30.0
 BATCH = 12
+#: Planned and sent before the rest of a larger audience is.
+FIRST_PEOPLE = 600
 MAX_ATTEMPTS = 30
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 60.0
@@ -196,7 +199,7 @@ class Sender:
         channel = self.channels.get(one.provider)
         if channel is None:
             return False
-        in_doubt = one.was_in_flight and not channel.honours_keys
+        in_doubt = one.in_doubt > 0 and not channel.honours_keys
         return not in_doubt or self._level_of(one) is Level.RED
 
     def _level_of(self, one: DueDelivery) -> Level:
@@ -229,6 +232,7 @@ class Sender:
             provider_ref=outcome.provider_ref,
             error=outcome.error,
             retry_after_s=wait_s,
+            doubted=outcome.result is Result.UNCERTAIN,
         )
         return one, outcome, settled
 
@@ -409,17 +413,16 @@ async def run(
     *,
     channels: Channels | None = None,
     lease_s: float = LEASE_S,
-    part: int = 1,
 ) -> None:
     """Plans and sends until `stop`. The pool needs `settings.deliver.workers` + 2 connections.
 
-    Of several processes over one database the first (`part` 1) alone speaks to sirens, whose commands are numbered, and
-    does what time alone makes due.
+    Of several processes over one database, on however many machines, one alone speaks to sirens, whose commands are
+    numbered, and does what time alone makes due: whichever leads (store/lead.py).
     """
     async with pool.connection() as conn, conn.transaction():
         await check_purpose(conn, settings)
         await fence.check(conn, settings.home, now=(await read_clock(conn)).now(), starting=True)
-    made = channels or channels_from(settings, sirens=part == 1)
+    made = channels or channels_from(settings)
     sender = Sender(
         pool=pool,
         channels=made.by_provider,
@@ -427,16 +430,33 @@ async def run(
         signer=read_signer(settings.cap.signing_key, settings.cap.signing_certificate),
         public_url=settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
         lease_s=lease_s,
-        leaves=() if part == 1 else (SIREN,),
+        leaves=(SIREN,),  # until this process leads
     )
 
     async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
         event = outbox.decode(work)
         assert isinstance(event, WarningReleased)
         clock = await read_clock(conn)
-        n_planned = await plan(conn, event, clock=clock, escalate_s=settings.deliver.escalate_s)
+        # Ten thousand rows take a second: whom the hazard reaches first is not kept waiting for them. The whole plan
+        # finds these made.
+        async with pool.connection() as ahead, ahead.transaction():
+            escalate_s = settings.deliver.escalate_s
+            n_ahead = await plan(ahead, event, clock=clock, escalate_s=escalate_s, first_people=FIRST_PEOPLE)
+        if n_ahead:
+            sender.rung.set()
+        n_planned = n_ahead + await plan(conn, event, clock=clock, escalate_s=settings.deliver.escalate_s)
         log.info("planned", warning_id=str(event.warning_id), version=event.version, deliveries=n_planned)
         sender.rung.set()
+
+    leads = asyncio.Event()
+
+    def changed(now: bool) -> None:
+        sender.leaves = () if now else (SIREN,)
+        if now:
+            leads.set()
+            sender.rung.set()
+        else:
+            leads.clear()
 
     heard = [one.arrived for one in made.by_provider.values() if isinstance(one, Hears)]
     try:
@@ -444,7 +464,8 @@ async def run(
             outbox.run(pool, "deliver", handle, stop),
             sender.loop(stop, settings.deliver.workers * BATCH),
             *(_keep_arrivals(pool, queue, stop) for queue in heard),
-            *((_tend(pool, settings, stop),) if part == 1 else ()),
+            lead(pool, "deliver", stop, changed),
+            _tend(pool, settings, stop, leads),
         )
     finally:
         await made.close()
@@ -476,9 +497,13 @@ async def _keep_arrivals(pool: Pool, queue: asyncio.Queue[Arrived], stop: asynci
             await asyncio.sleep(_POLL_S)
 
 
-async def _tend(pool: Pool, settings: Settings, stop: asyncio.Event) -> None:
+async def _tend(pool: Pool, settings: Settings, stop: asyncio.Event, leads: asyncio.Event) -> None:
     """What time alone makes due: rungs that nobody needs any more, sirens that did not answer, the fence's mark."""
     while not stop.is_set():
+        if not leads.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(leads.wait(), _TEND_S)
+            continue
         try:
             async with pool.connection() as conn, conn.transaction():
                 now = (await read_clock(conn)).now()

@@ -35,7 +35,7 @@ class DueDelivery:
     priority: int
     attempts: int
     revision: int  #: above 0: told again because the way out changed
-    was_in_flight: bool  #: its sender died between sending and marking: it may have gone out
+    in_doubt: int  #: attempts before this one that may have gone out: a sender died, or a provider did not answer
     address: Mapping[str, Any]
     language: str
     name: str
@@ -199,6 +199,7 @@ class Settled:
     provider_ref: str | None = None
     error: str | None = None
     retry_after_s: float = 0.0
+    doubted: bool = False  #: nobody knows whether this attempt arrived
 
 
 async def settle_deliveries(
@@ -215,6 +216,7 @@ async def settle_deliveries(
         "provider_refs": [one.provider_ref for one in outcomes],
         "errors": [one.error[:500] if one.error else None for one in outcomes],
         "retry_after_s": [one.retry_after_s for one in outcomes],
+        "doubted": [one.doubted for one in outcomes],
     }
     return {row["delivery_id"] for row in await _rows(conn, "settle_deliveries", values)}
 

@@ -38,22 +38,34 @@ def provider_of(channel: str, *, exercise: bool) -> str:
     return FAKE if exercise else PROVIDERS.get(channel, channel)
 
 
-async def plan(conn: AsyncConnection, event: WarningReleased, *, clock: Clock, escalate_s: float = ESCALATE_S) -> int:
+async def plan(
+    conn: AsyncConnection,
+    event: WarningReleased,
+    *,
+    clock: Clock,
+    escalate_s: float = ESCALATE_S,
+    first_people: int | None = None,
+) -> int:
     """Makes the deliveries of a released version, in the transaction that `conn` is in; gives how many are new.
 
+    With `first_people` only those of so many people, whom the hazard reaches first; a version to no more than that is
+    left whole, and 0 given. Planning all afterwards, or twice, plans each once.
     Deliveries of earlier versions that have not begun are stopped: whoever was to get them gets this one.
     """
     warning = await repository.read_warning(conn, event.warning_id, event.version)
     if warning.released_at is None:
+        return 0
+    if first_people is not None and warning.n_people <= first_people:
         return 0
     await delivery_repository.stop_older_deliveries(conn, event.warning_id, event.version)
     if warning.state != "released":
         return 0  # a newer version is out already, and is planned by its own event
     alert = warning.alert
     told = await delivery_repository.told_on(conn, alert.warning_id, alert.version)
+    left_out = await repository.left_out(conn, alert.warning_id, alert.version)
     people: dict[UUID, list[Recipient]] = {}
-    for one in await repository.recipients(conn, alert.warning_id, alert.version):
-        if one.channel == UNREACHABLE:
+    for one in await repository.recipients(conn, alert.warning_id, alert.version, first_people=first_people):
+        if one.channel == UNREACHABLE or one.policyholder_id in left_out:
             continue
         if alert.msg_type == "Cancel" and (one.policyholder_id, one.channel) not in told:
             continue  # nothing reached them, so there is nothing to take back

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from alerts import lifecycle
-from alerts.event_rule import EventRule, event_rule
+from alerts.event_rule import FOOTPRINT, EventRule, event_rule
 from alerts.level import level
 from alerts.lifecycle import LifecycleState
 from alerts.scheme import LevelScheme, read_scheme
@@ -118,6 +118,14 @@ async def bulletins_seen(conn: AsyncConnection, rule: EventRule, known: Sequence
     """What a rule's authorities say now, oldest first, with what became of those it has spoken of (`known`)."""
     values = {"tenant_id": rule.tenant_id, "senders": list(rule.senders), "known": list(known), "now": now}
     return await _rows(conn, "bulletins_seen", values)
+
+
+async def sights_before(conn: AsyncConnection, rule: EventRule, since: datetime, until: datetime) -> list[Row]:
+    """What a rule would have looked at between two times, each with `known_at`."""
+    values: dict[str, Any] = {"tenant_id": rule.tenant_id, "since": since, "until": until}
+    if rule.kind == FOOTPRINT:
+        return await _rows(conn, "footprints_before", {**values, "peril": rule.peril, "portfolio": rule.portfolio})
+    return await _rows(conn, "bulletins_before", {**values, "senders": list(rule.senders)})
 
 
 # ---------------------------------------------------------------- silences and whom else people hear

@@ -19,6 +19,7 @@ from alerts.level import Level
 from alerts.lifecycle import Decision, Message, Reason
 from alerts.message import Facts, language_with_texts, render_all
 from alerts.repository import StoredWarning
+from alerts.voice import hears
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from core.events import WarningChanged, WarningReleased
 from store import audit, outbox
@@ -52,6 +53,14 @@ class Expired(Conflict):
     """This draft's time is over; wait for its renewal."""
 
 
+class BasisChanged(Conflict):
+    """What this draft says is not what its rules stand at any more: reject it, and wait for the next version."""
+
+
+class NobodyLeft(Conflict):
+    """Everybody this draft is for hears something worse by now, or the same from elsewhere: it would tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
     """What an approval led to."""
@@ -62,6 +71,7 @@ class Approved:
     n_approvals: int
     n_approvals_needed: int
     released: bool
+    n_left_out: int = 0  #: people who hear something worse by now, and are not told of this
 
 
 async def _person(conn: AsyncConnection, principal_id: UUID, tenant_id: UUID, role: str = APPROVER) -> dict[str, Any]:
@@ -92,8 +102,9 @@ async def approve(
 ) -> Approved:
     """One person's approval of exactly this content; the last that is needed releases it.
 
-    In the transaction that `conn` is in. The same person again changes nothing. Raises NotFound, NotAnApprover,
-    OwnDraft, NotADraft, ContentChanged, CannotBeReleased, Expired.
+    In the transaction that `conn` is in. The same person again changes nothing. A draft may have waited long: its level
+    is held against what its rules stand at now, and each person against what else speaks to them now. Raises NotFound,
+    NotAnApprover, OwnDraft, NotADraft, ContentChanged, CannotBeReleased, Expired, BasisChanged, NobodyLeft.
     """
     first, _ = await _version(conn, warning_id, version)
     if first.alert.msg_type == "Cancel":
@@ -112,12 +123,17 @@ async def approve(
         raise CannotBeReleased(held=warning.held.value)
     if warning.alert.expires_at <= now:
         raise Expired(expired_at=warning.alert.expires_at.isoformat())
+    if warning.alert.msg_type != "Cancel":
+        await _check_basis(conn, warning, chain)
     new = await repository.add_approval(conn, warning, principal_id, content_sha256, now)
     n_approvals = await repository.count_approvals(conn, warning)
     if new:
         await _audit(conn, warning, person, "warning.approve", now, {"content_sha256": content_sha256.hex()})
     released = n_approvals >= warning.approvals_needed
+    n_left_out = 0
     if released:
+        if warning.alert.msg_type != "Cancel":
+            n_left_out = await _leave_out(conn, warning, chain, now)
         await _release(conn, warning, now)
         await _audit(conn, warning, person, "warning.release", now, {"n_approvals": n_approvals})
     await _changed(conn, warning)
@@ -128,7 +144,72 @@ async def approve(
         n_approvals=n_approvals,
         n_approvals_needed=warning.approvals_needed,
         released=released,
+        n_left_out=n_left_out,
     )
+
+
+async def _check_basis(conn: AsyncConnection, warning: StoredWarning, chain: list[StoredWarning]) -> None:
+    """Raises BasisChanged where the draft says more than its rules do now, or would ease what they stand above.
+
+    Less than they do now is still more than nothing: a first or higher message may go out.
+    """
+    words = await repository.standing_levels(conn, warning.alert.warning_id)
+    if not words:
+        return
+    stands = max(Level[word.upper()] for word in words)
+    says = warning.alert.level
+    out = [one.alert for one in chain if one.released_at is not None]
+    eases = bool(out) and says < out[-1].level
+    if says > stands or (eases and says < stands):
+        raise BasisChanged(
+            f"This draft says {_said(says)}, and its rules stand at {_said(stands)} now: it is out of date. Reject it; "
+            "what stands is drafted by itself.",
+            says=says.word,
+            stands=stands.word,
+        )
+
+
+def _said(one: Level) -> str:
+    return "that it is over" if one is Level.NONE else one.word
+
+
+async def _leave_out(conn: AsyncConnection, warning: StoredWarning, chain: list[StoredWarning], now: datetime) -> int:
+    """Leaves out whoever hears something worse by now, with the reason; gives how many. Raises NobodyLeft.
+
+    What was approved stays as it was: it is told to fewer, never to others.
+    """
+    alert = warning.alert
+    out = [one for one in chain if one.released_at is not None]
+    people = {one.policyholder_id for one in await repository.recipients(conn, alert.warning_id, alert.version)}
+    others = await event_repository.others_told(
+        conn, alert.tenant_id, alert.event, sorted(people), warning_id=alert.warning_id, now=now
+    )
+    heard = hears(
+        people,
+        others,
+        level=alert.level,
+        official=alert.authority is not None,
+        # what is not out yet is the younger one, however long its draft has waited
+        first_sent=out[0].alert.sent_at if out else now,
+        warning_id=alert.warning_id,
+    )
+    await event_repository.let_in(conn, alert.warning_id, heard.told)
+    if not heard.kept_out:
+        return 0
+    if not heard.told and alert.level > Level.NONE:
+        raise NobodyLeft(n_people=len(people))
+    stands = {person: one.warning_id for person, one in heard.kept_out.items()}
+    await repository.leave_out(conn, alert.warning_id, alert.version, stands)
+    if alert.level > Level.NONE:
+        await event_repository.keep_out(conn, alert.tenant_id, alert.warning_id, heard.kept_out, alert.level.word, now)
+    if out and alert.level < out[-1].alert.level:
+        # what stands for them speaks again, so that it is the last they heard
+        await rule_repository.wake(conn, heard.wakes, now)
+    by_warning = {str(one): sum(other == one for other in stands.values()) for one in heard.wakes}
+    reason = Reason.OFFICIAL_STANDS if heard.by_official else Reason.INHIBITED_BY_HIGHER
+    detail = {"n_kept_out": len(stands), "n_told": len(heard.told), "by_warning": by_warning, "at": "approval"}
+    await _record(conn, warning, reason, now, detail)
+    return len(stands)
 
 
 async def _is_what_it_was(conn: AsyncConnection, warning: StoredWarning) -> bool:

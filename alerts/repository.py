@@ -290,10 +290,30 @@ async def add_warning(
     )
 
 
-async def recipients(conn: AsyncConnection, warning_id: UUID, version: int) -> list[Recipient]:
-    """Who a version is for."""
-    rows = await _rows(conn, "recipients", {"warning_id": warning_id, "version": version})
+async def recipients(
+    conn: AsyncConnection, warning_id: UUID, version: int, *, first_people: int | None = None
+) -> list[Recipient]:
+    """Who a version is for; of these only so many people, whom the hazard reaches first."""
+    names = {"warning_id": warning_id, "version": version, "n_people": first_people}
+    rows = await _rows(conn, "recipients" if first_people is None else "first_recipients", names)
     return [Recipient(**row) for row in rows]
+
+
+async def leave_out(conn: AsyncConnection, warning_id: UUID, version: int, stands: Mapping[UUID, UUID]) -> None:
+    """Whom a version is not told to, and the warning that stands for each of them."""
+    values = {"warning_id": warning_id, "version": version, "people": list(stands), "stands": list(stands.values())}
+    await _do(conn, "leave_out", values)
+
+
+async def left_out(conn: AsyncConnection, warning_id: UUID, version: int) -> set[UUID]:
+    """Whom a version is not told to, although it was approved for them."""
+    rows = await _rows(conn, "left_out", {"warning_id": warning_id, "version": version})
+    return {row["policyholder_id"] for row in rows}
+
+
+async def standing_levels(conn: AsyncConnection, warning_id: UUID) -> list[str]:
+    """The level of each rule that speaks through a warning, as it is now."""
+    return [row["level"] for row in await _rows(conn, "standing_levels", {"warning_id": warning_id})]
 
 
 async def supersede(conn: AsyncConnection, warning_id: UUID, version: int, *, released: bool) -> None:

@@ -14,8 +14,7 @@ from uuid import UUID
 
 from alerts import repository, rule_repository
 from alerts.dry_run import DryRun, Rehearsal, dry_run
-from alerts.rule import LevelRule
-from alerts.rulebook import BadRuleFile, RuleEntry, Site, Sites, read_json
+from alerts.rulebook import BadRuleFile, RuleEntry, Site, Sites, read_json, written
 from alerts.scheme import LevelScheme, read_scheme, scheme_json
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from core.ids import new_id
@@ -41,6 +40,10 @@ class NotProposed(Conflict):
 
 class ContentChanged(Conflict):
     """The rule is not the one that was read: reload it and decide again."""
+
+
+class NeedsProposer(InvalidInput):
+    """A rule that would release by itself needs somebody who proposes it, and somebody else who agrees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +90,11 @@ async def try_out(
 ) -> dict[str, Any]:
     """What a rule would have said of the last days, beside the one that stands; nothing is kept.
 
-    A rule without a gauge has no readings to be tried on: `rehearsed` is false.
+    A rule without a gauge is tried on the footprints with their assessments, or the bulletins, of these days.
     """
     if not 0 < days <= 90:
         raise InvalidInput(f"days: must be above 0 and at most 90: {days}")
     entry = await entry_of(conn, tenant_id, told, now)
-    if not isinstance(entry.rule, LevelRule):
-        return {"rehearsed": False, "days": days, "until": now.isoformat(), "new": None, "standing": None}
     (run,) = await dry_run(conn, [entry], now=now, days=days)
     return _shown(run, days, now)
 
@@ -130,35 +131,83 @@ async def keep(
     person = await _person(conn, principal_id, tenant_id, WRITERS)
     entry = await entry_of(conn, tenant_id, told, now)
     rehearsed = await try_out(conn, tenant_id=tenant_id, told=told, days=days, now=now)
-    digest = rule_sha256(told)
     if entry.rule.automatic:
-        proposal_id = new_id()
-        await rule_repository.add_proposal(
-            conn,
-            proposal_id=proposal_id,
-            tenant_id=tenant_id,
-            code=entry.rule.code,
-            told=told,
-            content_sha256=digest,
-            effective_from=entry.effective_from,
-            dry_run=rehearsed,
-            proposed_by=principal_id,
-            proposed_at=now,
-        )
-        await _audit(conn, tenant_id, person, "rule.propose", entry.rule.code, now, {"sha256": digest.hex()})
-        return Kept(
-            code=entry.rule.code,
-            state="proposed",
-            version=None,
-            effective_from=entry.effective_from,
-            proposal_id=proposal_id,
-            content_sha256=digest.hex(),
-            dry_run=rehearsed,
-        )
+        return await _propose(conn, person, entry, told, rehearsed, now)
     starts = entry.effective_from or now
     version = await _save(conn, entry, starts)
     await _audit(conn, tenant_id, person, "rule.keep", entry.rule.code, now, {"version": version})
     return Kept(code=entry.rule.code, state="in_force", version=version, effective_from=starts, dry_run=rehearsed)
+
+
+async def _propose(
+    conn: AsyncConnection,
+    person: Mapping[str, Any],
+    entry: RuleEntry,
+    told: Mapping[str, Any],
+    rehearsed: Mapping[str, Any] | None,
+    now: datetime,
+) -> Kept:
+    digest, proposal_id, tenant_id = rule_sha256(told), new_id(), entry.rule.tenant_id
+    await rule_repository.add_proposal(
+        conn,
+        proposal_id=proposal_id,
+        tenant_id=tenant_id,
+        code=entry.rule.code,
+        told=told,
+        content_sha256=digest,
+        effective_from=entry.effective_from,
+        dry_run=rehearsed,
+        proposed_by=person["principal_id"],
+        proposed_at=now,
+    )
+    await _audit(conn, tenant_id, person, "rule.propose", entry.rule.code, now, {"sha256": digest.hex()})
+    return Kept(
+        code=entry.rule.code,
+        state="proposed",
+        version=None,
+        effective_from=entry.effective_from,
+        proposal_id=proposal_id,
+        content_sha256=digest.hex(),
+        dry_run=rehearsed,
+    )
+
+
+async def bring_in(conn: AsyncConnection, entry: RuleEntry, *, principal_id: UUID | None, now: datetime) -> Kept:
+    """Keeps a rule of a file; one that would release by itself waits for a second person, as through the API.
+
+    What stands already, or waits already, is left as it is. Raises MayNotWriteRules, NeedsProposer, BadRuleFile.
+    """
+    rule, starts = entry.rule, entry.effective_from or now
+    if starts < now:
+        raise BadRuleFile(f"effective_from of {rule.code!r} is past: {starts.isoformat()}")
+    if not rule.automatic:
+        return Kept(code=rule.code, state="in_force", version=await _save(conn, entry, starts), effective_from=starts)
+    before = await rule_repository.rule_by_code(conn, rule.tenant_id, rule.code)
+    if before is not None and (before["effective_to"] is None or before["effective_to"] > now):
+        async with conn.transaction(force_rollback=True):
+            version = await _save(conn, entry, starts)
+        if version == before["version"]:
+            return Kept(code=rule.code, state="in_force", version=version, effective_from=before["effective_from"])
+    if principal_id is None:
+        raise NeedsProposer(
+            f"The rule {rule.code!r} would release by itself: say who proposes it (--by LOGIN); it is in force once "
+            "another approver agrees.",
+            code=rule.code,
+        )
+    person = await _person(conn, principal_id, rule.tenant_id, WRITERS)
+    told = written(entry)
+    digest = rule_sha256(told)
+    for row in await rule_repository.list_proposals(conn, rule.tenant_id):
+        if row["code"] == rule.code and bytes.fromhex(row["content_sha256"]) == digest:
+            return Kept(
+                code=rule.code,
+                state="proposed",
+                version=None,
+                effective_from=row["effective_from"],
+                proposal_id=row["proposal_id"],
+                content_sha256=digest.hex(),
+            )
+    return await _propose(conn, person, entry, told, None, now)
 
 
 async def _save(conn: AsyncConnection, entry: RuleEntry, starts: datetime) -> int:

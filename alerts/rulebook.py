@@ -296,3 +296,15 @@ def told(entry: RuleEntry) -> dict[str, Any]:
         return {"code": entry.rule.code, **event_definition(entry.rule)}
     assert entry.site is not None
     return {"code": entry.rule.code, "station": entry.site.code, **definition(entry.rule)}
+
+
+def written(entry: RuleEntry) -> dict[str, Any]:
+    """The rule as a file has it, with its area: whole without the file's own words for stages."""
+    whole = told(entry)
+    if entry.site is not None:
+        whole["area_desc"] = dict(entry.area_desc)
+        if entry.area is not None:
+            whole["area"] = json.loads(shapely.to_geojson(entry.area))
+    if entry.effective_from is not None:
+        whole["effective_from"] = entry.effective_from.isoformat()
+    return whole

@@ -13,6 +13,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from alerts import answer_repository, delivery_repository
+from alerts.damage_report import ASSUMED_FLOOR_M, first_floor_m
 from alerts.icu import format_message
 from alerts.message import catalogue
 from alerts.prevention import STEPS, Home, Step, credited, steps
@@ -125,14 +126,14 @@ def _home(row: Row, floods: Sequence[Flood], now: datetime) -> Home:
     occupancy = OED_TO_HAZUS.get(str(row["occupancy_code"]), "RES1")
     trade = occupancy.startswith(("COM", "IND"))
     stories = _number(oed.get("NumberOfStoreys"))
-    floor = _number(oed.get("FirstFloorHeight"))
+    floor = first_floor_m(oed)
     contents = _money(row["contents_tiv"])
     return Home(
         depth_m=depth,
         lead_min=lead,
         occupancy=occupancy,
         n_stories=stories if stories and stories > 0 else 1.0,
-        first_floor_m=floor if floor is not None and floor >= 0 else 0.3,
+        first_floor_m=ASSUMED_FLOOR_M if floor is None else floor,
         building_value=_money(row["building_tiv"]),
         contents_value=contents,
         stock_value=contents if trade else None,

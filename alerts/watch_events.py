@@ -32,7 +32,7 @@ from store.queries import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class Seen:
     """One event as it is known now."""
 
     subject: str
@@ -54,11 +54,11 @@ async def watch_events(speaker: Speaker, now: datetime) -> list[Decision]:
             continue
         standing = await event_repository.event_states(speaker.conn, live.rule.rule_id)
         if live.rule.kind == FOOTPRINT:
-            seen = _footprints(live, await event_repository.footprints_met(speaker.conn, live.rule, now))
+            seen = sights_of_footprints(live, await event_repository.footprints_met(speaker.conn, live.rule, now))
         else:
             known = [one.bulletin_id for one in standing.values() if one.bulletin_id is not None]
             rows = await event_repository.bulletins_seen(speaker.conn, live.rule, known, now)
-            seen = _bulletins(live, rows, standing)
+            seen = sights_of_bulletins(live, rows, standing)
         for one in seen:
             decisions += await _follow(speaker, live, one, standing.get(one.subject), now)
         if speaker.woken:
@@ -68,7 +68,7 @@ async def watch_events(speaker: Speaker, now: datetime) -> list[Decision]:
 
 
 async def _follow(
-    speaker: Speaker, live: LiveEventRule, seen: _Seen, standing: EventStanding | None, now: datetime
+    speaker: Speaker, live: LiveEventRule, seen: Seen, standing: EventStanding | None, now: datetime
 ) -> list[Decision]:
     rule = live.rule
     was = standing or EventStanding(
@@ -132,7 +132,7 @@ async def _follow(
     return made
 
 
-def _footprints(live: LiveEventRule, rows: list[Row]) -> Iterator[_Seen]:
+def sights_of_footprints(live: LiveEventRule, rows: list[Row]) -> Iterator[Seen]:
     """One sight an event: the worst of the tenant's portfolios, each by its own currency."""
     by_event: dict[UUID, list[Row]] = {}
     for row in rows:
@@ -166,7 +166,7 @@ def _footprints(live: LiveEventRule, rows: list[Row]) -> Iterator[_Seen]:
             "n_unknown": row["n_unknown"],
             "unknown_value": str(row["unknown_tiv"]),
         }
-        yield _Seen(
+        yield Seen(
             subject=str(event_id),
             sight=Sight(
                 level=worst,
@@ -192,7 +192,7 @@ def _reach(row: Row) -> tuple[BaseGeometry | None, Reason | None]:
     return MultiPolygon(parts) if len(parts) > 1 else parts[0] if parts else area, None
 
 
-def _bulletins(live: LiveEventRule, rows: list[Row], standing: Mapping[str, EventStanding]) -> Iterator[_Seen]:
+def sights_of_bulletins(live: LiveEventRule, rows: list[Row], standing: Mapping[str, EventStanding]) -> Iterator[Seen]:
     """One sight a chain: its newest message. A chain's name is that of the first bulletin that a rule spoke of."""
     by_id = {row["bulletin_id"]: row for row in rows}
     subject_of = {one.bulletin_id: one.subject for one in standing.values() if one.bulletin_id is not None}
@@ -225,7 +225,7 @@ def _chain_of(bulletin_id: UUID, by_id: Mapping[UUID, Row]) -> set[UUID]:
     return found
 
 
-def _seen(live: LiveEventRule, row: Row, subject: str) -> _Seen:
+def _seen(live: LiveEventRule, row: Row, subject: str) -> Seen:
     message = _message(row)
     info = message.info[0] if message is not None and message.info else None
     over = row["msg_type"] == "Cancel" or (info is not None and "AllClear" in info.response_type)
@@ -243,7 +243,7 @@ def _seen(live: LiveEventRule, row: Row, subject: str) -> _Seen:
         for language, one in languages.items()
         if one.area
     }
-    return _Seen(
+    return Seen(
         subject=subject,
         sight=Sight(
             level=Level.NONE if named < live.rule.at_least else named,

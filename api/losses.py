@@ -61,4 +61,5 @@ def _estimate(row: Mapping[str, Any]) -> LossEstimateOut:
         reconciliation={c: ReconciledOut(**one) for c, one in (result.get("reconciliation") or {}).items()},
         difference=DifferenceOut(**result["difference"]) if result.get("difference") else None,
         assumptions=result.get("assumptions") or {},
+        reports=result.get("reports"),
     )

@@ -1,6 +1,6 @@
 """Delivery: how soon everybody has their message, how fast a push is encrypted, and what a claim of the outbox costs.
 
-    python -m benchmarks.delivery [--people 10000] [--processes 1 2] [--part hand-over|stop|push|outbox]
+    python -m benchmarks.delivery [--people 10000] [--processes 1 2] [--part hand-over|correction|push|outbox]
 
 Each figure has a peer in the same run: the bare HTTP client that hands over the same messages without a database, the
 push library called in a loop without a process pool, and a claim of as many rows that have a key each.
@@ -37,7 +37,7 @@ def provider(port: int, pipe: Pipe) -> None:
     """A provider in a process of its own: honours keys, keeps everything in memory, and tells it at the end."""
     import uvicorn
 
-    seen: dict[str, tuple[float, int]] = {}
+    seen: dict[str, tuple[float, int, int, int]] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -50,11 +50,15 @@ def provider(port: int, pipe: Pipe) -> None:
                 break
         key = next((value.decode() for name, value in scope["headers"] if name == b"idempotency-key"), "")
         if scope["path"] == "/report":
-            answer = json.dumps([[at, zone] for at, zone in seen.values()]).encode()
+            answer = json.dumps(list(seen.values())).encode()
         elif scope["path"] == "/count":
             answer = str(len(seen)).encode()
         else:
-            seen.setdefault(key, (time.time(), int(json.loads(body)["to"].get("zone", 0))))
+            told = json.loads(body)
+            to = told["to"]
+            seen.setdefault(
+                key, (time.time(), int(to.get("zone", 0)), int(to.get("n", -1)), int(told.get("version") or 0))
+            )
             answer = b"{}"
         await send(
             {"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(answer)).encode())]}
@@ -132,11 +136,14 @@ def cpu_s(pid: int) -> float:
 # ---------------------------------------------------------------- everybody handed over
 
 
-def hand_over(database: str, server_pid: int, n_people: int, processes: int, *, stop: bool = False) -> dict[str, Any]:
+def hand_over(
+    database: str, server_pid: int, n_people: int, processes: int, *, correct: bool = False
+) -> dict[str, Any]:
     """Releases one red warning to `n_people` in four zones; seconds from the reading until the provider has each.
 
-    `tocsin deliver` sends, as the product starts it. With `stop` one person stops sending when a quarter is out; what
-    is begun after that is counted.
+    `tocsin deliver` sends, as the product starts it. With `correct` one person takes the warning back when half is out,
+    which stops the rest, and another approves it a moment later; what is begun after the stop, who is told that it is
+    taken back, and how soon, is counted.
     """
     from pydantic import SecretStr
 
@@ -245,8 +252,8 @@ def hand_over(database: str, server_pid: int, n_people: int, processes: int, *, 
             released = time.time()
             pids = {"senders": sender_pid, "database": server_pid, "provider": provider_pid}
             before = {name: cpu_s(pid) for name, pid in pids.items()}
-            if stop:
-                return began, await stopped(url, n_people, tenant, database), {}
+            if correct:
+                return began, 0.0, await corrected(url, n_people, tenant, database, settings)
             async with httpx.AsyncClient() as client:
                 while int((await client.get(f"{url}/count")).text) < n_people:
                     await asyncio.sleep(0.25)
@@ -256,22 +263,28 @@ def hand_over(database: str, server_pid: int, n_people: int, processes: int, *, 
 
         began, released, cpu = asyncio.run(story())
         got = sorted(httpx.get(f"{url}/report").json())
-        if stop:
-            late = [at - released for at, _ in got if at > released]
+        if correct:
+            warned = {n: at for at, _, n, version in got if version == 1}
+            back = {n: at for at, _, n, version in got if version > 1}
+            late = [at - cpu["stopped"] for at in warned.values() if at > cpu["stopped"]]
             return {
                 "people": n_people,
                 "sender_processes": processes,
-                "handed_over_when_stopped": len(got) - len(late),
-                "handed_over_after_the_stop": len(late),
+                "warned": len(warned),
+                "of_them_after_the_stop": len(late),
                 "last_after_the_stop_s": round(max(late, default=0.0), 3),
+                "taken_back": len(back),
+                "exactly_those_who_were_warned": set(back) == set(warned),
+                "first_taken_back_s": round(min(back.values()) - cpu["approved"], 2),
+                "all_taken_back_s": round(max(back.values()) - cpu["approved"], 2),
                 "load": round(os.getloadavg()[0], 1),
             }
         bare, bare_cpu = asyncio.run(bare_posts(url, min(n_people, 3000)))
-    first_of = {zone: min(at for at, z in got if z == zone) for zone in range(ZONES)}
-    last_of = {zone: max(at for at, z in got if z == zone) for zone in range(ZONES)}
+    first_of = {zone: min(at for at, z, *_ in got if z == zone) for zone in range(ZONES)}
+    last_of = {zone: max(at for at, z, *_ in got if z == zone) for zone in range(ZONES)}
     in_order = []
     for zone in range(ZONES - 1):
-        below = sorted(at for at, z in got if z > zone)
+        below = sorted(at for at, z, *_ in got if z > zone)
         in_order.append(last_of[zone] <= below[len(below) // 10])
     total = got[-1][0] - began
     return {
@@ -292,19 +305,53 @@ def hand_over(database: str, server_pid: int, n_people: int, processes: int, *, 
     }
 
 
-async def stopped(url: str, n_people: int, tenant: Any, database: str) -> float:
-    """Stops the tenant's sending when a quarter is out; gives when that was committed, four seconds later."""
-    async with httpx.AsyncClient() as client:
-        while int((await client.get(f"{url}/count")).text) < n_people // 4:  # noqa: ASYNC110  another process counts
-            await asyncio.sleep(0.05)
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
-        await conn.execute(
-            "INSERT INTO sending_pause (scope, tenant_id, paused_by, paused_at) VALUES (%s, %s, %s, now())",
-            [f"tenant:{tenant}", tenant, tenant],
-        )
-        at = time.time()
-    await asyncio.sleep(4.0)
-    return at
+async def corrected(url: str, n_people: int, tenant: Any, database: str, settings: Any) -> dict[str, float]:
+    """Takes the warning back when half is out, and has it approved half a second later; when each was committed."""
+    from psycopg.rows import dict_row
+
+    from alerts import release
+    from core.ids import new_id
+    from store.pool import role_pool, tenant_transaction
+
+    with psycopg.connect(database, autocommit=True, row_factory=dict_row) as conn:
+        people = [new_id(), new_id()]
+        for who in people:
+            conn.execute(
+                "INSERT INTO principal (principal_id, tenant_id, login, display_name, password_hash, roles)"
+                " VALUES (%s, %s, %s, 'A', '', '{approver}')",
+                [who, tenant, str(who)],
+            )
+        async with httpx.AsyncClient() as client:
+            while int((await client.get(f"{url}/count")).text) < n_people // 2:  # noqa: ASYNC110  another process counts
+                await asyncio.sleep(0.05)
+        async with role_pool(database, "tocsin_app", size=1) as pool:
+            (row,) = conn.execute("SELECT * FROM warning").fetchall()
+            now = datetime.now(UTC)
+            async with tenant_transaction(pool, tenant) as app:
+                version = await release.draft_cancel(
+                    app, principal_id=people[0], warning_id=row["warning_id"], why="an error", now=now
+                )
+            stopped = time.time()
+            await asyncio.sleep(0.5)
+            (draft,) = conn.execute("SELECT * FROM warning WHERE version = %s", [version]).fetchall()
+            async with tenant_transaction(pool, tenant) as app:
+                await release.approve(
+                    app, principal_id=people[1], warning_id=row["warning_id"], version=version,
+                    content_sha256=bytes(draft["content_sha256"]), now=now,
+                )  # fmt: skip
+            approved = time.time()
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        await asyncio.sleep(0.3)
+        with psycopg.connect(database, autocommit=True) as conn:
+            left = conn.execute(
+                "SELECT count(*) FILTER (WHERE state IN ('accepted', 'delivered')), count(*) FROM delivery"
+                " WHERE version = %s",
+                [version],
+            ).fetchone()
+        if left is not None and left[1] and left[0] == left[1]:
+            break
+    return {"stopped": stopped, "approved": approved}
 
 
 async def bare_posts(url: str, n: int) -> tuple[float, float]:
@@ -485,7 +532,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--part", choices=["hand-over", "stop", "push", "outbox"], default=None)
+    parser.add_argument("--part", choices=["hand-over", "correction", "push", "outbox"], default=None)
     asked = parser.parse_args()
     told: dict[str, Any] = {}
     if asked.part in (None, "push"):
@@ -496,8 +543,8 @@ def main() -> None:
                 told["outbox"] = claims(url)
                 with psycopg.connect(url, autocommit=True) as conn:
                     conn.execute("DELETE FROM outbox")
-            if asked.part in (None, "stop"):
-                told["stop"] = hand_over(url, pid, asked.people, max(asked.processes), stop=True)
+            if asked.part in (None, "correction"):
+                told["correction"] = hand_over(url, pid, asked.people, max(asked.processes), correct=True)
                 empty(url)
             if asked.part in (None, "hand-over"):
                 told["hand_over"] = []

@@ -20,11 +20,13 @@ from geo.curve_choice import CURVE_SIGMA
 from geo.estimate import Estimate, Places, estimate, tiv_reconciliation
 from geo.exposure import cents_text, exact_sum
 from geo.flood_choice import FloodChoice
+from geo.hazard import WATER_PERILS
 from geo.hazard_field import HIT, OED_PERIL, OUTSIDE, REASONS, HazardField
 from geo.loss import Mapper, Uncertainty
 from geo.oed import TIV_FIELDS
 from geo.oed_table import OedTable, encode
 from geo.reasons import tell
+from geo.reported import MAX_REPORTS, ReportedField
 from geo.repository import Portfolio
 from geo.repository_loss import Assessed
 from geo.terms import BoolArray, FloatArray, IntArray
@@ -141,7 +143,7 @@ class Outcome:
 
 def compute(
     resident: Resident,
-    field: HazardField,
+    field: HazardField | ReportedField,
     *,
     event: int,
     peril: str | None,
@@ -323,16 +325,25 @@ async def _outcome(
     resident = await shelf.resident(conn, portfolio)
     if resident is None:
         return unknown(NO_FILES)
+    field: HazardField | ReportedField = of.field
+    if of.field.unit == "m" and of.peril in WATER_PERILS:
+        # this tenant's own people alone: what others told stays theirs
+        reports = await repository_loss.reports_of(conn, of, limit=MAX_REPORTS)
+        if len(reports):
+            field = ReportedField(of.field, reports)
     # the event's draws belong to the event, so that two of its versions differ by the hazard and not by chance
     event = of.hazard_event_id.int & 0x7FFFFFFFFFFFFFFF
     try:
-        return await asyncio.to_thread(
-            compute, resident, of.field, event=event, peril=OED_PERIL.get(of.peril), day=of.started_at.date(),
+        outcome = await asyncio.to_thread(
+            compute, resident, field, event=event, peril=OED_PERIL.get(of.peril), day=of.started_at.date(),
             currency=portfolio.currency, n_samples=n_samples, seed=seed, mapper=mapper, by_source=by_source,
             flood=flood or FloodChoice.from_json(portfolio.flood_curves), by=by,
         )  # fmt: skip
+        if isinstance(field, ReportedField):
+            outcome.result["reports"] = field.told()
     except InvalidInput as error:
         return unknown(str(error))
+    return outcome
 
 
 async def handle(conn: AsyncConnection, work: Work) -> None:

@@ -51,7 +51,7 @@ def condition(
     sensor_median: FloatArray,
     sensor_sigma_ln: FloatArray,
     reading: FloatArray,
-    error_ln: float,
+    error_ln: float | FloatArray,
     correlation_km: float,
     chunk: int = 20_000,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -63,7 +63,7 @@ def condition(
         median is 0 or unknown stays as it is
     sensor_* : (m,) the same at the sensors, read from the same footprint
     reading : (m,) in the unit of the median; NaN where a sensor is silent: it says nothing
-    error_ln : standard deviation of the logarithm of a reading's error, > 0
+    error_ln : standard deviation of the logarithm of a reading's error, > 0; one for all, or (m,)
     correlation_km : distance over which the correlation falls to 1/e, > 0
 
     Raises
@@ -75,8 +75,10 @@ def condition(
     The departure is (ln reading - ln median) / sqrt(sigma^2 + error^2): beyond about 4 the reading or the footprint is
     wrong, and the update should not be believed.
     """
-    for name, value in (("sensor error", error_ln), ("correlation length", correlation_km)):
-        if not (np.isfinite(value) and value > 0.0):
+    error = np.broadcast_to(np.asarray(error_ln, dtype=float), reading.shape)
+    for name, values in (("sensor error", error), ("correlation length", np.array([correlation_km]))):
+        if not (np.isfinite(values) & (values > 0.0)).all():
+            value = values[~(np.isfinite(values) & (values > 0.0))][0]
             raise BadSensors(f"{name}: {value:g} is not above zero; a reading is never taken as exact")
     if (reading <= 0.0).any():
         at = int(np.argmax(reading <= 0.0))
@@ -88,11 +90,11 @@ def condition(
     if not len(s):
         return after, spread, departure
     residual = np.log(reading[s]) - np.log(sensor_median[s])
-    departure[s] = residual / np.hypot(sensor_sigma_ln[s], error_ln)
+    departure[s] = residual / np.hypot(sensor_sigma_ln[s], error[s])
     sd = sensor_sigma_ln[s]
     x, y = sensor_lon[s], sensor_lat[s]
     prior = correlation(x, y, x, y, correlation_km) * sd[:, None] * sd
-    factor = cho_factor(prior + np.eye(len(s)) * error_ln**2)
+    factor = cho_factor(prior + np.diag(error[s] ** 2))
     weight = cho_solve(factor, residual)
     rows = np.flatnonzero((np.nan_to_num(median) > 0.0) & np.isfinite(sigma_ln))
     for first in range(0, len(rows), chunk):

@@ -73,7 +73,7 @@ def _sector(occupancy: int) -> str | None:
 
 def _flood(country: str, occupancy: int, coverage: int, building: Sequence[int], choice: FloodChoice) -> Found:
     if coverage == 3:
-        return _BI
+        return _BI if choice.bi_restoration is None else flood_choice.interruption(choice, occupancy, building[0])
     if uses_first_floor(country, choice):
         floor, storeys, basement, ratio = building
         return flood_choice.curve(choice, occupancy, coverage, (floor, storeys, basement, ratio))

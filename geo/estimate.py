@@ -15,9 +15,10 @@ from geo.hazard_field import HIT, OUTSIDE, REASONS, HazardField
 from geo.loss import Chain, Felt, Mapper, Samples, Uncertainty
 from geo.oed import TIV_FIELDS
 from geo.oed_table import encode
+from geo.reported import ReportedField
 from geo.terms import FloatArray, IntArray
 from geo.terms_book import TermsBook
-from geo.terms_files import LossBook
+from geo.terms_files import LossBook, steps_told
 
 #: Columns of the location file that an estimate needs beyond the terms.
 PLACE_FIELDS = ("Latitude", "Longitude", "OccupancyCode", "ConstructionCode", *BUILDING_FIELDS)
@@ -58,6 +59,7 @@ class Places:
 class Estimate:
     """A hazard field laid over a book."""
 
+    loaded: LossBook
     book: TermsBook
     felt: Felt
     chain: Chain
@@ -90,18 +92,41 @@ class Estimate:
         return {
             "currency": self.book.currency, "unit": self.unit, "n_hit": self.n_hit,
             "losses": loss.distribution(self.samples) if self.told else dict.fromkeys(loss.PERSPECTIVES),
-            "sd_by_source": self.contributions,
+            "by_coverage": self.by_coverage() if self.told else {}, "sd_by_source": self.contributions,
             "exposed_tiv": self.exposed_tiv, "tiv_with_loss": known,
             "unknown": {reason: {"n_items": n, "tiv": tiv} for reason, (n, tiv) in sorted(self.unknown.items())},
             "curves": list(self.choice.names), "assumptions": dict(loss.told(self.assumed)) | self._flood(),
             "net_of": "reinsurance" if self.chain.outward is not None else "nothing: no reinsurance was given",
             "demand_surge": [list(band) for band in self.chain.surge],
-            "year_terms": FIRST_OF_YEAR if self.chain.annual else None,
+            "year_terms": FIRST_OF_YEAR if self.chain.annual else None, **self._steps(),
             "left_out": {
                 reason: {"n": n, **({} if np.isnan(tiv) else {"tiv": tiv})}
                 for reason, (n, tiv) in self.book.left_out.items()
             },
         }  # fmt: skip
+
+    def _steps(self) -> dict[str, Any]:
+        """Stated steps that were asked for, with their mean cost."""
+        if not self.told:
+            return {}
+        factor = self.loaded.debris_factor
+        debris = float((self.samples.item_gul * (1.0 - 1.0 / factor)).sum()) / self.n
+        return steps_told(self.loaded, debris, float(self.samples.total[1].mean()))
+
+    def by_coverage(self) -> dict[str, dict[str, float]]:
+        """Mean ground-up, gross and net loss of each coverage that has one."""
+        named = ("buildings", "other", "contents", "business_interruption")
+        of_row = self.book.item_coverage[self.book.row_item]
+        sums = [
+            np.bincount(of, weights=w, minlength=4) / self.n
+            for of, w in ((self.book.item_coverage, self.samples.item_gul), (of_row, self.samples.row_il),
+                          (of_row, self.samples.row_ri))
+        ]  # fmt: skip
+        return {
+            name: dict(zip(loss.PERSPECTIVES, (float(s[i]) for s in sums), strict=True))
+            for i, name in enumerate(named)
+            if sums[0][i] > 0
+        }
 
     def _flood(self) -> dict[str, Any]:
         if self.flood is None:
@@ -180,13 +205,13 @@ def chain_of(loaded: LossBook, by: str | None = None) -> Chain:
         (item_group, row_group), names = group_codes(book, by)
     return Chain(
         book.programme, loaded.outward, book.row_policy, len(book.policy_row), item_group, row_group, len(names),
-        loaded.surge,
+        loaded.surge, loaded.debris_factor if loaded.debris_removal else None,
     )  # fmt: skip
 
 
 def estimate(
     loaded: LossBook,
-    field: HazardField,
+    field: HazardField | ReportedField,
     places: Places,
     *,
     event: int,
@@ -245,11 +270,13 @@ def estimate(
         by_floor = np.array([uses_first_floor(c.upper(), flood) for c in places.country], dtype=bool)
         for what, where in buildings.assumed.items():
             mine = known & (where & by_floor)[book.item_row]
+            if flood.bi_restoration is not None:  # interruption reads depth above the floor everywhere
+                mine |= known & where[book.item_row] & (book.item_coverage == 3) & what.startswith("FirstFloor")
             if mine.any():
                 taken[what] = (int(mine.sum()), float(book.item_tiv[mine].sum()))
     return Estimate(
-        book, felt, chain, choice, samples, state, intensity, book.item_row, assumed, field.unit, shares, unknown,
-        float(book.item_tiv[hit].sum()), len(np.unique(book.item_row[hit])), flood, taken,
+        loaded, book, felt, chain, choice, samples, state, intensity, book.item_row, assumed, field.unit, shares,
+        unknown, float(book.item_tiv[hit].sum()), len(np.unique(book.item_row[hit])), flood, taken,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import InvalidInput
+from geo import restoration
 from geo.flood_damage import FIRST_FLOOR_CURVES, FOOT_M, HAZUS_DEPTH_FT, hazus_of_oed, story_class
 from geo.oed_table import OedTable
 from geo.reasons import tell
@@ -46,9 +47,12 @@ class FloodChoice:
     curves: str = "auto"
     first_floor_ft: float | None = None  #: height of the first floor above ground; None: unknown stays unknown
     storeys: float | None = None
+    bi_restoration: str | None = None  #: which of HAZUS's restoration days interrupt: min, mid, max; None: unknown
 
     @classmethod
-    def of(cls, curves: str | None, first_floor_ft: float | None, storeys: float | None) -> "FloodChoice":
+    def of(
+        cls, curves: str | None, first_floor_ft: float | None, storeys: float | None, bi_restoration: str | None = None
+    ) -> "FloodChoice":
         """A checked choice; raises BadFloodChoice naming the option."""
         name = (curves or "auto").strip().lower()
         if name not in SETS:
@@ -57,7 +61,8 @@ class FloodChoice:
             raise BadFloodChoice(f"--first-floor-ft: {first_floor_ft:g} ft is no height of a first floor")
         if storeys is not None and not 1.0 <= storeys <= 200.0:
             raise BadFloodChoice(f"--storeys: {storeys:g} is no number of storeys")
-        return cls(name, first_floor_ft, storeys)
+        which = None if bi_restoration is None else restoration.check_which(bi_restoration, "--bi-restoration")
+        return cls(name, first_floor_ft, storeys, which)
 
     def as_json(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -65,7 +70,10 @@ class FloodChoice:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "FloodChoice":
         """As `as_json` gave it; an empty document is the default."""
-        return cls.of(document.get("curves"), document.get("first_floor_ft"), document.get("storeys"))
+        return cls.of(
+            document.get("curves"), document.get("first_floor_ft"), document.get("storeys"),
+            document.get("bi_restoration"),
+        )  # fmt: skip
 
 
 DEFAULT = FloodChoice()
@@ -136,6 +144,27 @@ def _file(name: str) -> dict[str, Any]:
 def uses_first_floor(country: str, choice: FloodChoice) -> bool:
     """Whether the choice reads curves by the depth above the first floor in a country."""
     return choice.curves not in ("auto", "jrc") or (choice.curves == "auto" and country in _HAZUS_COUNTRIES)
+
+
+def interruption(choice: FloodChoice, occupancy: int, floor: int) -> Curve | str:
+    """(name, (depths above ground in m, shares of a year's value)) by HAZUS restoration days, or the reason for none.
+
+    floor : height of the first floor in hundredths of a foot, as in a row of `Buildings.codes`
+    """
+    assert choice.bi_restoration is not None
+    hazus_code = hazus_of_oed(str(occupancy))
+    if len(hazus_code) <= 3:
+        return tell("no_hazus_occupancy", curves="hazus", occupancy=occupancy)
+    if floor == -1_000_000:
+        return tell("no_first_floor", curves="hazus")
+    found = restoration.interruption_curve(
+        _file("flood_restoration_hazus.json"), hazus_code, choice.bi_restoration
+    )  # fmt: skip
+    if found is None:
+        return tell("no_curve_of_set", curves="hazus", occupancy=hazus_code, part="interruption")
+    depth_ft, share = found
+    name = f"HAZUS restoration {hazus_code}, {choice.bi_restoration} days of 365, first floor at {floor / 100:g} ft"
+    return name, ((depth_ft + floor / 100) * FOOT_M, np.maximum.accumulate(share))
 
 
 def curve(choice: FloodChoice, occupancy: int, coverage: int, building: tuple[int, int, int, int]) -> Curve | str:

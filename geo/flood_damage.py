@@ -20,6 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 FOOT_M = 0.3048
 HAZUS_DEPTH_FT = np.arange(-4.0, 25.0)
 HAZUS_BASEMENT = 4  #: HAZUS foundation type
+HAZUS_SLAB = 7
 
 
 #: Sets that are read at the depth above the first floor -> table of the HAZUS file, where it is one of HAZUS's.
@@ -48,6 +49,9 @@ class Building:
     building_value: float
     contents_value: float
     inventory_value: float  #: 0 where the occupancy holds none
+    slab: bool = False  #: slab on grade
+    area_sq_ft: float = math.nan
+    interruption_value: float = math.nan  #: of a year
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geo import restoration
 from geo.flood_damage import Building, Damage, damage
 from geo.point_files import load_flood_curves, load_usace_curves
 
@@ -67,3 +68,31 @@ def damages(
             depth = 0.0 if missing[i] else float(water_ft[i])
             found.append(damage(one, depth, curves, sets.hazus, sets.jrc, sets.usace))
     return found
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the water costs a building beside its repair; NaN is unknown."""
+
+    days: tuple[float, float]  #: least and most until it is restored
+    interruption_loss: float
+    tons: tuple[float, float, float]  #: debris: finishes, structure, foundation
+
+
+def beside(book: Sequence[Building], found: Sequence[Damage], table: Mapping[str, Any], which: str) -> list[Beside]:
+    """Restoration, interruption (by `which` of the table's days) and debris of each building under its depth."""
+    nan = math.nan
+    out = []
+    for one, d in zip(book, found, strict=True):
+        if d.status == "dry":
+            out.append(Beside((0.0, 0.0), 0.0, (0.0, 0.0, 0.0)))
+            continue
+        inside = d.depth_in_structure_ft
+        pair = restoration.days(table, one.occupancy, inside) or (nan, nan)
+        year = restoration.of(pair, which) / restoration.DAYS_OF_YEAR
+        tons = restoration.debris_tons(
+            table, one.occupancy, basement=one.basement, slab=one.slab, above_floor_ft=inside,
+            area_sq_ft=one.area_sq_ft,
+        )  # fmt: skip
+        out.append(Beside(pair, float(np.minimum(year, 1.0)) * one.interruption_value, tons or (nan, nan, nan)))
+    return out

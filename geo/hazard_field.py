@@ -35,6 +35,7 @@ OED_PERIL = {
 }  # fmt: skip
 MAX_GRID_CELLS = 25_000_000
 
+IntStatus = npt.NDArray[np.int8]
 OUTSIDE, HIT, NO_PLACE, OUTSIDE_GRID, NO_DATA = 0, 1, 2, 3, 4
 REASONS = {NO_PLACE: tell("no_place"), OUTSIDE_GRID: tell("outside_grid"), NO_DATA: tell("no_data")}
 

@@ -247,6 +247,14 @@ class Chain:
     row_group: IntArray | None = None  #: (n_rows,)
     n_groups: int = 0
     surge: Bands = ()  #: demand surge by the event's ground-up loss; empty: none
+    factor: FloatArray | None = None  #: (n_items,) what stated steps (debris removal) make of each item's loss
+
+    def raise_costs(self, ground_up: FloatArray) -> None:
+        """Applies stated steps and demand surge to ground-up losses, in place."""
+        if self.factor is not None:
+            ground_up *= self.factor
+        if self.surge:
+            ground_up *= surge_factors(ground_up.sum(keepdims=True), self.surge)
 
     @property
     def annual(self) -> bool:
@@ -301,8 +309,7 @@ def run_chunk(chain: Chain, ground_up: GroundUp, samples: Sequence[int], sources
     out = np.empty(p.n_items)
     for at, sample in enumerate(samples):
         ground_up.draw(sample, sources, out)
-        if chain.surge:
-            out *= surge_factors(out.sum(keepdims=True), chain.surge)
+        chain.raise_costs(out)
         insured, net = chain.apply(out)
         total[:, at] = out.sum(), insured.sum(), net.sum()
         if chain.item_group is not None and chain.row_group is not None:
@@ -501,8 +508,7 @@ def year_losses(
             year, due = chain.new_year(), 0.0
             for number in range(first, last):
                 at[int(occurrences.event[rows[number]])].draw(sample, ALL_SOURCES, out)
-                if chain.surge:
-                    out *= surge_factors(out.sum(keepdims=True), chain.surge)
+                chain.raise_costs(out)
                 insured, net = chain.apply(out, year)
                 total[number, :, sample] = out.sum(), insured.sum(), net.sum()
                 if year[1] is not None:

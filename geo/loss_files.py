@@ -284,6 +284,16 @@ def _run_model(
     return told
 
 
+def _steps(loaded: LossBook, insured_aal: float) -> dict[str, Any]:
+    """Stated steps of an event set: what is a share of the average insured loss with its amount."""
+    told: dict[str, Any] = {}
+    if loaded.debris_removal:
+        told["debris_removal"] = {"share": loaded.debris_removal}
+    if loaded.loss_adjustment:
+        told["loss_adjustment"] = {"share": loaded.loss_adjustment, "aal": insured_aal * loaded.loss_adjustment}
+    return told
+
+
 def _year_terms(loaded: LossBook, by_year: bool) -> str | None:
     """What is done with terms that answer to the sum of a year; None where there are none."""
     if not loaded.annual:
@@ -322,6 +332,7 @@ def _told_set(
         "currency": book.currency, "losses": losses, "n_samples": request.samples, "seed": request.seed,
         "demand_surge": [list(band) for band in request.loaded.surge],
         "year_terms": _year_terms(request.loaded, by_year is not None),
+        **_steps(request.loaded, losses["il"]["aal"]),
         "unknown": {reason: {"n_items": n, "tiv": tiv} for reason, (n, tiv) in sorted(unknown.items())},
         "left_out": {
             reason: {"n": n, **({} if np.isnan(tiv) else {"tiv": tiv})} for reason, (n, tiv) in book.left_out.items()

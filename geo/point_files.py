@@ -14,10 +14,13 @@ import numpy.typing as npt
 
 from core.errors import InvalidInput
 from geo.crs import coordinate_fault
-from geo.flood_damage import FOOT_M, HAZUS_BASEMENT, Building, hazus_of_oed, inventory_value_usd
+from geo.flood_damage import FOOT_M, HAZUS_BASEMENT, HAZUS_SLAB, Building, hazus_of_oed, inventory_value_usd
 from geo.water_surface import Gauges, one_datum
 
 FloatArray = npt.NDArray[np.float64]
+
+
+OED_SLAB = 8  #: OED FoundationType: mat or slab
 
 
 class BadTable(InvalidInput):
@@ -194,6 +197,38 @@ def read_gauges(path: Path, terrain_datum: str) -> Gauges:
     return Gauges(lon, lat, level, one_datum(table.text("datum"), terrain_datum))
 
 
+def _first_floor_ft(table: Table) -> FloatArray:
+    """OED's FirstFloorHeight in feet by its unit (1 feet, 2 metres); -999 and a blank are unknown."""
+    height = table.numbers("firstfloorheight", blank=True)
+    height = np.where(height <= -999.0, math.nan, height)
+    unit = np.nan_to_num(table.numbers("firstfloorheightunit", blank=True))
+    return np.where(_is_metric(table, "firstfloorheightunit", unit, (1, 2)), height / FOOT_M, height)
+
+
+def _floor_area_sq_ft(table: Table) -> FloatArray:
+    """OED's FloorArea in square feet by its unit (11 square feet, 12 square metres)."""
+    area = read_values(table, "floorarea")
+    unit = np.nan_to_num(table.numbers("floorareaunit", blank=True))
+    metric = _is_metric(table, "floorareaunit", unit, (11, 12))
+    area = np.where(metric, area / FOOT_M**2, area)
+    return np.where(area == 0, math.nan, area)
+
+
+def _is_metric(table: Table, column: str, unit: FloatArray, codes: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    wrong = ~np.isin(unit, (0, *codes))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise BadTable(f"{table.name}: line {table.line(at)}: {column}: {unit[at]:g} is none of {codes[0]}, {codes[1]}")
+    return np.asarray(unit == codes[1])
+
+
+def load_restoration() -> dict[str, Any]:
+    """HAZUS restoration times and debris that come with this package."""
+    text = (resources.files("geo") / "data" / "flood_restoration_hazus.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 def read_buildings(
     path: Path, hazus: Mapping[str, Any], first_floor_ft: float | None = None
 ) -> tuple[list[Building], FloatArray, FloatArray]:
@@ -210,7 +245,9 @@ def read_buildings(
                 raise BadTable(f"{table.name}: no column {name}, which HAZUS buildings need")
         ids, occupancy = table.text("fltyid"), [cell_.upper() for cell_ in table.text("occ")]
         stories = table.numbers("numstories", blank=True)
-        basement = table.numbers("foundationtype") == HAZUS_BASEMENT
+        foundation = table.numbers("foundationtype")
+        basement, slab = foundation == HAZUS_BASEMENT, foundation == HAZUS_SLAB
+        interruption = np.full(n, math.nan)
         floor = table.numbers("firstfloorht", blank=True)
         value, contents = read_values(table, "cost"), read_values(table, "contentcost")
         area, stock = read_values(table, "area"), read_values(table, "invcost")
@@ -218,11 +255,18 @@ def read_buildings(
         ids = table.text("locnumber")
         occupancy = [hazus_of_oed(code) for code in table.text("occupancycode")]
         stories = table.numbers("numberofstoreys", blank=True)
-        basement = np.nan_to_num(table.numbers("basement", blank=True)) > 0
-        floor = np.full(n, math.nan)
+        stories = np.where(stories > 0, stories, math.nan)  # 0 unknown, -1 to -3 only low, middle or high rise
+        foundation = np.nan_to_num(table.numbers("foundationtype", blank=True))
+        level = np.nan_to_num(table.numbers("basementlevelcount", blank=True))
+        basement = (
+            (np.nan_to_num(table.numbers("basement", blank=True)) > 0) | (level > 0) | np.isin(foundation, (1, 2))
+        )
+        slab = foundation == OED_SLAB
+        floor = _first_floor_ft(table)
+        interruption = np.nan_to_num(read_values(table, "bitiv"))
         value = np.nan_to_num(read_values(table, "buildingtiv"))
         contents = np.nan_to_num(read_values(table, "contentstiv"))
-        area, stock = np.full(n, math.nan), np.zeros(n)
+        area, stock = _floor_area_sq_ft(table), np.zeros(n)
     else:
         raise BadTable(f"{table.name}: has neither FltyId (HAZUS UDF) nor LocNumber and BuildingTIV (OED)")
     if first_floor_ft is not None:
@@ -246,6 +290,9 @@ def read_buildings(
                 building_value=float(value[i]),
                 contents_value=float(contents[i]),
                 inventory_value=float(stock[i]),
+                slab=bool(slab[i]),
+                area_sq_ft=float(area[i]),
+                interruption_value=float(interruption[i]),
             )
             for i in range(n)
         ],

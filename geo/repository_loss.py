@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from core.errors import NotFound
 from geo.chance import KeyArray, keys_of
 from geo.hazard_field import HazardField, from_json
+from geo.reported import Reports
 from geo.repository import NoFootprint
 from geo.terms import FloatArray, IntArray
 from store import queries
@@ -85,6 +86,7 @@ class Assessed:
     code: str
     peril: str
     started_at: datetime
+    valid_at: datetime  #: of the footprint version
 
 
 async def assessed(conn: AsyncConnection, assessment_id: UUID) -> Assessed:
@@ -94,7 +96,15 @@ async def assessed(conn: AsyncConnection, assessment_id: UUID) -> Assessed:
         raise NoAssessment(assessment_id=str(assessment_id))
     field, grid = row[6], row[7]
     made = from_json(field, None if grid is None else bytes(grid)) if field else None
-    return Assessed(row[0], row[1], row[2], row[3], row[4], row[5], made, row[8], row[9], row[10], row[11])
+    return Assessed(row[0], row[1], row[2], row[3], row[4], row[5], made, row[8], row[9], row[10], row[11], row[12])
+
+
+async def reports_of(conn: AsyncConnection, of: Assessed, *, limit: int) -> Reports:
+    """What this tenant's people told of the water in their homes, until the footprint's time; the newest at most."""
+    names = {"tenant_id": of.tenant_id, "since": of.started_at, "until": of.valid_at, "limit": limit}
+    rows = await (await conn.execute(_SQL["reports_of"], names)).fetchall()
+    columns = np.array(rows, dtype=float).reshape(-1, 7).T
+    return Reports(*columns)
 
 
 async def loss_before(conn: AsyncConnection, of: Assessed) -> dict[str, Any] | None:

@@ -37,6 +37,13 @@ class LossBook:
     book: TermsBook
     outward: Outward | None
     surge: Bands = ()  #: demand surge by the event's ground-up loss; empty: none
+    debris_removal: float = 0.0  #: share of the loss of property that removing debris costs on top
+    loss_adjustment: float = 0.0  #: share of the insured loss that settling claims costs
+
+    @property
+    def debris_factor(self) -> FloatArray:
+        """(n_items,) what removing debris makes of a loss: more of property, as much of business interruption."""
+        return np.where(self.book.item_coverage < 3, 1.0 + self.debris_removal, 1.0)
 
     @property
     def annual(self) -> bool:
@@ -65,6 +72,8 @@ class LossBook:
         if not bool(((ratio >= 0) & (ratio <= 1)).all()):
             raise BadTerms("a damage ratio lies outside 0..1 or is not a number")
         ground_up = self.book.item_tiv * ratio
+        if self.debris_removal:
+            ground_up = ground_up * self.debris_factor
         if self.surge:
             ground_up = ground_up * surge_factors(ground_up.sum(keepdims=True), self.surge)
         insured = self.book.programme.insured(ground_up, None if year is None else year.programme)
@@ -143,6 +152,7 @@ def table(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray]) -
             "loss_gul": pa.array(ground_up),
             "loss_il": pa.array(insured),
             "loss_ri": pa.array(net),
+            **({"loss_adjustment": pa.array(insured * loaded.loss_adjustment)} if loaded.loss_adjustment else {}),
         }
     )
 
@@ -167,7 +177,9 @@ def summary(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray])
     """Totals and what was left out, for people and programs. Ground-up counts each item once."""
     book = loaded.book
     _, insured, net = losses
-    ground_up = float(losses[0][first_rows(book)].sum())
+    once = losses[0] * first_rows(book)
+    ground_up = float(once.sum())
+    debris = (once * (1.0 - 1.0 / loaded.debris_factor)[book.row_item]).sum()
     told: dict[str, Mapping[str, Any]] = {
         reason: {"n": n, **({} if np.isnan(value) else {"tiv": value})} for reason, (n, value) in book.left_out.items()
     }
@@ -184,7 +196,18 @@ def summary(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray])
         "left_out": told,
         "assumed": dict(book.assumed) | (dict.fromkeys(loaded.outward.notes, 1) if loaded.outward else {}),
         "demand_surge": [list(band) for band in loaded.surge],
+        **steps_told(loaded, float(debris), float(insured.sum())),
     }
+
+
+def steps_told(loaded: LossBook, debris: float, insured: float) -> dict[str, Any]:
+    """What debris removal (of ground-up) and loss adjustment (of the insured loss) cost, where they were asked for."""
+    told: dict[str, Any] = {}
+    if loaded.debris_removal:
+        told["debris_removal"] = {"share": loaded.debris_removal, "loss_gul": debris}
+    if loaded.loss_adjustment:
+        told["loss_adjustment"] = {"share": loaded.loss_adjustment, "loss": insured * loaded.loss_adjustment}
+    return told
 
 
 def by_field(loaded: LossBook, losses: tuple[FloatArray, FloatArray, FloatArray], field: str) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Several sender processes over one outbox: this one, and children of it that end with it and are started again.
 
-Claims lease rows under locks, so that each message is sent by one of them however many there are. The first does what
-must be done once: sirens, whose commands are numbered, and what time alone makes due.
+Claims lease rows under locks, so that each message is sent by one of them however many there are, on however many
+machines. What must be done once (sirens, whose commands are numbered, and what time alone makes due) is done by the one
+that leads; where it dies another one takes over.
 """
 
 import asyncio
@@ -28,12 +29,12 @@ def processes_wanted(settings: Settings, asked: int | None = None) -> int:
     return asked or settings.deliver.processes or default
 
 
-async def work(settings: Settings, stop: asyncio.Event, *, processes: int, part: int = 1) -> None:
+async def work(settings: Settings, stop: asyncio.Event, *, processes: int) -> None:
     """Sends until `stop` is set, in this process and in `processes` - 1 children."""
     children = [asyncio.create_task(_keep_alive(number, stop)) for number in range(2, processes + 1)]
     try:
         async with worker_pool(settings, size=settings.deliver.workers + 2) as pool:
-            await deliver.run(pool, settings, stop, part=part)
+            await deliver.run(pool, settings, stop)
     finally:
         stop.set()
         await asyncio.gather(*children)

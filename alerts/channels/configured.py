@@ -1,5 +1,7 @@
 """The channels that the settings turn on."""
 
+import os
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,11 +28,8 @@ class Channels:
             await one.close()
 
 
-def channels_from(settings: Settings, *, sirens: bool = True) -> Channels:
-    """One channel for each that has settings; for exercises the fake provider alone, whatever else is set.
-
-    Without `sirens` those are left to another process.
-    """
+def channels_from(settings: Settings) -> Channels:
+    """One channel for each that has settings; for exercises the fake provider alone, whatever else is set."""
     made = Channels()
     deliver = settings.deliver
     if deliver.fake_url:
@@ -80,7 +79,7 @@ def channels_from(settings: Settings, *, sirens: bool = True) -> Channels:
             token=deliver.voice_token.get_secret_value() if deliver.voice_token else "",
             honours_keys=deliver.voice_honours_keys,
         )
-    if sirens and deliver.siren_key is not None and settings.mqtt.host is not None:
+    if deliver.siren_key is not None and settings.mqtt.host is not None:
         siren = SirenChannel(
             host=settings.mqtt.host,
             port=settings.mqtt.port,
@@ -88,6 +87,8 @@ def channels_from(settings: Settings, *, sirens: bool = True) -> Channels:
             username=settings.mqtt.username,
             password=settings.mqtt.password.get_secret_value() if settings.mqtt.password else None,
             tls_ca=settings.mqtt.tls_ca,
+            # one that led before may still be connected: brokers throw out whoever has the same name
+            name=f"-{socket.gethostname()}-{os.getpid()}",
         )
         made.by_provider["siren"] = siren
         made.closing.append(siren)

@@ -86,7 +86,7 @@ WHERE notice_id = %(notice_id)s AND seen_at IS NULL;
 
 -- name: damage_answers
 -- What people said of water inside their homes, with what the damage curve needs to know of each.
-SELECT a.answer_id, a.warning_id, a.detail, a.answered_at, l.occupancy_code, l.oed, coalesce(x.lon, l.lon) AS lon,
+SELECT a.answer_id, a.policyholder_id, a.warning_id, a.detail, a.answered_at, l.occupancy_code, l.oed, coalesce(x.lon, l.lon) AS lon,
        coalesce(x.lat, l.lat) AS lat
 FROM answer AS a
 JOIN policyholder AS h ON h.policyholder_id = a.policyholder_id
@@ -104,3 +104,29 @@ ON CONFLICT (policyholder_id, photo_sha256) DO NOTHING;
 SELECT p.media_type, p.body FROM answer AS a
 JOIN answer_photo AS p ON p.policyholder_id = a.policyholder_id AND encode(p.photo_sha256, 'hex') = a.detail ->> 'photo'
 WHERE a.answer_id = %(answer_id)s;
+
+-- name: take_turn_to_report
+-- Puts two answers of one person in order. A statement of its own: the next one sees what the other committed.
+SELECT pg_advisory_xact_lock(hashtextextended(%(policyholder_id)s::uuid::text, 7464));
+
+-- name: keep_reported
+-- A depth that a person told, as a reading of their home: the next revision of their stream for this warning. Once for each
+-- answer. Nothing where the home has no place.
+INSERT INTO reported_observation (answer_id, tenant_id, policyholder_id, warning_id, revision, quantity, unit, value, error, weight,
+    floor_m, floor_error_m, lon, lat, observed_at)
+SELECT %(answer_id)s, h.tenant_id, h.policyholder_id, %(warning_id)s,
+       (SELECT coalesce(max(r.revision) + 1, 0) FROM reported_observation AS r
+        WHERE r.policyholder_id = %(policyholder_id)s AND r.warning_id IS NOT DISTINCT FROM %(warning_id)s::uuid),
+       'depth_inside', 'm', %(value)s, %(error)s, %(weight)s, %(floor_m)s, %(floor_error_m)s, coalesce(x.lon, l.lon),
+       coalesce(x.lat, l.lat), %(at)s
+FROM policyholder AS h
+LEFT JOIN household AS x ON x.policyholder_id = h.policyholder_id
+LEFT JOIN location AS l ON l.location_id = h.location_id
+WHERE h.policyholder_id = %(policyholder_id)s AND h.tenant_id = %(tenant_id)s
+  AND coalesce(x.lon, l.lon) IS NOT NULL AND coalesce(x.lat, l.lat) IS NOT NULL
+ON CONFLICT (answer_id) DO NOTHING;
+
+-- name: home_oed
+-- What the book says of a person's building.
+SELECT l.oed FROM policyholder AS h JOIN location AS l ON l.location_id = h.location_id
+WHERE h.policyholder_id = %(policyholder_id)s AND h.tenant_id = %(tenant_id)s;

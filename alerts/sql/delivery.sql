@@ -14,7 +14,8 @@ ON CONFLICT DO NOTHING;
 -- name: told_on
 -- Whom an earlier version reached or may have reached, and how: what is taken back is taken back there.
 SELECT DISTINCT policyholder_id, channel FROM delivery
-WHERE warning_id = %(warning_id)s AND version < %(version)s AND state IN ('claimed', 'accepted', 'delivered', 'uncertain');
+WHERE warning_id = %(warning_id)s AND version < %(version)s
+  AND (state IN ('claimed', 'accepted', 'delivered', 'uncertain') OR in_doubt > 0);
 
 -- name: pushes_lately
 SELECT d.policyholder_id, count(*) AS n, array_agg(DISTINCT w.level) AS levels
@@ -94,7 +95,8 @@ SELECT set_config('enable_sort', 'off', true);
 -- name: claim_deliveries
 -- Leases what is due: the worst first. Stopped sending, expired and replaced versions, withdrawn consent and rungs whose
 -- reason is gone stay out. A warning's own stop does not hold its Cancel back: that is what puts it right.
--- A claimed row whose lease ran out was in flight when its sender died.
+-- A claimed row whose lease ran out was in flight when its sender died: one more attempt of which nobody knows whether it
+-- arrived. That stays with the row, so a second one that a provider without keys delivers is found marked.
 WITH due AS (
     SELECT d.delivery_id, d.state = 'claimed' AS was_in_flight
     FROM delivery AS d
@@ -121,11 +123,11 @@ WITH due AS (
 )
 UPDATE delivery AS d
 SET state = 'claimed', lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s), claimed_by = %(worker)s,
-    attempts = d.attempts + 1, composed_at = %(now)s
+    attempts = d.attempts + 1, composed_at = %(now)s, in_doubt = d.in_doubt + due.was_in_flight::integer
 FROM due, contact_point AS c, policyholder AS p
 WHERE d.delivery_id = due.delivery_id AND c.contact_point_id = d.contact_point_id AND p.policyholder_id = d.policyholder_id
 RETURNING d.delivery_id, d.tenant_id, d.warning_id, d.version, d.policyholder_id, d.contact_point_id, d.channel, d.provider,
-    d.exercise, d.priority, d.attempts, d.revision, due.was_in_flight, c.address, p.language, p.name;
+    d.exercise, d.priority, d.attempts, d.revision, d.in_doubt, c.address, p.language, p.name;
 
 -- name: still_wanted
 -- Asked right before each send: a stop, a newer version or an expiry since the claim holds it back.
@@ -155,9 +157,11 @@ WITH settled AS (
         THEN 'failed' ELSE n.state END,
         provider_ref = coalesce(n.provider_ref, d.provider_ref), last_error = n.error, lease_until = NULL,
         claimed_by = NULL, available_at = clock_timestamp() + make_interval(secs => n.retry_after_s),
-        accepted_at = CASE WHEN n.state = 'accepted' THEN %(now)s ELSE d.accepted_at END
+        accepted_at = CASE WHEN n.state = 'accepted' THEN %(now)s ELSE d.accepted_at END,
+        in_doubt = d.in_doubt + (n.doubted)::integer
     FROM unnest(%(delivery_ids)s::uuid[], %(states)s::text[], %(provider_refs)s::text[], %(errors)s::text[],
-                %(retry_after_s)s::double precision[]) AS n (delivery_id, state, provider_ref, error, retry_after_s)
+                %(retry_after_s)s::double precision[], %(doubted)s::boolean[])
+         AS n (delivery_id, state, provider_ref, error, retry_after_s, doubted)
     WHERE d.delivery_id = n.delivery_id AND d.claimed_by = %(worker)s AND d.state = 'claimed'
     RETURNING d.delivery_id, d.tenant_id, n.state AS told, d.state, d.warning_id, d.version, d.policyholder_id, d.channel, d.rung, n.retry_after_s
 ), next_rung AS (

@@ -61,6 +61,33 @@ WHERE (b.tenant_id IS NULL OR b.tenant_id = %(tenant_id)s) AND b.sender = ANY(%(
        OR EXISTS (SELECT FROM bulletin AS o WHERE o.ended_by = b.bulletin_id AND o.bulletin_id = ANY(%(known)s)))
 ORDER BY b.sent_at, b.bulletin_id;
 
+-- name: footprints_before
+-- Every assessed footprint of a hazard's events that was known between two times, for a rehearsal: as `footprints_met`, with
+-- when each could be known.
+SELECT e.hazard_event_id, e.name, e.ended_at, f.footprint_id, f.version, f.valid_at, f.geometry, f.zones,
+       p.name AS portfolio, a.n_policies, a.exposed_tiv, a.n_unknown, a.unknown_tiv, a.currency, a.computed_at,
+       greatest(f.valid_at, a.computed_at) AS known_at
+FROM hazard_event AS e
+JOIN footprint AS f ON f.hazard_event_id = e.hazard_event_id
+JOIN assessment AS a ON a.footprint_id = f.footprint_id AND a.tenant_id = %(tenant_id)s
+JOIN portfolio AS p ON p.portfolio_id = a.portfolio_id
+WHERE (e.tenant_id IS NULL OR e.tenant_id = %(tenant_id)s) AND e.peril = %(peril)s AND e.started_at <= %(until)s
+  AND (e.ended_at IS NULL OR e.ended_at > %(since)s) AND f.valid_at <= %(until)s AND a.computed_at <= %(until)s
+  AND (%(portfolio)s::text IS NULL OR p.name = %(portfolio)s)
+ORDER BY known_at, e.hazard_event_id, p.name;
+
+-- name: bulletins_before
+-- Every bulletin of these senders that stood at some time between two, for a rehearsal: as `bulletins_seen`.
+SELECT b.bulletin_id, b.sender, b.identifier, b.sent_at, b.seen_at, b.msg_type, b.raw, b.event, b.severity, b.headline, b.colour,
+       b.onset_at, b.expires_at, b.area, b.ended_by, b.would_notify,
+       ARRAY(SELECT o.bulletin_id FROM bulletin AS o WHERE o.ended_by = b.bulletin_id) AS replaces,
+       greatest(b.seen_at, b.sent_at) AS known_at
+FROM bulletin AS b
+WHERE (b.tenant_id IS NULL OR b.tenant_id = %(tenant_id)s) AND b.sender = ANY(%(senders)s)
+  AND b.verdict IN ('accept', 'accept-with-warnings') AND b.seen_at <= %(until)s
+  AND (b.expires_at > %(since)s OR b.seen_at >= %(since)s)
+ORDER BY b.sent_at, b.bulletin_id;
+
 -- name: others_told
 -- Live warnings of the same hazard that speak to these people.
 SELECT DISTINCT r.policyholder_id, w.warning_id, w.level, w.authority IS NOT NULL AS official, f.first_sent
@@ -71,6 +98,7 @@ JOIN LATERAL (
 JOIN warning_recipient AS r ON r.warning_id = w.warning_id AND r.version = w.version
 WHERE w.tenant_id = %(tenant_id)s AND w.event = %(event)s AND w.warning_id <> %(warning_id)s AND w.state = 'released'
   AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s AND r.policyholder_id = ANY(%(people)s)
+  AND r.left_out_by IS NULL
 UNION ALL
 -- ... and those that stand, and would speak to them were they not told of worse.
 SELECT k.policyholder_id, k.warning_id, k.level, false, k.at
@@ -94,7 +122,7 @@ ON CONFLICT (warning_id, policyholder_id) DO UPDATE SET level = excluded.level;
 -- What would speak to the people of a warning, were they not told of it.
 SELECT DISTINCT k.warning_id FROM kept_out AS k
 JOIN warning_recipient AS r ON r.policyholder_id = k.policyholder_id
-WHERE r.warning_id = %(warning_id)s AND k.warning_id <> %(warning_id)s;
+WHERE r.warning_id = %(warning_id)s AND r.left_out_by IS NULL AND k.warning_id <> %(warning_id)s;
 
 -- name: kept_out_in_vain
 -- Whether somebody is kept out of this warning although nothing as bad speaks to them any more.
@@ -104,7 +132,7 @@ SELECT EXISTS (
         SELECT FROM warning AS w
         JOIN warning_recipient AS r ON r.warning_id = w.warning_id AND r.version = w.version
         WHERE r.policyholder_id = k.policyholder_id AND w.tenant_id = k.tenant_id AND w.event = %(event)s
-          AND w.warning_id <> k.warning_id AND w.state = 'released' AND NOT w.all_clear AND w.msg_type <> 'Cancel'
+          AND r.left_out_by IS NULL AND w.warning_id <> k.warning_id AND w.state = 'released' AND NOT w.all_clear AND w.msg_type <> 'Cancel'
           AND w.expires_at > %(now)s
           AND array_position(ARRAY['blue', 'yellow', 'orange', 'red'], w.level)
               >= array_position(ARRAY['blue', 'yellow', 'orange', 'red'], k.level))) AS in_vain;

@@ -265,7 +265,7 @@ FROM rule_proposal AS p JOIN principal AS a ON a.principal_id = p.proposed_by
 WHERE p.tenant_id = %(tenant_id)s AND (%(all)s OR p.state = 'proposed') ORDER BY p.proposed_at DESC, p.proposal_id;
 
 -- name: rule_by_code
-SELECT rule_id, version, effective_to FROM rule WHERE tenant_id = %(tenant_id)s AND code = %(code)s
+SELECT rule_id, version, effective_from, effective_to FROM rule WHERE tenant_id = %(tenant_id)s AND code = %(code)s
 ORDER BY version DESC LIMIT 1;
 
 -- name: principal_by_login

@@ -58,11 +58,34 @@ FROM unnest(%(policyholder_ids)s::uuid[], %(channels)s::text[], %(contact_point_
 SELECT policyholder_id, channel, contact_point_id, language, priority FROM warning_recipient
 WHERE warning_id = %(warning_id)s AND version = %(version)s;
 
+-- name: first_recipients
+-- The people of a version whom the hazard reaches first.
+SELECT policyholder_id, channel, contact_point_id, language, priority FROM warning_recipient
+WHERE warning_id = %(warning_id)s AND version = %(version)s AND policyholder_id IN (
+    SELECT policyholder_id FROM warning_recipient WHERE warning_id = %(warning_id)s AND version = %(version)s
+    GROUP BY policyholder_id ORDER BY min(priority), policyholder_id LIMIT %(n_people)s);
+
+-- name: leave_out
+-- These hear something worse by the time the version is approved: they stay in what was approved, and are not told.
+UPDATE warning_recipient AS r SET left_out_by = n.stands
+FROM unnest(%(people)s::uuid[], %(stands)s::uuid[]) AS n (person, stands)
+WHERE r.warning_id = %(warning_id)s AND r.version = %(version)s AND r.policyholder_id = n.person;
+
+-- name: left_out
+SELECT DISTINCT policyholder_id FROM warning_recipient
+WHERE warning_id = %(warning_id)s AND version = %(version)s AND left_out_by IS NOT NULL;
+
+-- name: standing_levels
+-- Where every rule stands now that speaks through a warning.
+SELECT state ->> 'level' AS level FROM rule_state WHERE warning_id = %(warning_id)s
+UNION ALL
+SELECT state ->> 'level' FROM event_state WHERE warning_id = %(warning_id)s;
+
 -- name: people_told
 -- Who got, or was about to get, any released version: whoever got v gets v + 1.
 SELECT DISTINCT r.policyholder_id FROM warning_recipient AS r
 JOIN warning AS w ON w.warning_id = r.warning_id AND w.version = r.version
-WHERE r.warning_id = %(warning_id)s AND w.released_at IS NOT NULL;
+WHERE r.warning_id = %(warning_id)s AND w.released_at IS NOT NULL AND r.left_out_by IS NULL;
 
 -- name: people_in_box
 -- Where people live: the household, else the insured location.

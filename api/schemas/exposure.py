@@ -118,6 +118,11 @@ class LossEstimateOut(Out):
     reconciliation: dict[str, ReconciledOut]
     difference: DifferenceOut | None
     assumptions: dict[str, Any]
+    reports: dict[str, Any] | None = Field(
+        None,
+        description="What the tenant's policyholders reported of water in their homes, and what became of it in the "
+        "footprint's depths; null: nobody reported any.",
+    )
 
 
 class AssessmentLosses(Out):

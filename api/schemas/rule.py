@@ -52,10 +52,13 @@ class RuleKept(Out):
 class RuleTried(Out):
     """What a rule would have said, beside the one that stands."""
 
-    rehearsed: bool = Field(description="False for a rule without a gauge: there are no readings to try it on.")
+    rehearsed: bool
     days: float
     until: datetime
-    n_readings: int | None = None
+    n_readings: int | None = Field(
+        None,
+        description="What it was tried on: readings, or for a rule without a gauge footprint versions or bulletins.",
+    )
     new: dict[str, Any] | None
     standing: dict[str, Any] | None
 

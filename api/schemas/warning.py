@@ -77,6 +77,10 @@ class DeliveryCount(Out):
     channel: str
     state: DeliveryState
     n: int
+    n_in_doubt: int = Field(
+        description="Of them, messages with an attempt of which nobody knows whether it arrived: where the provider "
+        "honours no keys, whoever it was for may have been told more than once."
+    )
 
 
 class Audience(Out):
@@ -134,6 +138,7 @@ class Approved(Out):
     n_approvals: int
     n_approvals_needed: int
     released: bool
+    n_left_out: int = Field(description="People who hear something worse by now, and are not told of this.")
 
 
 class Reject(In):

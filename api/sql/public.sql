@@ -12,7 +12,7 @@ WHERE h.policyholder_id = %(policyholder_id)s;
 SELECT w.warning_id, w.version, w.level, w.all_clear, w.texts, w.area, w.area_desc, w.sent_at, w.expires_at, w.sender,
        d.delivery_id,
        EXISTS (SELECT FROM warning_recipient AS x
-               WHERE x.warning_id = w.warning_id AND x.policyholder_id = %(policyholder_id)s) AS mine,
+               WHERE x.warning_id = w.warning_id AND x.policyholder_id = %(policyholder_id)s AND x.left_out_by IS NULL) AS mine,
        (SELECT a.kind FROM answer AS a
         WHERE a.warning_id = w.warning_id AND a.policyholder_id = %(policyholder_id)s
         ORDER BY a.answered_at DESC, a.answer_id DESC LIMIT 1) AS answered

@@ -51,8 +51,9 @@ LEFT JOIN LATERAL (
     WHERE a.warning_id = w.warning_id AND a.version = w.version
 ) AS a ON true
 LEFT JOIN LATERAL (
-    SELECT jsonb_agg(jsonb_build_object('channel', channel, 'state', state, 'n', n) ORDER BY channel, state) AS deliveries
-    FROM (SELECT channel, state, count(*) AS n FROM delivery
+    SELECT jsonb_agg(jsonb_build_object('channel', channel, 'state', state, 'n', n, 'n_in_doubt', n_in_doubt)
+               ORDER BY channel, state) AS deliveries
+    FROM (SELECT channel, state, count(*) AS n, count(*) FILTER (WHERE in_doubt > 0) AS n_in_doubt FROM delivery
           WHERE warning_id = w.warning_id AND version = w.version GROUP BY channel, state) AS counted
 ) AS d ON true
 LEFT JOIN LATERAL (

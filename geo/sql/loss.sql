@@ -16,7 +16,7 @@ SELECT location_id, acc_number, loc_number, lon, lat FROM location WHERE portfol
 -- name: assessed
 -- What an assessment is of, for its loss.
 SELECT a.assessment_id, a.tenant_id, a.portfolio_id, a.exposed_tiv::float8, f.footprint_id, f.version, f.field, f.field_grid,
-       e.hazard_event_id, e.code, e.peril, e.started_at
+       e.hazard_event_id, e.code, e.peril, e.started_at, f.valid_at
 FROM assessment AS a
 JOIN footprint AS f ON f.footprint_id = a.footprint_id
 JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id
@@ -77,3 +77,13 @@ ORDER BY e.tenant_id NULLS LAST, f.version DESC LIMIT 1;
 
 -- name: assessment_of
 SELECT assessment_id FROM assessment WHERE footprint_id = %(footprint_id)s AND portfolio_id = %(portfolio_id)s;
+
+-- name: reports_of
+-- Depths that this tenant's people told of their homes while the event lasted, until the footprint's time: of each person and
+-- warning the newest, the newest of all first. A day back at most: older water is another state.
+SELECT lon, lat, value, error, floor_m, floor_error_m, weight FROM (
+    SELECT DISTINCT ON (policyholder_id, warning_id) * FROM reported_observation
+    WHERE tenant_id = %(tenant_id)s AND observed_at <= %(until)s AND observed_at >= greatest(%(since)s, %(until)s - interval '1 day')
+    ORDER BY policyholder_id, warning_id, revision DESC
+) AS newest
+ORDER BY observed_at DESC, answer_id LIMIT %(limit)s;

@@ -40,15 +40,15 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(min=1, max=32, help="That send, over one outbox. Default: TOCSIN_DELIVER__PROCESSES."),
         ] = None,
-        part: Annotated[int, typer.Option(hidden=True, min=1, help="Which of them this one is.")] = 1,
+        part: Annotated[int, typer.Option(hidden=True, min=1, help="Number of this child, for its logs.")] = 1,
     ) -> None:
-        """Sends released warnings to people, until stopped."""
+        """Sends released warnings to people, until stopped. Several machines may run it over one database."""
         from tocsin import senders
         from tocsin.process import begin, run_until_stopped
 
         settings = begin("deliver" if part == 1 else f"deliver-{part}")
         n = senders.processes_wanted(settings, processes)
-        run_until_stopped(lambda stop: senders.work(settings, stop, processes=n, part=part))
+        run_until_stopped(lambda stop: senders.work(settings, stop, processes=n))
 
     @app.command("fake-provider")
     def fake_provider(

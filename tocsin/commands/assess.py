@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tocsin.commands.oed_book import AsJson, FirstFloorFt, FloodCurvesOfBook, Storeys
+from tocsin.commands.oed_book import AsJson, BiRestoration, FirstFloorFt, FloodCurvesOfBook, Storeys
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +25,7 @@ def assess(
     flood_curves: FloodCurvesOfBook = None,
     first_floor_ft: FirstFloorFt = None,
     storeys: Storeys = None,
+    bi_restoration: BiRestoration = None,
     by: Annotated[
         str | None, typer.Option(help="Group the losses by any field of the location or the account file.")
     ] = None,
@@ -48,8 +49,8 @@ def assess(
     from tocsin.database import command_connection
 
     flood = None
-    if (flood_curves, first_floor_ft, storeys) != (None, None, None):
-        flood = FloodChoice.of(flood_curves, first_floor_ft, storeys)
+    if (flood_curves, first_floor_ft, storeys, bi_restoration) != (None,) * 4:
+        flood = FloodChoice.of(flood_curves, first_floor_ft, storeys, bi_restoration)
     settings = load_settings()
     log.configure(settings.log_level, as_json=settings.log_json)
 

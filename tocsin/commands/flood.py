@@ -62,6 +62,17 @@ def flood(
     curves: Curves = "hazus",
     nodata: NoData = "dry",
     first_floor_ft: FirstFloor = None,
+    restoration: Annotated[
+        str | None,
+        typer.Option(
+            help="Add HAZUS restoration days and, by the min, mid or max of them, the loss of a year's BITIV: min, mid "
+            "or max."
+        ),
+    ] = None,
+    debris: Annotated[bool, typer.Option("--debris", help="Add HAZUS tons of debris (needs Area).")] = False,
+    debris_cost_per_ton: Annotated[
+        float | None, typer.Option(help="With --debris: what removing a short ton costs, a declared figure.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write each building's flood depth and its losses by published depth-damage curves."""
@@ -71,6 +82,9 @@ def flood(
     from geo.flood_files import CurveSets, damages
     from geo.point_files import cell, read_buildings, read_gauges, write_table
     from geo.raster import depth_from_gauges, sample
+    from tocsin.commands.flood_beside import Beside
+
+    further = Beside.asked(restoration, debris, debris_cost_per_ton)
 
     if nodata not in ("dry", "unknown"):
         raise InvalidInput(f"--nodata: {nodata!r} is neither dry nor unknown")
@@ -95,11 +109,12 @@ def flood(
         water_ft = water if unit == "ft" else water / FOOT_M
     found = damages(book, lon, water_ft, inside, missing, nodata, chosen, sets)
     spread = chosen == "usace"
+    further.compute(book, found)
     write_table(
         out,
         (
             "id", "depth_in_structure_ft", "building_loss", "contents_loss", "inventory_loss", "status",
-            *(("building_loss_sd", "contents_loss_sd") if spread else ()),
+            *(("building_loss_sd", "contents_loss_sd") if spread else ()), *further.header,
         ),
         (
             (
@@ -110,8 +125,9 @@ def flood(
                 cell(d.inventory_loss, 2),
                 d.status,
                 *((cell(d.building_loss_sd, 2), cell(d.contents_loss_sd, 2)) if spread else ()),
+                *further.cells(i),
             )
-            for one, d in zip(book, found, strict=True)
+            for i, (one, d) in enumerate(zip(book, found, strict=True))
         ),
     )  # fmt: skip
     by_status = Counter(d.status for d in found)
@@ -129,6 +145,7 @@ def flood(
         "contents_loss": total([d.contents_loss for d in found]),
         "inventory_loss": total([d.inventory_loss for d in found]),
         **counts,
+        **further.document(),
     }
     lines = [
         f"{len(book)} buildings: " + ", ".join(f"{n} {status}" for status, n in sorted(by_status.items())),
@@ -136,6 +153,7 @@ def flood(
         f"inventory {document['inventory_loss']:,.0f}",
         f"value of buildings whose loss is unknown: {unknown_value:,.0f}",
     ]
+    lines += further.lines()
     if counts:
         lines += [
             f"{counts['n_gauges']} gauges, of which {counts['n_gauges_silent']} silent, "

@@ -14,7 +14,7 @@ import typer
 from core.errors import InvalidInput
 from core.settings import Settings, load_settings
 from tocsin.commands.groups import group
-from tocsin.commands.oed_book import AsJson, FirstFloorFt, FloodCurves, Storeys
+from tocsin.commands.oed_book import AsJson, BiRestoration, FirstFloorFt, FloodCurves, Storeys
 
 T = TypeVar("T")
 
@@ -69,6 +69,7 @@ def oed(
     flood_curves: FloodCurves = None,
     first_floor_ft: FirstFloorFt = None,
     storeys: Storeys = None,
+    bi_restoration: BiRestoration = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the good rows although others are bad.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -81,7 +82,7 @@ def oed(
     from geo.flood_choice import FloodChoice
     from geo.oed import about_n_rows
 
-    flood = FloodChoice.of(flood_curves, first_floor_ft, storeys)
+    flood = FloodChoice.of(flood_curves, first_floor_ft, storeys, bi_restoration)
 
     async def work(conn: Any, _settings: Settings) -> imports.ImportReport:
         tenant_id = await repository.tenant_of(conn, tenant)

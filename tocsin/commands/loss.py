@@ -11,15 +11,18 @@ from core.errors import InvalidInput
 from tocsin.commands.oed_book import (
     Account,
     AsJson,
+    BiRestoration,
     By,
     ByOut,
     Currency,
+    DebrisRemoval,
     DemandSurge,
     Encoding,
     EventDate,
     FirstFloorFt,
     FloodCurves,
     Location,
+    LossAdjustment,
     Peril,
     RateTable,
     RiInfo,
@@ -62,6 +65,7 @@ def loss(
     flood_curves: FloodCurves = None,
     first_floor_ft: FirstFloorFt = None,
     storeys: Storeys = None,
+    bi_restoration: BiRestoration = None,
     ri_info: RiInfo = None,
     ri_scope: RiScope = None,
     peril: Peril = None,
@@ -85,6 +89,8 @@ def loss(
     ] = None,
     neighbourhood_km: Annotated[float, typer.Option(help="Size of a neighbourhood.")] = 2.0,
     demand_surge: DemandSurge = None,
+    debris_removal: DebrisRemoval = 0.0,
+    loss_adjustment: LossAdjustment = 0.0,
     by: By = None,
     by_out: ByOut = None,
     policies_out: Annotated[Path | None, typer.Option(help="CSV file for policies ranked for claims triage.")] = None,
@@ -121,13 +127,14 @@ def loss(
     loaded = load_book(
         location, account, ri_info=ri_info, ri_scope=ri_scope, peril=peril, event_date=event_date, currency=currency,
         rates=rates, encoding=encoding, keep=(*PLACE_FIELDS, *((by,) if by else ())), demand_surge=demand_surge,
+        debris_removal=debris_removal, loss_adjustment=loss_adjustment,
     )  # fmt: skip
     request = loss_files.Request(
         loaded=loaded, footprint=footprint, unit=unit, depth=depth, depth_unit=depth_unit, shake=shake, wind=wind,
         wind_model=wind_model, model=model, rate=rate, samples=samples, seed=seed, curve_sigma=curve_sigma,
         sigma_ln=sigma_ln, damage_spread=damage_spread, event_correlation=event_correlation,
         local_correlation=local_correlation, neighbourhood_km=neighbourhood_km, by=by,
-        against=against, flood=FloodChoice.of(flood_curves, first_floor_ft, storeys),
+        against=against, flood=FloodChoice.of(flood_curves, first_floor_ft, storeys, bi_restoration),
     )  # fmt: skip
     with _mapper(cluster) as mapper, _progress("Sampling") as tick:
         told = loss_files.run(
@@ -161,6 +168,16 @@ def _lines(told: dict[str, Any]) -> str:
             )
         else:
             lines.append(f"{word:>10}: average annual loss {q['aal']:,.2f} {currency}")
+    for name, one in told.get("by_coverage", {}).items():
+        lines.append(f"{name.replace('_', ' '):>22}: mean ground-up {one['gul']:,.0f}, gross {one['il']:,.0f}, "
+                     f"net {one['ri']:,.0f}")  # fmt: skip
+    if (step := told.get("debris_removal")) is not None and "loss_gul" in step:
+        lines.append(
+            f"debris removal (stated, {step['share']:.1%}): mean {step['loss_gul']:,.0f} of the ground-up loss"
+        )
+    if (step := told.get("loss_adjustment")) is not None:
+        lines.append(f"loss adjustment (stated, {step['share']:.1%}): mean {step.get('loss', step.get('aal')):,.0f}, "
+                     "beside the losses")  # fmt: skip
     if told.get("sd_by_source"):
         spread = ", ".join(f"{name} {sd['il']:,.0f}" for name, sd in told["sd_by_source"].items())
         lines.append(f"sd of gross by one source at a time: {spread}")

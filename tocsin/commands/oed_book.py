@@ -44,6 +44,27 @@ FirstFloorFt = Annotated[
 Storeys = Annotated[
     float | None, typer.Option(help="Number of storeys where a location gives none; else it is unknown.")
 ]
+BiRestoration = Annotated[
+    str | None,
+    typer.Option(
+        help="Business interruption under water by HAZUS restoration days, a declared choice: min, mid or max of the "
+        "table, as a share of a year's value. Else it is unknown."
+    ),
+]
+DebrisRemoval = Annotated[
+    float,
+    typer.Option(
+        help="Stated assumption, off at 0: removing debris costs this share of the loss of buildings, other structures "
+        "and contents on top, before the terms."
+    ),
+]
+LossAdjustment = Annotated[
+    float,
+    typer.Option(
+        help="Stated assumption, off at 0: settling claims costs the insurer this share of the insured loss: a figure "
+        "of its own, in no other."
+    ),
+]
 By = Annotated[str | None, typer.Option(help="OED field to group losses by; needs --by-out.")]
 ByOut = Annotated[Path | None, typer.Option(help="CSV file for the losses grouped --by a field.")]
 Encoding = Annotated[str, typer.Option(help="Text encoding of the CSV files, for example gb18030.")]
@@ -63,6 +84,8 @@ def load_book(
     encoding: str,
     keep: Sequence[str],
     demand_surge: str | None = None,
+    debris_removal: float = 0.0,
+    loss_adjustment: float = 0.0,
 ) -> Any:
     """The book (`geo.terms_files.LossBook`) that the options name; raises InvalidInput naming the option or the row."""
     from geo import terms_files
@@ -89,6 +112,10 @@ def load_book(
         encoding=encoding,
         keep=tuple(keep),
     )
+    for option, share in (("--debris-removal", debris_removal), ("--loss-adjustment", loss_adjustment)):
+        if not 0 <= share <= 1:
+            raise InvalidInput(f"{option}: {share:g} is not between 0 and 1")
+    loaded = replace(loaded, debris_removal=debris_removal, loss_adjustment=loss_adjustment)
     if demand_surge is not None:
         from geo.covers import read_bands
 

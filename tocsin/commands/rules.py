@@ -76,12 +76,19 @@ def register(app: typer.Typer) -> None:
         radius_km: _Radius = None,
         forecast_within_h: _Within = 6.0,
         cost_loss: _CostLoss = None,
+        by: Annotated[
+            str | None,
+            typer.Option(help="Who proposes rules that release by themselves: a login; another one has to agree."),
+        ] = None,
         as_json: _Json = False,
     ) -> None:
-        """Brings rules in, each as a new version where it says something new; all of the file, or nothing."""
+        """Brings rules in, each as a new version where it says something new; all of the file, or nothing.
+
+        A rule that releases by itself is a proposal until a second person agrees (`tocsin rules agree`).
+        """
         import asyncio
 
-        from alerts import rule_repository
+        from alerts import rule_desk
         from core.settings import load_settings
         from store.clock import read_clock
         from tocsin.database import command_connection
@@ -92,22 +99,18 @@ def register(app: typer.Typer) -> None:
                 now = (await read_clock(conn)).now()
                 entries = await _entries(conn, file, tenant, radius_km, forecast_within_h, cost_loss)
                 done = []
+                proposer = await _account(conn, tenant, by) if by is not None else None
                 for entry in entries:
-                    starts = entry.effective_from or now
-                    if starts < now:
-                        raise BadRuleCommand(
-                            f"{file.name}: effective_from of {entry.rule.code!r} is past: {starts.isoformat()}"
-                        )
-                    version = await rule_repository.save_rule(
-                        conn, entry.rule, area=entry.area, area_desc=entry.area_desc, effective_from=starts
-                    )
+                    kept = await rule_desk.bring_in(conn, entry, principal_id=proposer, now=now)
                     done.append(
                         {
-                            "code": entry.rule.code,
+                            "code": kept.code,
                             "station": entry.site.code if entry.site is not None else None,
-                            "version": version,
-                            "effective_from": starts.isoformat(),
+                            "state": kept.state,
+                            "version": kept.version,
+                            "effective_from": kept.effective_from.isoformat() if kept.effective_from else None,
                             "warns_nobody": entry.area is None and entry.site is not None,
+                            "proposal_id": str(kept.proposal_id) if kept.proposal_id else None,
                         }
                     )
                 return done
@@ -119,7 +122,34 @@ def register(app: typer.Typer) -> None:
         for row in rows:
             nobody = "  no area: every draft is held" if row["warns_nobody"] else ""
             where = row["station"] or "any event"
-            print(f"{row['code']}  version {row['version']}  {where}  from {row['effective_from']}{nobody}")
+            if row["state"] == "proposed":
+                print(f"{row['code']}  proposed  {where}  waits for another approver: {row['proposal_id']}{nobody}")
+            else:
+                print(f"{row['code']}  version {row['version']}  {where}  from {row['effective_from']}{nobody}")
+
+    @rules.command("agree")
+    def agree(
+        proposal: Annotated[str, typer.Argument(help="The proposal's id, as import and the API give it.")],
+        tenant: _Tenant,
+        by: Annotated[str, typer.Option(help="Who agrees: a login with the role approver, not who proposed it.")],
+    ) -> None:
+        """Agrees to a proposed rule that releases by itself; it is then in force."""
+        from alerts import rule_desk, rule_repository
+
+        try:
+            proposal_id = UUID(proposal)
+        except ValueError:
+            raise BadRuleCommand(f"{proposal!r} is not an id") from None
+
+        async def act(conn: "AsyncConnection", tenant_id: UUID, person: UUID, now: datetime) -> Any:
+            row = await rule_repository.lock_proposal(conn, proposal_id)
+            return await rule_desk.decide(
+                conn, principal_id=person, tenant_id=tenant_id, proposal_id=proposal_id, approve=True,
+                content_sha256=bytes(row["content_sha256"]) if row is not None else None, now=now,
+            )  # fmt: skip
+
+        kept = as_person(act, tenant=tenant, login=by)
+        print(f"{kept.code}  version {kept.version}  from {kept.effective_from.isoformat()}")
 
     @rules.command("list")
     def list_rules(
@@ -200,7 +230,8 @@ def register(app: typer.Typer) -> None:
             print(json.dumps({"until": now.isoformat(), "days": days, "rules": [_shown(one) for one in runs]}))
             return
         for one in runs:
-            print(f"{one.code}  {one.station}  {one.n_readings} readings  would say: {_line(one.new)}")
+            what = "readings" if one.station else "footprints or bulletins"
+            print(f"{one.code}  {one.station or 'any event'}  {one.n_readings} {what}  would say: {_line(one.new)}")
             if one.standing is not None:
                 print(f"    as it stands: {_line(one.standing)}")
 
@@ -254,11 +285,22 @@ def register(app: typer.Typer) -> None:
         print(json.dumps({"version": scheme.version, **scheme_json(scheme)}, ensure_ascii=False))
 
 
+async def _account(conn: "AsyncConnection", tenant: str, login: str) -> UUID:
+    """A tenant's account by its login; raises BadRuleCommand."""
+    from alerts import repository, rule_repository
+
+    row = await rule_repository.principal_by_login(conn, login)
+    if row is None or row["tenant_id"] != (await repository.tenant_by_slug(conn, tenant))["tenant_id"]:
+        raise BadRuleCommand(f"--by: {tenant} has no account {login!r}")
+    account: UUID = row["principal_id"]
+    return account
+
+
 def as_person(act: Any, *, tenant: str, login: str | None) -> Any:
     """Does `act(conn, tenant_id, principal_id, now)` in one transaction, for a person named by login."""
     import asyncio
 
-    from alerts import repository, rule_repository
+    from alerts import repository
     from core.settings import load_settings
     from store.clock import read_clock
     from tocsin.database import command_connection
@@ -269,10 +311,7 @@ def as_person(act: Any, *, tenant: str, login: str | None) -> Any:
             tenant_id = (await repository.tenant_by_slug(conn, tenant))["tenant_id"]
             person = None
             if login is not None:
-                row = await rule_repository.principal_by_login(conn, login)
-                if row is None or row["tenant_id"] != tenant_id:
-                    raise BadRuleCommand(f"--by: {tenant} has no account {login!r}")
-                person = row["principal_id"]
+                person = await _account(conn, tenant, login)
             return await act(conn, tenant_id, person, (await read_clock(conn)).now())
 
     return asyncio.run(work())
@@ -312,4 +351,5 @@ def _shown(run: Any) -> dict[str, Any]:
 
 def _line(story: Any) -> str:
     levels = ", ".join(f"{n} {name}" for name, n in story.by_level.items()) or "nothing"
-    return f"{story.n_warnings} warnings ({levels}), {story.n_false} false, {story.hours_warned:.1f} h"
+    n_false = "unknown" if story.n_false is None else story.n_false
+    return f"{story.n_warnings} warnings ({levels}), {n_false} false, {story.hours_warned:.1f} h"

@@ -14,10 +14,12 @@ from tocsin.commands.oed_book import (
     By,
     ByOut,
     Currency,
+    DebrisRemoval,
     DemandSurge,
     Encoding,
     EventDate,
     Location,
+    LossAdjustment,
     Peril,
     RateTable,
     RiInfo,
@@ -62,6 +64,8 @@ def terms(
     currency: Currency = None,
     rates: RateTable = None,
     demand_surge: DemandSurge = None,
+    debris_removal: DebrisRemoval = 0.0,
+    loss_adjustment: LossAdjustment = 0.0,
     by: By = None,
     by_out: ByOut = None,
     encoding: Encoding = "utf-8-sig",
@@ -87,6 +91,7 @@ def terms(
     loaded = load_book(
         location, account, ri_info=ri_info, ri_scope=ri_scope, peril=peril, event_date=event_date, currency=currency,
         rates=rates, encoding=encoding, keep=(by,) if by else (), demand_surge=demand_surge,
+        debris_removal=debris_removal, loss_adjustment=loss_adjustment,
     )  # fmt: skip
     if occurrences is not None:
         _years(occurrences, loaded, out, ylt_out, as_json)
@@ -108,6 +113,10 @@ def terms(
         f"  insured value {told['tiv']:,.2f} {told['currency']}\n"
         f"  ground-up {told['loss_gul']:,.2f}, insured {told['loss_il']:,.2f}, net {told['loss_ri']:,.2f}"
     )
+    if (step := told.get("debris_removal")) is not None:
+        print(f"  of the ground-up loss debris removal (stated, {step['share']:.1%}) {step['loss_gul']:,.2f}")
+    if (step := told.get("loss_adjustment")) is not None:
+        print(f"  loss adjustment (stated, {step['share']:.1%}) {step['loss']:,.2f}, beside the losses")
 
 
 def _years(path: Path, loaded: Any, out: Path, ylt_out: Path | None, as_json: bool) -> None:

@@ -23,6 +23,8 @@ from core.clock import FixedClock
 from core.events import WarningReleased
 from core.ids import new_id
 from store.pool import role_pool
+from tests.integration.alerts.test_late_approval import WEST, told, waiting, worse
+from tests.integration.alerts.test_late_approval import approve as approve_late
 
 pytestmark = pytest.mark.sql
 Guard = Callable[[Any], Coroutine[Any, Any, None]]
@@ -217,6 +219,34 @@ async def a_stop_holds(valley: Any) -> None:
     assert provider.keys == []
 
 
+async def a_late_approval_tells_nobody_less_than_they_hear(valley: Any) -> None:
+    row = await waiting(valley)
+    await worse(valley, WEST)
+    await approve_late(valley, row)
+    assert await told(valley, row) == {valley.people[1]}
+
+
+async def a_draft_out_of_date_is_refused(valley: Any) -> None:
+    row = await waiting(valley)
+    valley.conn.execute("UPDATE rule_state SET state = jsonb_set(state, '{level}', '\"yellow\"')")
+    with pytest.raises(release.BasisChanged):
+        await approve_late(valley, row)
+
+
+async def what_may_have_arrived_is_taken_back(valley: Any) -> None:
+    row = await out(valley)
+    provider = Dying(result=Result.UNCERTAIN)
+    await send(valley, provider)
+    async with valley.app() as conn:
+        version = await release.draft_cancel(
+            conn, principal_id=valley.approvers[0], warning_id=row["warning_id"], why="x", now=valley.at(12)
+        )
+    (drafted,) = valley.rows("SELECT * FROM warning WHERE version = %s", version)
+    await approve(valley, valley.approvers[1], drafted)
+    await plan(valley, drafted)
+    assert len(valley.rows("SELECT FROM delivery WHERE version = %s", version)) == 3
+
+
 MUTANTS: list[tuple[str, Guard, Any]] = [
     (
         "send without outbox",
@@ -252,6 +282,17 @@ MUTANTS: list[tuple[str, Guard, Any]] = [
     ),
     ("empty polygon => all", an_empty_area_warns_nobody, (audience, "if area.is_empty:", "if False:")),
     ("retry without cap", retries_end, (deliver, "if attempts >= MAX_ATTEMPTS:", "if False:")),
+    (
+        "who hears worse is told less after all",
+        a_late_approval_tells_nobody_less_than_they_hear,
+        (release, "n_left_out = await _leave_out(conn, warning, chain, now)", "pass"),
+    ),
+    (
+        "a draft out of date is released",
+        a_draft_out_of_date_is_refused,
+        (release, "await _check_basis(conn, warning, chain)", "pass"),
+    ),
+    ("what was in doubt is not taken back", what_may_have_arrived_is_taken_back, ("told_on", "OR in_doubt > 0", "")),
     ("stop is not asked", a_stop_holds, ("claim_deliveries", "p.scope IN ('all',", "p.scope IN ('none',")),
 ]
 

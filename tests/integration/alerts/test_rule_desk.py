@@ -16,6 +16,7 @@ from alerts.rulebook import BadRuleFile
 from core.errors import Conflict, NotFound
 from tests.integration.alerts.conftest import AREA, at, make_valley
 from tests.integration.alerts.test_rule_commands import tocsin
+from tests.integration.alerts.test_voice import bulletin, exposure, keep_event_rule
 
 pytestmark = pytest.mark.sql
 
@@ -229,10 +230,91 @@ def test_rules_and_silences_from_the_command_line(postgres_url: str, tmp_path: P
         valley.conn.close()
 
 
-def test_a_dry_run_of_a_rule_without_a_gauge_says_so(valley: Any) -> None:
-    async def story() -> dict[str, Any]:
-        async with valley.worker() as conn:
-            told = {"code": "dmc", "kind": "bulletin", "senders": ["x"]}
-            return await rule_desk.try_out(conn, tenant_id=valley.tenant_id, told=told, days=3, now=at(0))
+def test_a_rule_file_that_releases_by_itself_asks_a_second_person(postgres_url: str, tmp_path: Path) -> None:
+    valley = make_valley(postgres_url)
+    try:
+        file = tmp_path / "rules.json"
+        by_itself = RULE | {
+            "automatic": True,
+            "automatic_ceiling": "orange",
+            "thresholds": {"watch": 3.0, "major": 6.0},
+        }
+        file.write_text(json.dumps({"stages": {"watch": "blue"}, "rules": [by_itself]}), encoding="utf-8")
+        given = ("import", str(file), "--tenant", "kelani", "--json")
+        assert "--by LOGIN" in tocsin(postgres_url, *given, fails=True)
+        assert "has no account" in tocsin(postgres_url, *given, "--by", "nobody", fails=True)
+        assert valley.rows("SELECT count(*) AS n FROM rule_proposal")[0]["n"] == 0
+        (made,) = json.loads(tocsin(postgres_url, *given, "--by", "ann"))
+        assert (made["state"], made["version"]) == ("proposed", None)
+        assert valley.rows("SELECT count(*) AS n FROM rule")[0]["n"] == 0  # it judges nothing yet
+        (again,) = json.loads(tocsin(postgres_url, *given, "--by", "ann"))
+        assert again["proposal_id"] == made["proposal_id"]  # the same waits once
+        agree = ("agree", made["proposal_id"], "--tenant", "kelani", "--by")
+        assert "proposed" in tocsin(postgres_url, *agree, "ann", fails=True)  # nobody agrees to their own
+        assert "version 1" in tocsin(postgres_url, *agree, "bo")
+        (row,) = valley.rows("SELECT * FROM rule")
+        assert row["definition"]["thresholds"] == {"blue": 3.0, "red": 6.0}
+        assert (row["definition"]["automatic"], row["area"] is not None) == (True, True)
+        (stands,) = json.loads(tocsin(postgres_url, *given))  # nothing new: nobody is needed
+        assert (stands["state"], stands["version"]) == ("in_force", 1)
+    finally:
+        valley.conn.close()
 
-    assert go(story())["rehearsed"] is False
+
+def test_a_rule_without_a_gauge_is_tried_on_the_footprints_of_the_last_days(valley: Any) -> None:
+    told = {
+        "code": "homes", "kind": "footprint", "exposure": {"yellow": {"policies": 3}, "red": {"insured_value": "1000000"}},
+    }  # fmt: skip
+    inside = box(80.0, 7.0, 80.1, 7.1)
+    for minute, policies, tiv, unknown in ((0, 2, "500.00", 0), (5, 2, "500.00", 1), (20, 9, "2000000.00", 0)):
+        exposure(valley, code="k", area=inside, policies=policies, tiv=tiv, unknown=unknown, minute=minute)
+    valley.conn.execute("UPDATE hazard_event SET ended_at = %s", [at(500)])
+
+    async def tried(until: float, days: float) -> dict[str, Any]:
+        async with valley.worker() as conn:
+            return await rule_desk.try_out(conn, tenant_id=valley.tenant_id, told=told, days=days, now=at(until))
+
+    all_of_it = go(tried(600, 1))
+    assert (all_of_it["rehearsed"], all_of_it["n_readings"], all_of_it["standing"]) == (True, 3, None)
+    new = all_of_it["new"]
+    assert (new["n_warnings"], new["by_level"], new["first_at"]) == (1, {"yellow": 1, "red": 1}, at(5).isoformat())
+    assert new["reasons"]["all_clear"] == 1
+    assert new["hours_warned"] == pytest.approx(495 / 60)
+    assert new["n_false"] is None  # no gauge could say
+    assert go(tried(10, 1))["new"]["by_level"] == {"yellow": 1}  # what came later is not known yet
+    assert valley.rows("SELECT count(*) AS n FROM warning")[0]["n"] == 0
+    # what the running system makes of the same, look by look
+    go(keep_event_rule(valley, "homes", {k: v for k, v in told.items() if k != "code"}))
+    valley.conn.execute("UPDATE hazard_event SET ended_at = NULL")
+    for minute in (1, 6, 21, 30):
+        go(valley.tick(minute))
+    valley.conn.execute("UPDATE hazard_event SET ended_at = %s", [at(500)])
+    go(valley.tick(501))
+    said = [row for row in valley.rows("SELECT * FROM decision ORDER BY at") if row["reason"] in new["reasons"]]
+    assert [row["reason"] for row in said if "exposure" in row["reason"]] == ["exposure_reached", "exposure_changed"]
+    assert go(tried(600, 1))["standing"] == new
+
+
+def test_a_rule_of_bulletins_is_tried_on_them_as_they_came(valley: Any) -> None:
+    told = {"code": "dmc", "kind": "bulletin", "senders": ["dmc.gov.lk"], "at_least": "orange"}
+    first = bulletin(valley, "b1", severity="Severe", minute=0)
+    bulletin(valley, "small", severity="Minor", minute=2, area=box(81, 7, 81.1, 7.1))
+    bulletin(valley, "who-knows", severity="Unknown", minute=3, area=box(81, 7, 81.1, 7.1))
+    second = bulletin(valley, "b2", severity="Extreme", minute=15, ends=first, msg_type="Update")
+    bulletin(valley, "b3", severity="Extreme", minute=30, ends=second, msg_type="Cancel")
+
+    async def tried(until: float) -> dict[str, Any]:
+        async with valley.worker() as conn:
+            return await rule_desk.try_out(conn, tenant_id=valley.tenant_id, told=told, days=1, now=at(until))
+
+    got = go(tried(60))
+    assert got["n_readings"] == 5
+    assert got["new"]["by_level"] == {"orange": 1, "red": 1}
+    assert got["new"]["reasons"] == {"official_bulletin": 1, "official_changed": 1, "official_ended": 1}
+    assert got["new"]["hours_warned"] == pytest.approx(0.5)
+    then = go(tried(10))["new"]  # the update had not come: the first bulletin stood
+    assert (then["by_level"], then["reasons"]) == ({"orange": 1}, {"official_bulletin": 1})
+    ran_out = go(tried(60 * 11))["new"]
+    assert ran_out["n_warnings"] == 1
+    none = go(tried(-60))
+    assert (none["rehearsed"], none["n_readings"], none["new"]["n_warnings"]) == (True, 0, 0)

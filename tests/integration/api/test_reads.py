@@ -274,7 +274,7 @@ def test_a_warning_shows_versions_decisions_and_deliveries(console: Any, world: 
         (version,) = told["versions"]
         assert version["content_sha256"] == "09" * 32
         assert version["cap_url"] == f"/v1/warnings/{world.ids['warning']}/1/cap.xml"
-        assert version["deliveries"] == [{"channel": "fake", "state": "accepted", "n": 1}]
+        assert version["deliveries"] == [{"channel": "fake", "state": "accepted", "n": 1, "n_in_doubt": 0}]
         assert version["audience"] == {"by_language": {"en": 1, "zh": 1}, "by_channel": {"fake": 2}}
         assert version["area"]["type"] == "MultiPolygon"
         assert [one["reason"] for one in told["decisions"]] == ["level_reached"]

@@ -281,15 +281,22 @@ def test_a_book_declares_its_flood_curves_and_what_they_lack_is_assumed_in_sight
                 conn, made, now=T0, shelf=assess_loss.FileShelf(), flood=FloodChoice.of("jrc", None, None)
             )
         )
+        # interruption by restoration days is declared like the curves
+        days = FloodChoice.of("hazus", 1.0, 1.0, "max")
+        outcomes.append(
+            await assess_loss.estimate_assessment(conn, made, now=T0, shelf=assess_loss.FileShelf(), flood=days)
+        )
         return outcomes
 
-    silent, hazus, fia, jrc = (one.result for one in with_conn(postgres_url, work))
+    silent, hazus, fia, jrc, interrupted = (one.result for one in with_conn(postgres_url, work))
     # nothing declared: no first floor height, so no loss is told, and its value is
     assert silent["losses"] == {"gul": None, "il": None, "ri": None}
     assert any("height of the first floor" in reason for reason in silent["unknown"])
     assert silent["tiv_with_loss"] == 0
     assert hazus["losses"]["gul"]["mean"] > 0
-    assert hazus["assumptions"]["flood"] == {"curves": "hazus", "first_floor_ft": 1.0, "storeys": 1.0}
+    assert hazus["assumptions"]["flood"] == {
+        "curves": "hazus", "first_floor_ft": 1.0, "storeys": 1.0, "bi_restoration": None,
+    }  # fmt: skip
     assert hazus["assumptions"]["assumed"]["FirstFloorHeight: 1 ft"]["n_items"] == 3
     # the Federal Insurance Administration's curves know one-family houses only
     assert any("no fia curve for COM1" in reason for reason in fia["unknown"])
@@ -297,3 +304,5 @@ def test_a_book_declares_its_flood_curves_and_what_they_lack_is_assumed_in_sight
     for one in (silent, hazus, fia, jrc):
         assert one["unknown"]["no published curve for business interruption"] == {"n_items": 1, "tiv": 1000.0}
         assert one["reconciliation"]["EUR"]["difference"] == "0.00"
+    assert interrupted["by_coverage"]["business_interruption"]["gul"] > 0
+    assert not any("business interruption" in reason for reason in interrupted["unknown"])

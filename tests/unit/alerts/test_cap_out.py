@@ -21,6 +21,7 @@ from alerts.cap_feed import FeedEntry, atom_feed
 from alerts.cap_sign import BadSigningKey, Signer, read_signer
 from alerts.level import Level
 from alerts.repository import StoredWarning
+from alerts.rulebook import circle
 from ingest.cap.judge import Feed, SourcePolicy, Verdict
 from ingest.cap.read import from_xml
 from ingest.cap.signature import SignaturePolicy
@@ -62,7 +63,11 @@ def life() -> list[Alert]:
             },
             {"level": Level.YELLOW, "severity": "Severe", "authority": "Disaster Management Centre", "incident": "a b"},
             {"level": Level.RED, "reason": "escalated", "area": MultiPolygon([box(80, 6, 81, 7), box(82, 6, 83, 7)])},
-            {"level": Level.ORANGE, "reason": "de_escalated"},
+            {
+                "level": Level.ORANGE,
+                "reason": "de_escalated",
+                "area": MultiPolygon([circle(80.2, 6.95, 12.5), box(82, 6, 83, 7)]),
+            },
             {"reason": "renewed"},
             {"all_clear": True, "reason": "all_clear", "level": Level.YELLOW},
         ),

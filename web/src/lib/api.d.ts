@@ -1743,6 +1743,11 @@ export interface components {
             n_approvals_needed: number;
             /** Released */
             released: boolean;
+            /**
+             * N Left Out
+             * @description People who hear something worse by now, and are not told of this.
+             */
+            n_left_out: number;
         };
         /**
          * AssessmentLosses
@@ -2157,6 +2162,11 @@ export interface components {
             state: "queued" | "claimed" | "accepted" | "delivered" | "failed" | "uncertain" | "stopped";
             /** N */
             n: number;
+            /**
+             * N In Doubt
+             * @description Of them, messages with an attempt of which nobody knows whether it arrived: where the provider honours no keys, whoever it was for may have been told more than once.
+             */
+            n_in_doubt: number;
         };
         /**
          * DifferenceOut
@@ -2594,6 +2604,13 @@ export interface components {
             assumptions: {
                 [key: string]: unknown;
             };
+            /**
+             * Reports
+             * @description What the tenant's policyholders reported of water in their homes, and what became of it in the footprint's depths; null: nobody reported any.
+             */
+            reports: {
+                [key: string]: unknown;
+            } | null;
         };
         /**
          * LossOut
@@ -4284,10 +4301,7 @@ export interface components {
          * @description What a rule would have said, beside the one that stands.
          */
         RuleTried: {
-            /**
-             * Rehearsed
-             * @description False for a rule without a gauge: there are no readings to try it on.
-             */
+            /** Rehearsed */
             rehearsed: boolean;
             /** Days */
             days: number;
@@ -4296,7 +4310,10 @@ export interface components {
              * Format: date-time
              */
             until: string;
-            /** N Readings */
+            /**
+             * N Readings
+             * @description What it was tried on: readings, or for a rule without a gauge footprint versions or bulletins.
+             */
             n_readings: number | null;
             /** New */
             new: {
