@@ -17,7 +17,7 @@ from core.log import get_logger
 from geo import kept_files, loss, repository, repository_loss
 from geo._compiled_loss import warm_up
 from geo.curve_choice import CURVE_SIGMA
-from geo.estimate import Estimate, Places, estimate, tiv_reconciliation
+from geo.estimate import Estimate, NoSuchField, Places, estimate, tiv_reconciliation
 from geo.exposure import cents_text, exact_sum
 from geo.flood_choice import FloodChoice
 from geo.hazard import WATER_PERILS
@@ -291,8 +291,11 @@ async def estimate_assessment(
 
     What stands in the way (no intensity, no files, terms that cannot be read) is stored as the problem: the loss is
     then unknown, and not zero. `flood` in place of what the book declares; `by` an OED
-    field to group the losses by. Raises NoAssessment.
+    field to group the losses by. Raises NoAssessment, and what is wrong with the question itself (NoSuchField,
+    BadLossInput): a slip in asking takes nothing from what is stored.
     """
+    if n_samples is not None:
+        loss.Uncertainty(n_samples=n_samples)
     of = await repository_loss.assessed(conn, assessment_id)
     portfolio = next(p for p in await repository.portfolios(conn, of.tenant_id) if p.portfolio_id == of.portfolio_id)
     outcome = await _outcome(conn, of, portfolio, shelf or _SHELF, n_samples, seed, mapper, by_source, flood, by)
@@ -341,6 +344,8 @@ async def _outcome(
         )  # fmt: skip
         if isinstance(field, ReportedField):
             outcome.result["reports"] = field.told()
+    except NoSuchField:
+        raise
     except InvalidInput as error:
         return unknown(str(error))
     return outcome

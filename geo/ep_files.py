@@ -19,13 +19,14 @@ from geo.imports import read_json
 
 #: Names of columns as they are found in the field, small letters, the first one ours.
 _NAMES = {
-    "rate": ("rate", "rate_per_year", "annual_rate", "annual_probability", "freq", "frequency"),
+    "rate": ("rate", "rate_per_year", "annual_rate", "annual_probability", "freq", "frequency", "eventrate"),
     "mean": ("mean", "loss", "mean_loss", "meanloss"),
     "sd": ("sd", "sd_loss", "std", "stddev", "sdloss"),
-    "exposed": ("exposed", "exposed_value", "max_loss", "maxloss", "tiv"),
+    "exposed": ("exposed", "exposed_value", "max_loss", "maxloss", "tiv", "footprintexposure"),
     "year": ("year", "period", "periodno", "period_no", "year_no"),
     "loss": ("loss", "mean", "mean_loss"),
     "day": ("day",),
+    "event_id": ("event_id", "eventid", "event"),
 }
 
 
@@ -37,9 +38,14 @@ def _line(path: Path, row: int) -> int:
         return next(line for number, line in enumerate(filled, start=-1) if number == row)
 
 
-def _column(table: pa.Table, name: str, path: Path) -> FloatArray | None:
+def _find(table: pa.Table, name: str) -> str | None:
+    """The column of the file that stands for a name."""
     have = {column.strip().lower(): column for column in table.column_names}
-    found = next((have[candidate] for candidate in _NAMES[name] if candidate in have), None)
+    return next((have[candidate] for candidate in _NAMES[name] if candidate in have), None)
+
+
+def _column(table: pa.Table, name: str, path: Path) -> FloatArray | None:
+    found = _find(table, name)
     if found is None:
         return None
     column = table.column(found)
@@ -50,7 +56,8 @@ def _column(table: pa.Table, name: str, path: Path) -> FloatArray | None:
             try:
                 float(text)
             except (TypeError, ValueError):
-                raise BadLossTable(f"{path.name}, line {_line(path, row)}: {found}: {text!r} is not a number") from None
+                told = "it is empty" if text in (None, "") else f"{text!r} is not a number"
+                raise BadLossTable(f"{path.name}, line {_line(path, row)}: {found}: {told}") from None
         raise
     if values.null_count:
         row = values.is_null().to_pylist().index(True)
@@ -65,20 +72,80 @@ def _column(table: pa.Table, name: str, path: Path) -> FloatArray | None:
     return array
 
 
+def _read(path: Path) -> pa.Table:
+    """The file as columns; raises BadLossTable where it is no table of equal lines with a header of its own."""
+    try:
+        table = pcsv.read_csv(path, convert_options=pcsv.ConvertOptions(null_values=[""]))
+    except (pa.ArrowException, OSError) as error:
+        raise BadLossTable(f"{path.name}: {_why_unreadable(path, error)}") from error
+    names = [column.strip().lower() for column in table.column_names]
+    doubled = sorted({name for name in names if name and names.count(name) > 1})
+    if doubled:
+        raise BadLossTable(f"{path.name}: the header has {', '.join(doubled)} more than once")
+    if not table.num_rows:
+        raise BadLossTable(f"{path.name} has a header and no rows")
+    return table
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, pa.ArrowException):
+        return "there is no such file" if isinstance(error, FileNotFoundError) else "the file cannot be read"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            width = len(next(reader, []))
+            for cells in reader:
+                if cells and len(cells) != width:
+                    return f"line {reader.line_num}: {len(cells)} cells under {width} names"
+    except (OSError, UnicodeDecodeError, csv.Error) as unreadable:
+        return f"not a CSV file in UTF-8: {unreadable}"
+    return f"not a readable CSV file: {str(error).splitlines()[0]}"
+
+
+def _refuse_events(table: pa.Table, path: Path, rate: FloatArray, mean: FloatArray, top: FloatArray | None) -> None:
+    """Raises BadLossTable for an event that is no event of a set, with its line."""
+    never = np.flatnonzero(rate == 0)
+    if len(never):
+        raise BadLossTable(
+            f"{path.name}, line {_line(path, int(never[0]))}: {_find(table, 'rate')}: 0: an event that never happens "
+            "does not belong in the table"
+        )
+    if top is not None and (top < mean).any():
+        row = int(np.flatnonzero(top < mean)[0])
+        raise BadLossTable(
+            f"{path.name}, line {_line(path, row)}: {_find(table, 'exposed')}: {top[row]:g} is less than the mean loss "
+            f"{mean[row]:g}"
+        )
+    name = _find(table, "event_id")
+    if name is None:
+        return
+    ids = table.column(name).combine_chunks().dictionary_encode()
+    if len(ids.dictionary) + (ids.null_count > 0) == table.num_rows:
+        return
+    codes = ids.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    first = np.unique(codes, return_index=True)[1]
+    again = int(np.setdiff1d(np.arange(len(codes)), first)[0])
+    before = int(np.flatnonzero(codes == codes[again])[0])
+    raise BadLossTable(
+        f"{path.name}, line {_line(path, again)}: {name}: event {table.column(name)[again].as_py()!r} stands in line "
+        f"{_line(path, before)} before: add up the rows of one event, or keep one kind of them"
+    )
+
+
 def read_losses(path: Path, n_years: int | None) -> EventLosses | YearLosses:
     """An event loss table (with a rate column) or a year loss table (with a year column); raises BadLossTable."""
-    try:
-        table = pcsv.read_csv(path)
-    except (pa.ArrowException, OSError) as error:
-        raise BadLossTable(f"{path}: not a readable CSV file: {str(error).splitlines()[0]}") from error
+    table = _read(path)
     rate, year = _column(table, "rate", path), _column(table, "year", path)
     if rate is not None:
         mean = _column(table, "mean", path)
         if mean is None:
-            raise BadLossTable(f"{path.name}: the header lacks mean")
-        return EventLosses.make(rate, mean, _column(table, "sd", path), _column(table, "exposed", path))
+            raise BadLossTable(f"{path.name}: the header lacks mean; it has {', '.join(table.column_names)}")
+        top = _column(table, "exposed", path)
+        _refuse_events(table, path, rate, mean, top)
+        return EventLosses.make(rate, mean, _column(table, "sd", path), top)
     if year is None:
-        raise BadLossTable(f"{path.name}: the header has neither rate (event losses) nor year (year losses)")
+        raise BadLossTable(f"{path.name}: the header has neither rate (event losses) nor year (year losses); it has "
+                           f"{', '.join(table.column_names)}")  # fmt: skip
     loss = _column(table, "loss", path)
     if loss is None:
         raise BadLossTable(f"{path.name}: the header lacks loss")

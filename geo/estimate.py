@@ -177,6 +177,10 @@ class Estimate:
         return sorted(rows, key=lambda r: (-r["il_mean"], str(r[field])))
 
 
+class NoSuchField(InvalidInput):
+    """Neither file of the book has this field."""
+
+
 def group_codes(book: TermsBook, field: str) -> tuple[tuple[IntArray, IntArray], list[str]]:
     """((group of each item, group of each row), names) by an OED field of the location file or of the account file.
 
@@ -185,7 +189,7 @@ def group_codes(book: TermsBook, field: str) -> tuple[tuple[IntArray, IntArray],
     canonical = {name.lower(): name for name in (*book.account.columns, *book.location.columns)}
     name = canonical.get(field.lower())
     if name is None:
-        raise InvalidInput(f"--by: neither file has a column {field!r}")
+        raise NoSuchField(f"--by: neither file has a column {field!r}")
     if book.location.has(name):
         (codes,), names = encode(book.location.texts(name))
         return (codes[book.item_row], codes[book.row_location]), names

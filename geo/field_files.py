@@ -13,7 +13,7 @@ from geo import hazard
 from geo.hazard import Layer
 from geo.hazard_field import SIGMA_LN, BadField, GridField, HazardField, PolygonField, outline
 from geo.imports import BadFile, read_json
-from geo.raster import read_grid
+from geo.raster import check_depths, read_grid
 from geo.shakemap import read_shakemap
 from geo.track_files import read_tracks
 from geo.wind import MODELS, UnknownModel, max_wind_m_s, resample
@@ -45,6 +45,8 @@ def depth_raster(path: Path, unit: str, sigma_ln: float | None = None) -> GridFi
     if unit not in ("m", "ft"):
         raise BadField(f"--depth-unit: {unit!r} is neither m nor ft")
     values, west, north, step_lon, step_lat = read_grid(path, unit)
+    values[~np.isfinite(values)] = np.nan
+    check_depths(path, values, unit)
     return GridField.make(
         values, unit, west=west, north=north, step_lon=step_lon, step_lat=step_lat, sigma_ln=sigma_ln, smooth=False,
         dry_nodata=True,
@@ -60,7 +62,7 @@ def shakemap(path: Path) -> GridField:
         text = gzip.decompress(raw) if path.suffix == ".gz" else raw
     except OSError as error:
         raise BadFile(f"{path}: {error.strerror or error}") from error
-    shake = read_shakemap(text)
+    shake = read_shakemap(text, path.name)
     step_lon, step_lat = float(np.diff(shake.lon).mean()), float(np.diff(shake.lat).mean())
     return GridField.make(
         shake.pga_g[::-1], "g", west=float(shake.lon[0]) - step_lon / 2, north=float(shake.lat[-1]) + step_lat / 2,

@@ -99,9 +99,24 @@ def sample(path: Path, lon: FloatArray, lat: FloatArray, unit: str) -> tuple[Flo
             x, y = Transformer.from_crs(WGS84, source.crs.to_wkt(), always_xy=True).transform(lon, lat)
         row, column, inside = _cells(~source.transform, band.shape, x, y)
         value = np.where(inside, band[row, column], np.nan)
-        missing = inside & (np.isnan(value) | (value == source.nodata if source.nodata is not None else False))
+        missing = inside & (~np.isfinite(value) | (value == source.nodata if source.nodata is not None else False))
         value[missing] = np.nan
+    check_depths(path, value, unit)
     return value, inside, missing
+
+
+#: No flood stands deeper over the ground of buildings; a reservoir's valley behind a broken dam does not reach it.
+DEEPEST_M = 100.0
+
+
+def check_depths(path: Path, value: FloatArray, unit: str) -> None:
+    """Raises BadRaster where depths above ground (in `unit`) are more than any flood's."""
+    deepest = float(np.nanmax(value, initial=0.0))
+    if deepest * (FOOT_M if unit == "ft" else 1.0) > DEEPEST_M:
+        raise BadRaster(
+            f"{path.name}: --depth-unit {unit}: a depth of {deepest:g} {unit} above ground is no flood: is it another "
+            "unit, or the height of the water's surface?"
+        )
 
 
 #: Cells of a terrain that are held at once; a larger one has to be cut to the place in question.

@@ -43,45 +43,45 @@ class ShakeMap:
 _PERCENT_G = ("pctg", "%g", "")
 
 
-def read_shakemap(text: bytes) -> ShakeMap:
-    """The grid of a grid.xml document; raises BadShakeMap with the field and the reason."""
+def read_shakemap(text: bytes, file: str = "grid.xml") -> ShakeMap:
+    """The grid of a grid.xml document; raises BadShakeMap with the file, the field and the reason."""
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, DefusedXmlException) as error:
-        raise BadShakeMap(f"grid.xml: not readable XML: {error}") from error
+        raise BadShakeMap(f"{file}: not readable XML: {error}") from error
     tag = root.tag.rsplit("}", 1)[0] + "}" if "}" in root.tag else ""
     if root.tag != f"{tag}shakemap_grid":
-        raise BadShakeMap(f"grid.xml: the document is {root.tag!r} and not a shakemap_grid")
+        raise BadShakeMap(f"{file}: the document is {root.tag!r} and not a shakemap_grid")
     spec, event, data = (root.find(f"{tag}{name}") for name in ("grid_specification", "event", "grid_data"))
     if spec is None or event is None or data is None:
-        raise BadShakeMap("grid.xml: lacks event, grid_specification or grid_data")
+        raise BadShakeMap(f"{file}: lacks event, grid_specification or grid_data")
     fields = {
         one.get("name", "").upper(): (int(one.get("index", "0")) - 1, one.get("units", "").strip().lower())
         for one in root.findall(f"{tag}grid_field")
     }
     for name in ("LON", "LAT", "PGA"):
         if name not in fields:
-            raise BadShakeMap(f"grid.xml: has no field {name}")
+            raise BadShakeMap(f"{file}: has no field {name}")
     unit = fields["PGA"][1]
     if unit not in (*_PERCENT_G, "g"):
-        raise BadShakeMap(f"grid.xml: PGA: unit {unit!r} is neither percent of g nor g")
+        raise BadShakeMap(f"{file}: PGA: unit {unit!r} is neither percent of g nor g")
     try:
         values = np.array((data.text or "").split(), dtype=float)
         n_lon, n_lat = int(spec.get("nlon", "")), int(spec.get("nlat", ""))
         magnitude = float(event.get("magnitude", "nan"))
     except ValueError as error:
-        raise BadShakeMap(f"grid.xml: a number cannot be read: {error}") from error
+        raise BadShakeMap(f"{file}: a number cannot be read: {error}") from error
     if n_lon < 2 or n_lat < 2 or values.size != n_lon * n_lat * len(fields):
         raise BadShakeMap(
-            f"grid.xml: grid_data: {values.size} numbers where {n_lon} x {n_lat} nodes of {len(fields)} fields stand"
+            f"{file}: grid_data: {values.size} numbers where {n_lon} x {n_lat} nodes of {len(fields)} fields stand"
         )
     table = values.reshape(n_lat, n_lon, len(fields))[::-1]  # the file begins in the north-west
     lon, lat = table[0, :, fields["LON"][0]], table[:, 0, fields["LAT"][0]]
     if not ((np.diff(lon) > 0).all() and (np.diff(lat) > 0).all()):
-        raise BadShakeMap("grid.xml: grid_data: nodes are not in rows from the north-west")
+        raise BadShakeMap(f"{file}: grid_data: nodes are not in rows from the north-west")
     pga = table[:, :, fields["PGA"][0]] / (1.0 if unit == "g" else 100.0)
     if not np.isfinite(pga).all() or (pga < 0.0).any() or pga.max() > 5.0:
-        raise BadShakeMap("grid.xml: PGA: a value is negative, not finite or above 5 g")
+        raise BadShakeMap(f"{file}: PGA: a value is negative, not finite or above 5 g")
     sigma = table[:, :, fields["STDPGA"][0]] if "STDPGA" in fields else np.full(pga.shape, math.nan)
     return ShakeMap(
         event_id=event.get("event_id", ""),

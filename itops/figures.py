@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import gamma
+from scipy.special import gammaincinv
 
 from core.money import Money
 from itops import pricing
@@ -405,7 +405,7 @@ class Figures:
         if mean <= 0 or total <= 0:
             return Range(expected_loss=(0.0, 0.0), premium=(0.0, 0.0), cv=0.0, editions=tuple(editions))
         cv = variance**0.5 / total
-        low, high = (float(gamma.ppf(p, 1.0 / cv**2, scale=mean * cv**2)) for p in (0.05, 0.95))
+        low, high = (float(gammaincinv(1.0 / cv**2, p)) * mean * cv**2 for p in (0.05, 0.95))
         services = float(self.waterfall.service_cost.amount)
         whole = float(self.technical_premium.amount)
         loadings = self.submission.loadings

@@ -4,10 +4,12 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from itops import face as typeface
 from itops.paper_words import LANGUAGES, UnknownLanguage, words
+from itops.pricing import Waterfall
 
 __all__ = ["LANGUAGES", "UnknownLanguage", "render", "words"]
 
@@ -114,7 +116,7 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         flow += [Spacer(1, 4), table(rows, (40, 30, 76, 28), numeric=1)]
 
     flow.append(p(t["waterfall"], head))
-    steps = [(t[f"step.{name}"], value, name == "technical_premium") for name, value in result["waterfall"].items()]
+    steps = [(t[f"step.{name}"], value, name == "technical_premium") for name, value in in_order(result["waterfall"])]
     c = result["commercial"]
     steps += [
         (t[f"step.{name}"], c[name], name == "premium")
@@ -399,6 +401,12 @@ def _changed(text: str, t: Mapping[str, str]) -> str:
 
     text = re.sub(r"\b([a-z]+(?:_[a-z]+)+)\.([a-z_]+(?:\.site)?)", worded, text)
     return re.sub(r"\b\d{4,}(?:\.\d+)?\b", lambda found: _number(found[0]), text)
+
+
+def in_order(waterfall: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Its steps as a premium is built: a stored result comes back with its keys in the database's own order."""
+    order = {field.name: k for k, field in enumerate(fields(Waterfall))}
+    return sorted(waterfall.items(), key=lambda step: order.get(step[0], len(order)))
 
 
 def _waterfall(steps: Sequence[tuple[str, float, bool]], face: str) -> Any:

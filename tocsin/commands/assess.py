@@ -45,7 +45,7 @@ def assess(
     from geo import assess_loss, repository, repository_loss
     from geo.flood_choice import FloodChoice
     from store.clock import read_clock
-    from tocsin.commands.loss import _mapper
+    from tocsin.commands.workers import Workers
     from tocsin.database import command_connection
 
     flood = None
@@ -80,7 +80,7 @@ def assess(
                 "problem": outcome.problem, **outcome.result, "policies": outcome.policies,
             }  # fmt: skip
 
-    with _mapper(cluster) as mapper:
+    with Workers(cluster) as mapper:
         told = asyncio.run(run(mapper))
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))

@@ -32,6 +32,7 @@ from tocsin.commands.oed_book import (
     load_book,
     tell_left_out,
 )
+from tocsin.commands.workers import Progress, Workers
 
 
 def register(app: typer.Typer) -> None:
@@ -136,7 +137,7 @@ def loss(
         local_correlation=local_correlation, neighbourhood_km=neighbourhood_km, by=by,
         against=against, flood=FloodChoice.of(flood_curves, first_floor_ft, storeys, bi_restoration),
     )  # fmt: skip
-    with _mapper(cluster) as mapper, _progress("Sampling") as tick:
+    with Workers(cluster) as mapper, Progress("Sampling") as tick:
         told = loss_files.run(
             request, mapper=mapper, progress=tick, out=out, by_out=by_out, policies_out=policies_out,
             locations_out=locations_out, elt_out=elt_out, ylt_out=ylt_out,
@@ -191,47 +192,3 @@ def _lines(told: dict[str, Any]) -> str:
                 continue
             lines.append(f"{word:>10}: mean {q['mean']:+,.0f} {currency}, P5 {q['p5']:+,.0f}, P95 {q['p95']:+,.0f}")
     return "\n".join(lines)
-
-
-class _mapper:
-    """The cluster's mapper, or this process; closes what it opened."""
-
-    def __init__(self, address: str | None) -> None:
-        self.address = address
-        self.client: Any = None
-
-    def __enter__(self) -> Any:
-        from geo import loss as engine
-
-        if self.address is None:
-            return engine.in_process
-        from geo import cluster
-
-        self.client = cluster.connect(self.address)
-        return cluster.mapper(self.client)
-
-    def __exit__(self, *_: object) -> None:
-        if self.client is not None:
-            self.client.close()
-
-
-class _progress:
-    """A bar on standard error; silent where nobody looks."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-
-    def __enter__(self) -> Any:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
-        )  # fmt: skip
-        self.bar.start()
-        task = self.bar.add_task(self.title, total=None)
-        return lambda done, total: self.bar.update(task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()

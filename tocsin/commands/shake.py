@@ -60,7 +60,7 @@ def shake(
         content = gzip.decompress(content) if content[:2] == bytes((0x1F, 0x8B)) else content
     except (OSError, EOFError) as error:
         raise BadTable(f"{grid.name}: {error}") from error
-    quake = read_shakemap(content)
+    quake = read_shakemap(content, grid.name)
     table = read_table(points, ("lat", "lon"))
     lon, lat = read_points(table)
     value = read_values(table)

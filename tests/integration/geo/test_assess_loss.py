@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import shapely
 
+from core.errors import InvalidInput
 from geo import assess, assess_loss, imports, repository
 from geo.flood_choice import FloodChoice
 from geo.hazard_field import PolygonField
@@ -257,6 +258,41 @@ def test_books_are_in_memory_before_a_footprint_asks_and_anew_after_an_import(
         return [*read, await shelf.fill(conn), await shelf.fill(conn)]
 
     assert with_conn(postgres_url, work) == [1, 0, 1, 0]
+
+
+def test_losses_are_grouped_by_any_field_of_either_file_and_add_up(
+    postgres_url: str, make_tenant: Callable[[str], UUID], files: dict[str, Path]
+) -> None:
+    """What `tocsin assess --by` stores and prints: the groups of a run add up to its losses in each perspective."""
+    tenant = make_tenant("one")
+
+    async def work(conn: AsyncConnection) -> list[Any]:
+        await book(conn, tenant, files)
+        made = await flood(conn, tenant, 1.0)
+        shelf = assess_loss.FileShelf()
+        found = [
+            await assess_loss.estimate_assessment(conn, made, now=T0, shelf=shelf, by=field)
+            for field in ("OccupancyCode", "PolNumber")
+        ]
+        with pytest.raises(InvalidInput, match="--by: neither file has a column 'Colour'"):
+            await assess_loss.estimate_assessment(conn, made, now=T0, shelf=shelf, by="Colour")
+        with pytest.raises(InvalidInput, match="samples: 1 is not within"):
+            await assess_loss.estimate_assessment(conn, made, now=T0, shelf=shelf, n_samples=1)
+        # a slip in asking leaves the stored loss as it was
+        kept = await conn.execute("SELECT problem, mean_gul FROM assessment_loss WHERE assessment_id = %s", [made])
+        assert await kept.fetchall() == [("", pytest.approx(found[1].result["losses"]["gul"]["mean"]))]
+        return [one.result for one in found]
+
+    occupancy, policy = with_conn(postgres_url, work)
+    groups = {row["OccupancyCode"]: row for row in occupancy["by"]["groups"]}
+    assert (occupancy["by"]["field"], set(groups)) == ("OccupancyCode", {"1050", "1100"})
+    assert groups["1050"]["tiv"] == pytest.approx(100000.10 + 50000.05 + 1000)  # accounts that are hit
+    for perspective in ("gul", "il", "ri"):
+        whole = occupancy["losses"][perspective]["mean"]
+        assert sum(row[f"{perspective}_mean"] for row in groups.values()) == pytest.approx(whole)
+    assert groups["1050"]["gul_mean"] != pytest.approx(groups["1100"]["gul_mean"])
+    assert [row["PolNumber"] for row in policy["by"]["groups"]] == ["P1"]
+    assert policy["by"]["groups"][0]["il_mean"] == pytest.approx(policy["losses"]["il"]["mean"])
 
 
 def test_a_book_declares_its_flood_curves_and_what_they_lack_is_assumed_in_sight(

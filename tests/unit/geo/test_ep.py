@@ -203,7 +203,14 @@ def test_from_file_to_file_with_covers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [("a,b\n1,2\n", "neither"), ("rate,mean\n0.1,x\n", "line 2: mean"), ("rate,mean\n0.1,1\n0.1,-2\n", "line 3: mean"),
-     ("rate\n0.1\n", "lacks mean"), ("year,loss\n9,1\n", "line 2: year")],
+     ("rate\n0.1\n", "lacks mean"), ("year,loss\n9,1\n", "line 2: year"),
+     ("event_id,rate,mean\n1,0.1,5\n\n1,0.1,7\n", "line 4: event_id: event 1 stands in line 2 before"),
+     ("rate,mean\n0.1,1\n0,2\n", "line 3: rate: 0: an event that never happens"),
+     ("rate,mean,exposed\n0.1,5,4\n", "line 2: exposed: 4 is less than the mean loss 5"),
+     ("rate,mean\n0.1,NaN\n", "line 2: mean: nan is negative or not a finite"),
+     ("rate,mean\n0.1,\n", "line 2: mean: it is empty"), ("rate,mean\n", "a header and no rows"),
+     ("rate,mean,rate\n0.1,5,3\n", "the header has rate more than once"),
+     ("rate,mean\n\n0.1\n", "line 3: 1 cells under 2 names"), ("rate;mean\n1;2\n", "it has rate;mean")],
 )  # fmt: skip
 def test_bad_tables_are_told_with_line_and_field(text: str, told: str, tmp_path: Path) -> None:
     table = tmp_path / "t.csv"

@@ -181,6 +181,29 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_depth_that_is_no_floods_is_refused_and_an_infinite_one_is_no_depth(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    from rasterio.transform import from_origin
+
+    from geo.field_files import depth_raster
+
+    def write(value: float) -> Path:
+        path = tmp_path / "d.tif"
+        with rasterio.open(path, "w", driver="GTiff", height=2, width=2, count=1, dtype="float32", crs="EPSG:4326",
+                           transform=from_origin(10, 50, 1, 1)) as out:  # fmt: skip
+            out.write(np.array([[value, 1.0], [1.0, 1.0]], dtype="float32"), 1)
+        return path
+
+    lon, lat = np.array([10.5, 11.5]), np.array([49.5, 49.5])
+    for value, unit in ((3000.0, "ft"), (120.0, "m")):
+        for read in (lambda p, u: sample(p, lon, lat, u), depth_raster):
+            with pytest.raises(BadRaster, match="is no flood"):
+                read(write(value), unit)
+    assert sample(write(120.0), lon, lat, "ft")[0].tolist() == [120.0, 1.0]
+    _, _, missing = sample(write(float("inf")), lon, lat, "m")
+    assert missing.tolist() == [True, False]
+
+
 def test_minot_is_what_a_plain_reading_of_the_tables_gives(shared_data: Path, tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     raster = shared_data / "cat" / "flood" / "minot_sample_depth_ft.tif"

@@ -48,8 +48,8 @@ def test_percent_of_g_and_g_are_told_apart_and_others_refused() -> None:
         (b"<x", "not readable"),
         (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "not readable"),
     ):
-        with pytest.raises(InvalidInput, match=told):
-            read_shakemap(document)
+        with pytest.raises(InvalidInput, match=f"^my.xml: .*{told}"):
+            read_shakemap(document, "my.xml")
 
 
 def test_damage_is_the_integral_over_shaking_and_fragility() -> None:
