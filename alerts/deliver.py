@@ -19,10 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from os import getpid
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
-
-import shapely
 
 from alerts import cap, delivery_repository, fence, links, notices, payload, repository, steps
 from alerts.cap_sign import Signer, leaving, read_signer
@@ -36,6 +35,7 @@ from alerts.payload import SafeZone, WayOut
 from alerts.repository import StoredWarning
 from alerts.siren import ANSWER_WITHIN_S
 from alerts.steps import Flood
+from alerts.way_lines import line_of, shown_as
 from core.clock import Clock, ScenarioClock
 from core.errors import InvalidInput
 from core.events import WarningReleased
@@ -86,6 +86,7 @@ class Sender:
     key: bytes  #: signs links
     signer: Signer | None = None  #: signs CAP documents; none: they go out unsigned
     public_url: str
+    home: Path | None = None  #: where road networks lie; none: ways that are kept as roads go without their line
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{getpid()}")
     lease_s: float = LEASE_S
     leaves: Sequence[str] = ()  #: providers that another process speaks to
@@ -232,6 +233,7 @@ class Sender:
             provider_ref=outcome.provider_ref,
             error=outcome.error,
             retry_after_s=wait_s,
+            shown=message.shown,
             doubted=outcome.result is Result.UNCERTAIN,
         )
         return one, outcome, settled
@@ -326,7 +328,7 @@ class Sender:
                 if one.tenant_id == tenant_id:
                     route, home = routes.get(one.policyholder_id), homes.get(one.policyholder_id)
                     order = governing(orders, *home, now) if home is not None else None
-                    message = _with_way_out(message, route, payload.nearest(zones, home), order, now)
+                    message = _with_way_out(message, route, payload.nearest(zones, home), order, now, self.home)
                     dwelling = dwellings.get(one.policyholder_id)
                     if dwelling is not None and not message.payload["all_clear"] and not message.payload["cancelled"]:
                         told = {**message.payload, "steps": steps.told_steps(dwelling, message.language)}
@@ -350,26 +352,27 @@ class Sender:
 
 def _with_way_out(
     message: Outgoing, route: Mapping[str, Any] | None, zones: list[SafeZone], order: OfficialOrder | None,
-    now: datetime,
+    now: datetime, home: Path | None,
 ) -> Outgoing:  # fmt: skip
     """The message with this household's way out, as it may be told under the official order that holds there."""
     told = {**message.payload, "as_of": now.isoformat()}
-    text, line = message.text, None
+    text, line, shown = message.text, None, None
     over = told["all_clear"] or told["cancelled"]
     if route is not None and not over:
-        line = shapely.from_wkb(bytes(route["geometry"])) if route["geometry"] is not None else None
+        line = line_of(route, home)
         way_out = WayOut(status=route["status"], leave_by=route["leave_by"], line=line)
         if order is not None:
             way_out = payload.under(order, way_out, now)
             line = way_out.line
         told["route"] = payload.route(way_out)
+        shown = shown_as(route, way_out, order, now)
     if order is not None and not over:
         told["official_order"] = payload.order(order)
         zones = [] if order.kind == STAY else zones
         text = ordered(text, told["official_order"], message.language, exercise=message.exercise)
         told |= {"headline": text.headline, "instruction": text.instruction}
     told["safe_zones"] = payload.shown_zones(zones, message.language)
-    return replace(message, text=text, payload=told, line=line)
+    return replace(message, text=text, payload=told, line=line, shown=shown)
 
 
 def _ttl_s(expires_at: datetime, clock: Clock) -> int:
@@ -429,6 +432,7 @@ async def run(
         key=links.secret_key(settings),
         signer=read_signer(settings.cap.signing_key, settings.cap.signing_certificate),
         public_url=settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
+        home=settings.home,
         lease_s=lease_s,
         leaves=(SIREN,),  # until this process leads
     )

@@ -199,6 +199,7 @@ class Settled:
     provider_ref: str | None = None
     error: str | None = None
     retry_after_s: float = 0.0
+    shown: str | None = None  #: JSON: the way out that the message carried
     doubted: bool = False  #: nobody knows whether this attempt arrived
 
 
@@ -216,6 +217,7 @@ async def settle_deliveries(
         "provider_refs": [one.provider_ref for one in outcomes],
         "errors": [one.error[:500] if one.error else None for one in outcomes],
         "retry_after_s": [one.retry_after_s for one in outcomes],
+        "shown": [one.shown for one in outcomes],
         "doubted": [one.doubted for one in outcomes],
     }
     return {row["delivery_id"] for row in await _rows(conn, "settle_deliveries", values)}

@@ -262,7 +262,9 @@ def level_rule(
 
 _DURATIONS = ("clear_dwell", "raise_dwell", "interval", "late_after", "expires_after")
 _SPANS_OR_NONE = ("forecast_within", "rise_window")
-_PLAIN = (
+#: Spans of time, which a definition holds in seconds under their name and `_s`.
+SPANS = (*_DURATIONS, *_SPANS_OR_NONE)
+PLAIN_FIELDS = (
     "quantity",
     "hysteresis",
     "k",
@@ -281,7 +283,7 @@ _PLAIN = (
 
 def definition(rule: LevelRule) -> dict[str, Any]:
     """What the `rule.definition` column holds: everything but the keys that have columns."""
-    plain: dict[str, Any] = {name: getattr(rule, name) for name in _PLAIN}
+    plain: dict[str, Any] = {name: getattr(rule, name) for name in PLAIN_FIELDS}
     plain |= {f"{name}_s": getattr(rule, name).total_seconds() for name in _DURATIONS}
     if rule.rise_per_h:
         plain["rise_per_h"] = {one.word: value for one, value in sorted(rule.rise_per_h.items())}
@@ -309,15 +311,14 @@ def from_definition(
     *, rule_id: UUID, version: int, tenant_id: UUID, code: str, datastream_id: int, definition: Mapping[str, Any]
 ) -> LevelRule:
     """The rule that `definition()` wrote down; raises BadRule naming a field that is unknown or wrong."""
-    known = {*_PLAIN, *(f"{name}_s" for name in (*_DURATIONS, *_SPANS_OR_NONE))}
+    known = {*PLAIN_FIELDS, *(f"{name}_s" for name in SPANS)}
     known |= {"rise_per_h", "thresholds", "automatic_ceiling", "place", "source", "hazard_event_id"}
     unknown = sorted(set(definition) - known)
     if unknown:
         raise BadRule(f"Rule {code!r}: the definition has unknown fields", fields=unknown)
-    given: dict[str, Any] = {name: definition[name] for name in _PLAIN if name in definition}
+    given: dict[str, Any] = {name: definition[name] for name in PLAIN_FIELDS if name in definition}
     try:
-        spans = (*_DURATIONS, *_SPANS_OR_NONE)
-        given |= {name: timedelta(seconds=definition[f"{name}_s"]) for name in spans if f"{name}_s" in definition}
+        given |= {name: timedelta(seconds=definition[f"{name}_s"]) for name in SPANS if f"{name}_s" in definition}
         given["thresholds"] = {level(name): float(value) for name, value in definition["thresholds"].items()}
         if "rise_per_h" in definition:
             given["rise_per_h"] = {level(name): float(value) for name, value in definition["rise_per_h"].items()}

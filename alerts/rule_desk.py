@@ -12,7 +12,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import shapely
+from shapely.geometry.base import BaseGeometry
+
 from alerts import repository, rule_repository
+from alerts.audience import area_of, inside
 from alerts.dry_run import DryRun, Rehearsal, dry_run
 from alerts.rulebook import BadRuleFile, RuleEntry, Site, Sites, read_json, written
 from alerts.scheme import LevelScheme, read_scheme, scheme_json
@@ -96,7 +100,34 @@ async def try_out(
         raise InvalidInput(f"days: must be above 0 and at most 90: {days}")
     entry = await entry_of(conn, tenant_id, told, now)
     (run,) = await dry_run(conn, [entry], now=now, days=days)
-    return _shown(run, days, now)
+    return _shown(run, days, now) | {"n_people": await people_of(conn, tenant_id, entry.area)}
+
+
+async def people_of(conn: AsyncConnection, tenant_id: UUID, area: BaseGeometry | None) -> int | None:
+    """How many people stand in a rule's area today; None where it has none: then nobody can be warned."""
+    if area is None:
+        return None
+    near = await repository.people_in_box(conn, tenant_id, area)
+    return int(inside(area, near.lon, near.lat).sum()) if near.ids else 0
+
+
+async def versions(conn: AsyncConnection, *, tenant_id: UUID, rule_id: UUID, now: datetime) -> list[dict[str, Any]]:
+    """Every version of a rule, newest first, each with the rule as a file has it (`told`). Raises NotFound."""
+    rows = await rule_repository.rule_versions(conn, tenant_id, rule_id, now)
+    if not rows:
+        raise NotFound("There is no such rule.", rule_id=str(rule_id))
+    return [row | {"told": _told(row)} for row in rows]
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {"code": row["code"], **row["definition"]}
+    if row["station"] is not None:
+        told["station"] = row["station"]
+        told["area_desc"] = row["area_desc"]
+        area, _ = area_of(row["area"])
+        if area is not None:
+            told["area"] = json.loads(shapely.to_geojson(area))
+    return told
 
 
 def _shown(run: DryRun, days: float, now: datetime) -> dict[str, Any]:

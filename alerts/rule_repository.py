@@ -253,6 +253,11 @@ async def list_rules(
     return await _rows(conn, "list_rules", {"slug": slug, "now": now, "all_versions": all_versions})
 
 
+async def rule_versions(conn: AsyncConnection, tenant_id: UUID, rule_id: UUID, now: datetime) -> list[Row]:
+    """Every version of one rule, newest first; none where the tenant has no such rule."""
+    return await _rows(conn, "rule_versions", {"tenant_id": tenant_id, "rule_id": rule_id, "now": now})
+
+
 async def standing_rule(conn: AsyncConnection, rule_id: UUID, now: datetime) -> LevelRule | None:
     """The rule as it stands at `now`; None where it does not."""
     row = await _row(conn, "standing_rule", {"rule_id": rule_id, "now": now})

@@ -9,6 +9,7 @@ of `kind` footprint or bulletin names no station and no area (`alerts.event_rule
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ from shapely.geometry.base import BaseGeometry
 
 from alerts.event_rule import EventRule, event_definition, event_rule
 from alerts.level import Level, UnknownLevel, level, level_of_stage
-from alerts.rule import BadRule, LevelRule, definition, from_definition, level_rule
+from alerts.rule import PLAIN_FIELDS, SPANS, BadRule, LevelRule, definition, from_definition, level_rule
 from core.errors import InvalidInput
 from core.ids import derived_id
 
@@ -34,8 +35,25 @@ RULES_AT_MOST = 20_000
 _GEOD = Geod(ellps="WGS84")
 
 
+#: A refusal names its rule, then its field: `rule, rule 1: thresholds: ...`, `rule, rule 1: Rule 'a': k and n ...`.
+_NAMED = re.compile(r"(?:.*?, rule \d+|rule): (?:Rule '.*?': )?([a-z_]+)(?:: | and [a-z_]+:? |\b )(.+)", re.DOTALL)
+_FIELDS = frozenset(
+    {"code", "station", "thresholds", "area", "area_desc", "radius_km", "effective_from", "exposure", "senders",
+     "at_least", "portfolio", "rise_per_h", "automatic_ceiling", "place", "source", *PLAIN_FIELDS}
+)  # fmt: skip
+
+
 class BadRuleFile(InvalidInput):
     """A rule file cannot be used."""
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """The field of the first rule that is wrong, and why; none where no one field is to blame."""
+        found = _NAMED.match(self.message)
+        if found is None:
+            return []
+        field = found[1] + "_s" if found[1] in SPANS else found[1]
+        return [(field, found[2])] if field in _FIELDS or found[1] in SPANS else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

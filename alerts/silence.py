@@ -20,6 +20,12 @@ LONGEST = timedelta(days=7)
 class BadSilence(InvalidInput):
     """A silence cannot be made as asked."""
 
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """The fields that its message names, and why."""
+        named, _, why = self.message.partition(": ")
+        return [(field, why) for field in named.split(", ")] if why else []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:

@@ -17,12 +17,14 @@ import numpy as np
 import shapely
 
 from geo._compiled import earliest_arrival
-from geo.evacuate import ENTRANCES
+from geo.clearance import clearance
+from geo.evacuate import ENTRANCES, LONGER_SHARE, LONGER_SHARE_UNSEATED
 from geo.evacuation import Households, Margins, Plan, SafeZones, Seats, find_doors, plan_routes
 from geo.hazard import ArrivalZone, Hazard
 from geo.network import RoadNetwork, open_file
+from geo.spread import spread_out
 from geo.tags import CLASSES
-from geo.traffic import Demand, clearance
+from geo.traffic import Demand, simulate, who_drives
 
 #: Roads that the safe zone of thousands stands at.
 _LARGER = [CLASSES.index(name) for name in ("trunk", "primary", "secondary", "tertiary")]
@@ -100,6 +102,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--main-roads", action="store_true", help="safe zones at tertiary or larger roads")
     parser.add_argument("--only", choices=("leave-by", "seats"), help="this part only")
+    parser.add_argument("--shares", type=float, nargs="*", help="how much longer ways may become, without seats")
     given = parser.parse_args()
     network = open_file(given.network)
     homes, zones, seats, hazard = world(network, given.households, given.seed, given.main_roads)
@@ -122,35 +125,60 @@ def main() -> None:
         f"travel {s.person_s / s.bound_person_s - 1:+.2%} of the bound ({time.process_time() - begin:.0f} s)",
         flush=True,
     )
-    everyone = np.ones(len(homes.lon), dtype=bool)
     begin = time.process_time()
-    spread = plan_routes(
+    entrances = plan_routes(
         network, hazard, zones, homes, margins=margins, doors=doors, with_points=False,
-        seats=replace(seats, give=ENTRANCES),
+        seats=replace(seats, give=ENTRANCES * LONGER_SHARE),
     )  # fmt: skip
-    s = spread.seated
+    s = entrances.seated
     assert s is not None
     print(
         f"seats for clearance: {s.n_people_seated:,} people seated; travel {s.person_s / s.bound_person_s - 1:+.2%} of "
         f"the bound ({time.process_time() - begin:.0f} s)",
         flush=True,
     )
-    for name, plan, given_seats in (("without seats", free, None), ("with seats", spread, seats)):
-        begin = time.process_time()
-        told = clearance(plan, free, everyone, Demand(), seats=given_seats)
-        peers = {"nearest and fastest": told["nearest_and_fastest"]}
-        if given_seats is not None:
-            peers["nearest and fastest until full"] = told["nearest_and_fastest_until_full"]
-        ours = told["spread"]
-        print(f"clearance {name}: 90 % {ours['t90_min']:.0f} min, 100 % {ours['t100_min']:.0f} min, relative gap "
-              f"{told['relative_gap']} ({time.process_time() - begin:.0f} s)", flush=True)  # fmt: skip
-        for peer, its in peers.items():
-            print(
-                f"  {peer}: 90 % {its['t90_min']:.0f} min ({its['t90_min'] / ours['t90_min']:.2f} times), 100 % "
-                f"{its['t100_min']:.0f} min ({its['t100_min'] / ours['t100_min']:.2f} times), "
-                f"{its.get('households_without_a_seat', 0):,} households without a seat",
-                flush=True,
-            )
+    shares = given.shares or [LONGER_SHARE_UNSEATED]
+    for share in shares if given.only != "seats" else ():
+        _clear("without seats", free, free, None, share)
+    _clear("with seats", entrances, free, seats, LONGER_SHARE)
+
+
+def _clear(name: str, plan: Plan, free: Plan, seats: Seats | None, share: float) -> None:
+    """Spreads a plan, simulates the ways that it then tells, and prints them beside the peers."""
+    begin, demand = time.process_time(), Demand()
+    rows = who_drives(plan, everyone(plan), demand)
+    spread = spread_out(plan, rows, demand, share, seats)
+    seconds = time.process_time() - begin
+    told = clearance(spread, free, None, seats)
+    again = simulate(next(t for t in spread.plan.trees if not t.graph.on_foot), spread.ways, demand)
+    assert again.as_json().items() <= told["spread"].items()
+    ours, peers = told["spread"], {"nearest and fastest": told["nearest_and_fastest"]}
+    if seats is not None:
+        peers["nearest and fastest until full"] = told["nearest_and_fastest_until_full"]
+        s = spread.plan.seated
+        assert s is not None
+        print(f"travel with seats and spread {s.person_s / s.bound_person_s - 1:+.2%} of the bound")
+    print(
+        f"clearance {name}, ways at most {share:.0%} longer: 90 % {ours['t90_min']:.0f} min, 100 % "
+        f"{ours['t100_min']:.0f} min; {spread.n_moved:,} households on another way, mean travel "
+        f"{spread.mean_travel_s / spread.mean_before_s - 1:+.2%} of the plan without; "
+        f"{ours['households_overtaken_by_a_closing']:,} overtaken by a closing "
+        f"({told['nearest_and_fastest']['households_overtaken_by_a_closing']:,} with nearest and fastest); "
+        f"if all chose for themselves {told['user_equilibrium']['t100_min']:.0f} min ({seconds:.0f} s)",
+        flush=True,
+    )
+    for peer, its in peers.items():
+        print(
+            f"  {peer}: 90 % {its['t90_min']:.0f} min ({its['t90_min'] / ours['t90_min']:.2f} times), 100 % "
+            f"{its['t100_min']:.0f} min ({its['t100_min'] / ours['t100_min']:.2f} times), "
+            f"{its.get('households_without_a_seat', 0):,} households without a seat",
+            flush=True,
+        )
+
+
+def everyone(plan: Plan) -> np.ndarray:
+    """True for every household: all leave."""
+    return np.ones(len(plan.households.lon), dtype=bool)
 
 
 if __name__ == "__main__":

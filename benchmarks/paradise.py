@@ -23,13 +23,16 @@ from typing import Any
 import numpy as np
 import shapely
 
+from geo.clearance import clearance
 from geo.crs import FloatArray
+from geo.evacuate import LONGER_SHARE_UNSEATED
 from geo.evacuation import Households, Margins, Plan, SafeZones, plan_routes
 from geo.hazard import ArrivalZone, Hazard
 from geo.network import RoadNetwork
 from geo.roadfiles import read_extract
+from geo.spread import spread_out
 from geo.tags import CLASSES
-from geo.traffic import Demand, clearance
+from geo.traffic import Demand, who_drives
 
 BUFFER_M, GROW_M = 300.0, 600.0
 MAIN = ("motorway", "trunk", "primary", "secondary", "tertiary")
@@ -196,7 +199,8 @@ def main() -> None:
     for minute, out, burning, cut in table(plan, burnt):
         print(f"{minute:>5} min {out:>9,} ({out / n:6.1%}) {burning:>11,} {cut:>12,}")
     if given.clearance:
-        told = clearance(plan, plan, np.ones(n, dtype=bool), Demand())
+        rows = who_drives(plan, np.ones(n, dtype=bool), Demand())
+        told = clearance(spread_out(plan, rows, Demand(), LONGER_SHARE_UNSEATED), plan)
         print({k: told[k] for k in ("times_sooner_at_100_percent", "spread", "nearest_and_fastest")})
     if given.image:
         draw(plan, burnt, given.image)

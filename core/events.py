@@ -54,7 +54,8 @@ class PlanMade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulingChanged:
-    """An operator opened or closed a road, or an authority's order came or went: plans are made again."""
+    """An operator opened or closed a road, an authority's order came or went, or others took the seats of a public safe
+    zone: plans are made again."""
 
     kind: ClassVar[str] = "ruling_changed"
     tenant_id: UUID

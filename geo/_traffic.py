@@ -27,9 +27,10 @@ def load(
 @njit(cache=True)
 def point_queue(
     edges: Int32Array, start: IntArray, first_share: FloatArray, last_share: FloatArray, departs_s: FloatArray,
-    vehicles: FloatArray, seconds: FloatArray, per_s: FloatArray,
+    vehicles: FloatArray, seconds: FloatArray, per_s: FloatArray, close_s: FloatArray,
 ) -> Any:  # fmt: skip
-    """(n,) arrival times of vehicles that queue, first come first served, at the end of every edge.
+    """(arrival, overtaken), (n,) each: when vehicles arrive that queue, first come first served, at the end of every
+    edge, and which of them left an edge after it had closed (`close_s`): in truth they would not get through.
 
     An edge lets `per_s` vehicles a second out. Households move in the order of the time at which they reach the end
     of their edge; equal times by the lower index. There is no spill-back: a queue has no length (Vickrey 1969).
@@ -38,6 +39,7 @@ def point_queue(
     free = np.zeros(len(seconds))
     at = start[:-1].copy()
     arrival = np.full(n, np.nan)
+    overtaken = np.zeros(n, dtype=np.bool_)
     key, item = np.empty(n + 1), np.empty(n + 1, dtype=np.int32)
     size = 0
     for i in range(n):
@@ -52,11 +54,13 @@ def point_queue(
             continue
         out = max(now, free[e])
         free[e] = out + vehicles[i] / per_s[e]
+        if at[i] > start[i] and out > close_s[e]:
+            overtaken[i] = True
         at[i] += 1
         f = edges[at[i]]
         share = last_share[i] if at[i] == start[i + 1] - 1 else 1.0
         size = push(key, item, size, out + seconds[f] * share, i)
-    return arrival
+    return arrival, overtaken
 
 
 @njit(cache=True)

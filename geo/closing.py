@@ -17,13 +17,18 @@ from geo.network import Int32Array, RoadNetwork
 UNDERPASS_REACH_M = 30.0
 
 
+#: Every road, bridges over water among them: what burns or shakes beside a flood, and is in the hazard's ground too.
+ALL = "all"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartialLayer:
-    """Ground where the hazard closes some roads only: shallow water, or shaking that bridges do not stand."""
+    """Ground where the hazard closes some roads only: shallow water, or shaking that bridges do not stand; or where
+    another peril than the hazard's closes all."""
 
     arrival_min: float
     geometry: BaseGeometry
-    only: str  #: "underpass" or "bridge"
+    only: str  #: "underpass", "bridge", or ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,8 @@ def closures(
     if len(shut):
         inside_m[shut] = _inside_m(network, shut, hazard.present(now_s))
     for layer in partial:
+        if layer.only == ALL:
+            continue
         if layer.only == "underpass":
             _lower(close, _near(network, under, layer.geometry), layer.arrival_min * 60.0)
         else:
@@ -100,6 +107,10 @@ def closures(
         # a bridge that closed with its approaches has its whole length to cross
         lost = bridges & (close <= now_s)
         inside_m[lost] = network.road_length_m[lost]
+    for layer in partial:
+        if layer.only == ALL:
+            hit = np.unique(network.tree.query(shapely.get_parts(layer.geometry), predicate="intersects")[1])
+            _lower(close, hit, layer.arrival_min * 60.0)
     lost = whole & (close <= now_s) & (inside_m == 0.0)  # closed by what is near or below it: all of it is to cross
     inside_m[lost] = network.road_length_m[lost]
     return _overridden(Closures(close, inside_m, np.zeros(network.n_roads, dtype=bool), whole), overrides)

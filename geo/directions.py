@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
 
-from geo.crs import FloatArray, geodesic_m
+from geo.crs import FloatArray
 from geo.network import RoadNetwork
 
 Codes = Sequence[int] | npt.NDArray[np.int32]
@@ -47,17 +48,54 @@ def codes_of(edge_road: npt.NDArray[np.int32], forward: npt.NDArray[np.bool_], e
     return [int(c) for c in 2 * edge_road[some] + ~forward[some]]
 
 
-def pieces_of(network: RoadNetwork, codes: Codes, first_share: float, last_share: float) -> list[FloatArray]:
-    """(k, 2) lon, lat of each road of a way as it is travelled; of the first the last `first_share`, of the last the
-    first `last_share`. A way on one road only has both."""
-    pieces = []
-    for place, code in enumerate(codes):
-        points = network.shape(int(code) >> 1)
-        points = points[::-1] if int(code) & 1 else points
-        begin = 1.0 - first_share if place == 0 else 0.0
-        end = last_share if place == len(codes) - 1 else 1.0
-        pieces.append(_part(points, begin, max(end, begin)))
-    return pieces
+class Course(NamedTuple):
+    """A way over the map, drawn."""
+
+    points: FloatArray  #: (k, 2) lon, lat from the door into the safe zone, without doubled points
+    begin: FloatArray  #: (n, 2) where each road begins, and in the last row where the last one ends; (n + 1, 2)
+    heading: FloatArray  #: (n,) degrees from north over the first 20 m of each road
+    leaving: FloatArray  #: (n,) the same over its last 20 m
+    length_m: FloatArray  #: (n,) of what is travelled of each road
+
+
+def course_of(
+    network: RoadNetwork, codes: Codes, first_share: float, last_share: float, home: tuple[float, float],
+    zone: tuple[float, float],
+) -> Course:  # fmt: skip
+    """The course of a way over at least one road: of the first the last `first_share`, of the last the first
+    `last_share`. A way on one road only has both."""
+    code = np.asarray(codes, dtype=np.int64)
+    road, against, n = code >> 1, (code & 1).astype(bool), len(code)
+    lo, count = network.shape_start[road], np.diff(network.shape_start)[road]
+    at = _within(count)
+    index = np.repeat(np.where(against, lo + count - 1, lo), count) + np.where(np.repeat(against, count), -at, at)
+    xy = np.column_stack([network.shape_lon[index], network.shape_lat[index]])
+    share = np.ones(n)
+    if n == 1:
+        begin, end = 1.0 - first_share, max(last_share, 1.0 - first_share)
+        xy, share[0] = _part(xy, begin, end), end - begin
+        count = np.array([len(xy)])
+    else:
+        first, last = _part(xy[: count[0]], 1.0 - first_share, 1.0), _part(xy[-count[-1] :], 0.0, last_share)
+        xy = np.vstack([first, xy[count[0] : len(xy) - count[-1]], last])
+        count = np.concatenate([[len(first)], count[1:-1], [len(last)]])
+        share[0], share[-1] = first_share, last_share
+    start = np.cumsum(count) - count
+    points = np.vstack([[home], xy, [zone]])
+    keep = np.append(True, (np.abs(np.diff(points, axis=0)) > 1e-9).any(axis=1))
+    line = points[keep] if keep.sum() > 1 else points[[0, -1]]
+    ends = start + count - 1
+    return Course(
+        line, np.vstack([xy[start], xy[ends[-1:]]]), _bearings(xy, start, count, start),
+        (_bearings(xy, start, count, ends) + 180.0) % 360.0, network.road_length_m[road] * share,
+    )  # fmt: skip
+
+
+def _within(count: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """0, 1, 2, ... within each of several runs."""
+    start = np.cumsum(count) - count
+    run: npt.NDArray[np.int64] = np.arange(int(count.sum())) - np.repeat(start, count)
+    return run
 
 
 def _part(points: FloatArray, begin: float, end: float) -> FloatArray:
@@ -73,23 +111,24 @@ def _part(points: FloatArray, begin: float, end: float) -> FloatArray:
     return np.vstack([ends[:1], inner, ends[1:]])
 
 
-def line_of(pieces: Sequence[FloatArray], home: tuple[float, float], zone: tuple[float, float]) -> FloatArray:
-    """(k, 2) lon, lat from the door over the pieces into the safe zone, without doubled points."""
-    points = np.vstack([[home], *pieces, [zone]])
-    keep = np.append(True, (np.abs(np.diff(points, axis=0)) > 1e-9).any(axis=1))
-    line: FloatArray = points[keep]
-    return line if len(line) > 1 else points[[0, -1]]
-
-
-def _bearing(points: FloatArray, at_end: bool) -> float:
-    """Degrees from north over the first or the last 20 m of a piece."""
-    line = points[::-1] if at_end else points
-    x = (line[:, 0] - line[0, 0]) * np.cos(np.radians(line[0, 1])) * 111_320.0
-    y = (line[:, 1] - line[0, 1]) * 111_320.0
-    away = np.hypot(x, y)
-    far = int(np.argmax(away >= 20.0)) if (away >= 20.0).any() else len(line) - 1
-    angle = float(np.degrees(np.arctan2(x[far], y[far])))
-    return (angle + 180.0 if at_end else angle) % 360.0
+def _bearings(
+    xy: FloatArray, start: npt.NDArray[np.int64], count: npt.NDArray[np.int64], base: npt.NDArray[np.int64]
+) -> FloatArray:
+    """(n,) degrees from north, from the point `base` of each run (its first or its last) to the nearest point of the
+    run that is 20 m away, or to its other end."""
+    of = np.repeat(base, count)
+    x = (xy[:, 0] - xy[of, 0]) * np.cos(np.radians(xy[of, 1])) * 111_320.0
+    y = (xy[:, 1] - xy[of, 1]) * 111_320.0
+    away = x * x + y * y >= 400.0
+    index = np.arange(len(xy))
+    if (base == start).all():
+        found = np.minimum.reduceat(np.where(away, index, len(xy)), start)
+        found = np.where(found == len(xy), start + count - 1, found)
+    else:
+        found = np.maximum.reduceat(np.where(away, index, -1), start)
+        found = np.where(found < 0, start, found)
+    degrees: FloatArray = np.degrees(np.arctan2(x[found], y[found])) % 360.0
+    return degrees
 
 
 def _kind(angle: float) -> str:
@@ -106,7 +145,7 @@ def _kind(angle: float) -> str:
 
 
 def turns(
-    network: RoadNetwork, codes: Codes, pieces: Sequence[FloatArray], zone_names: Mapping[str, str], language: str
+    network: RoadNetwork, codes: Codes, course: Course, zone_names: Mapping[str, str], language: str
 ) -> list[Turn]:
     """The directions of a way: a line where the road's name or the direction changes.
 
@@ -116,32 +155,31 @@ def turns(
     words = _words(language)
     compass = words["compass"].split(",")
     made: list[Turn] = []
-    lengths = [float(geodesic_m(p[:-1, 0], p[:-1, 1], p[1:, 0], p[1:, 1]).sum()) for p in pieces]
+    names = [network.name(int(code) >> 1, language) for code in codes]
+    change = (course.heading[1:] - course.leaving[:-1] + 180.0) % 360.0 - 180.0
+    kinds = ["depart", *(_kind(angle) for angle in change.tolist())]
+    lengths, begins = course.length_m.tolist(), course.begin.tolist()
     since = 0.0
-    for place, (code, piece) in enumerate(zip(codes, pieces, strict=True)):
-        name = network.name(int(code) >> 1, language)
+    for place, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         shown = name or words["nameless"]
         if place == 0:
-            heading = compass[int((_bearing(piece, False) + 22.5) // 45) % 8]
-            kind, text = "depart", words["depart"].format(heading=heading, road=shown)
+            heading = compass[int((float(course.heading[0]) + 22.5) // 45) % 8]
+            text = words["depart"].format(heading=heading, road=shown)
         else:
-            change = (_bearing(piece, False) - _bearing(pieces[place - 1], True) + 180.0) % 360.0 - 180.0
-            kind = _kind(change)
-            same = name == network.name(int(codes[place - 1]) >> 1, language)
-            if same and kind in ("straight", "slight-left", "slight-right"):
+            if name == names[place - 1] and kind in ("straight", "slight-left", "slight-right"):
                 since += lengths[place]
                 continue
             text = words[kind].format(road=shown)
         _close(made, since)
-        made.append(Turn(kind=kind, name=name, text=text, distance_m=0.0, lon=float(piece[0, 0]),
-                         lat=float(piece[0, 1])))  # fmt: skip
+        lon, lat = begins[place]
+        made.append(Turn(kind=kind, name=name, text=text, distance_m=0.0, lon=lon, lat=lat))
         since = lengths[place]
     _close(made, since)
     zone = zone_names.get(language) or zone_names.get("en") or next(iter(zone_names.values()), words["safe_zone"])
-    if pieces:
-        last = pieces[-1][-1]
-        made.append(Turn(kind="arrive", name=zone, text=words["arrive"].format(zone=zone), distance_m=0.0,
-                         lon=float(last[0]), lat=float(last[1])))  # fmt: skip
+    lon, lat = begins[-1]
+    made.append(
+        Turn(kind="arrive", name=zone, text=words["arrive"].format(zone=zone), distance_m=0.0, lon=lon, lat=lat)
+    )
     return made
 
 
@@ -153,25 +191,24 @@ def _close(made: list[Turn], metres: float) -> None:
 
 
 def polyline(points: FloatArray) -> str:
-    """The line in Google's encoded polyline algorithm format, five decimals, latitude first."""
-    out: list[str] = []
-    before = (0, 0)
-    for lon, lat in np.asarray(points, dtype=float).tolist():
-        now = (_round(lat), _round(lon))
-        for value, was in zip(now, before, strict=True):
-            step = (value - was) << 1
-            step = ~step if value < was else step
-            while step >= 0x20:
-                out.append(chr((0x20 | (step & 0x1F)) + 63))
-                step >>= 5
-            out.append(chr(step + 63))
-        before = now
-    return "".join(out)
+    """The line in Google's encoded polyline algorithm format, five decimals, latitude first.
+
+    Halves of a hundred-thousandth of a degree are rounded away from zero, as the format's description does.
+    """
+    degrees = np.asarray(points, dtype=float)[:, ::-1]
+    whole = (np.sign(degrees) * np.floor(np.abs(degrees) * 1e5 + 0.5)).astype(np.int64)
+    step = np.diff(whole, axis=0, prepend=0).ravel()
+    value = np.where(step < 0, ~(step << 1), step << 1)
+    groups = value[:, None] >> _SHIFTS
+    last = groups[:, 1:] == 0  # nothing is left after this group
+    n_groups = np.where(last.any(axis=1), last.argmax(axis=1) + 1, len(_SHIFTS))
+    place = np.arange(len(_SHIFTS))
+    letter = (groups & 0x1F) + np.where(place < n_groups[:, None] - 1, 0x20, 0) + 63
+    return str(letter[place < n_groups[:, None]].astype(np.uint8).tobytes(), "ascii")
 
 
-def _round(degrees: float) -> int:
-    """Hundred-thousandths of a degree, halves away from zero, as the format's description rounds."""
-    return int(np.sign(degrees) * np.floor(abs(degrees) * 1e5 + 0.5))
+#: Five bits a letter; 360 degrees in hundred-thousandths, doubled, have 27 bits.
+_SHIFTS = np.arange(0, 30, 5)
 
 
 def gpx(points: FloatArray, steps: Sequence[Turn], *, name: str, note: str, made_at: str) -> str:

@@ -13,7 +13,9 @@ import shapely
 
 from core.errors import InvalidInput
 from geo import imports
-from geo.closing import Override, PartialLayer
+from geo.clearance import clearance
+from geo.closing import ALL, Override, PartialLayer
+from geo.directions import codes_of
 from geo.evacuation import (
     ACCESSIBLE_NEEDS,
     STATUSES,
@@ -24,7 +26,6 @@ from geo.evacuation import (
     SafeZones,
     Seats,
     Status,
-    arrival_at,
     plan_routes,
 )
 from geo.hazard import WATER_PERILS, ArrivalZone, BadFootprint, Hazard, check_polygon, from_geojson
@@ -32,15 +33,19 @@ from geo.hazard_rasters import read_sequence
 from geo.network import RoadNetwork
 from geo.oed import BadRow
 from geo.roadfiles import read_extract
-from geo.traffic import Demand, clearance
+from geo.spread import spread_out
+from geo.traffic import Demand, who_drives
 
 PERILS = {"flood": "flood", "fire": "wildfire", "wildfire": "wildfire", "quake": "earthquake", "other": "other"}
 #: Water as deep as this stops a car (Pregnolato et al. 2017: speed falls to 0 at 0.3 m).
 CLOSING_DEPTH_M = 0.3
 #: Shaking at which a bridge is closed for inspection (HAZUS 5.1: slight damage of the commonest classes).
 CLOSING_PGA_G = 0.3
-#: Share of the least travel that a plan with --clearance may give up, so that fewer queue into one safe zone.
-ENTRANCES = 0.008
+#: By how much all ways together may become longer so that all are out sooner: with seats a plan stays within 1 % of
+#: the optimum; without, three times as soon as nearest and fastest costs more than that (docs/methods/evacuation.md).
+LONGER_SHARE, LONGER_SHARE_UNSEATED = 0.01, 0.1
+#: How much of that may be spent on seats, so that fewer queue into one safe zone.
+ENTRANCES = 0.8
 COLUMNS = (
     "id", "status", "safe_zone", "travel_s", "distance_m", "leave_by_s", "inside_m", "reason", "route_leave_by_s",
     "leave_by_probability",
@@ -61,6 +66,7 @@ class Job:
     overrides: Path | None
     margins: Margins
     demand: Demand | None = None  #: None: no clearance is computed
+    longer_share: float | None = None  #: by how much all ways may become longer; None: the defaults above
     contraflow: Path | None = None  #: ways whose lanes all go outwards, as a scenario of the clearance
 
 
@@ -80,7 +86,8 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
     """A forecast from GeoJSON features with `arrival_min` (0 or none: closed now) and `peril` (default flood).
 
     Flood features with `depth_m` below CLOSING_DEPTH_M close underpasses only; quake features with `pga_g` close
-    bridges only, from CLOSING_PGA_G. A table of rasters (.csv) is read by `geo.hazard_rasters`. Raises BadFootprint
+    bridges only, from CLOSING_PGA_G. Where features are of several perils and one is water, the others close bridges
+    too. A table of rasters (.csv) is read by `geo.hazard_rasters`. Raises BadFootprint
     naming file, feature and field.
     """
     if path.suffix.lower() == ".csv":
@@ -90,6 +97,7 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
     if features is None:
         features = [{"geometry": document, "properties": {}}]
     present, zones, partial, perils = [], [], [], set()
+    dry: list[PartialLayer] = []  # what is not water, whole: it closes bridges where the file has water as well
     for number, feature in enumerate(features):
         where = f"{path.name}: features[{number}]"
         if not isinstance(feature, dict) or not feature.get("geometry"):
@@ -104,20 +112,28 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
         if not 0.0 <= arrival <= 14 * 24 * 60:
             raise BadFootprint(f"{where}.arrival_min: {arrival:g} is not within 0..20160 minutes")
         depth, shaking = _number(given, "depth_m", where), _number(given, "pga_g", where)
+        for name, value in (("depth_m", depth), ("pga_g", shaking)):
+            if value is not None and value < 0.0:
+                raise BadFootprint(f"{where}.{name}: {value:g} is negative")
         if PERILS[peril] in WATER_PERILS and depth is not None and depth < CLOSING_DEPTH_M:
             if depth > 0.0:
                 partial.append(PartialLayer(arrival_min=arrival, geometry=geometry, only="underpass"))
-        elif PERILS[peril] == "earthquake" and shaking is not None:
+            continue
+        if PERILS[peril] == "earthquake" and shaking is not None:
             if shaking >= CLOSING_PGA_G:
                 partial.append(PartialLayer(arrival_min=arrival, geometry=geometry, only="bridge"))
-        elif arrival > 0.0:
+            continue
+        if PERILS[peril] not in WATER_PERILS:
+            dry.append(PartialLayer(arrival_min=arrival, geometry=geometry, only=ALL))
+        if arrival > 0.0:
             zones.append(ArrivalZone(arrival_min=arrival, geometry=geometry, intensity=depth))
         else:
             present.append(geometry)
-    if len(perils) > 1:
-        raise BadFootprint(f"{path.name}: its features are of several perils ({', '.join(sorted(perils))}): one a file")
     now = shapely.union_all(present) if present else shapely.MultiPolygon()
-    peril = perils.pop() if perils else "flood"
+    water = sorted(perils & WATER_PERILS)
+    peril = water[0] if water else min(perils, default="flood")
+    if water and len(perils) > 1:
+        partial += dry
     return Hazard(geometry=now, zones=tuple(sorted(zones, key=lambda z: z.arrival_min)), peril=peril), tuple(partial)
 
 
@@ -210,34 +226,53 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
     households = Households(
         np.array([p.lon for p in people], dtype=float), np.array([p.lat for p in people], dtype=float), on_foot
     )
+    longer = job.longer_share
+    if longer is None:
+        longer = LONGER_SHARE if job.seats else LONGER_SHARE_UNSEATED
     seats = None
     if job.seats:
         seats = Seats(
             seats=np.array([z["seats"] for z in zones], dtype=np.int64),
             accessible_seats=np.array([z["accessible_seats"] for z in zones], dtype=np.int64),
             people=np.array([p.people for p in people], dtype=np.int64),
-            accessible=np.array([bool(ACCESSIBLE_NEEDS & set(p.needs)) for p in people]),
-            give=ENTRANCES if job.demand is not None else 0.0,
+            accessible=np.array([bool(ACCESSIBLE_NEEDS & set(p.needs)) for p in people], dtype=bool),
+            give=ENTRANCES * longer if job.demand is not None else 0.0,
         )
     tell(f"Planning {n:,} households over {network.n_roads:,} roads")
     safe = SafeZones(np.array([z["lon"] for z in zones]), np.array([z["lat"] for z in zones]))
     plan = plan_routes(
         network, forecasts, safe, households, margins=job.margins, with_points=False, overrides=overrides, seats=seats
     )
+    told: dict[str, Any] | None = None
+    if job.demand is not None:
+        tell("Simulating clearance")
+        plan, told = _spread(job, plan, forecasts, overrides, turned, seats, longer)
     summary = _summary(plan, people, zones, overrides, refused)
     summary["counts"][Status.OFF_NETWORK.value] += len(unplaced)
     summary["households"] += len(unplaced)
-    if job.demand is not None:
-        tell("Simulating clearance")
-        unseated = plan
-        if seats is not None:
-            unseated = plan_routes(
-                network, forecasts, safe, households, margins=job.margins, with_points=False, overrides=overrides,
-                doors=plan.doors,
-            )  # fmt: skip
-        reached = np.min([arrival_at(f.hazard, households.lon, households.lat) for f in forecasts], axis=0) < np.inf
-        summary["clearance"] = clearance(plan, unseated, reached, job.demand, turned, seats)
+    if told is not None:
+        summary["clearance"] = told
     return Done(plan=plan, people=people, refused=refused, zones=zones, summary=summary, unplaced=unplaced)
+
+
+def _spread(
+    job: Job, plan: Plan, forecasts: list[Forecast], overrides: list[Override], turned: npt.NDArray[np.int32] | None,
+    seats: Seats | None, longer_share: float,
+) -> tuple[Plan, dict[str, Any]]:  # fmt: skip
+    """(the plan with the ways that are told, its clearance)."""
+    assert job.demand is not None
+    reached = np.isfinite(plan.reached_s)
+    rows = who_drives(plan, reached, job.demand)
+    if not len(rows):
+        return plan, {"households_driving": 0, "reason": "no household drives"}
+    unseated = plan
+    if seats is not None:
+        unseated = plan_routes(
+            plan.network, forecasts, plan.zones, plan.households, margins=plan.margins, with_points=False,
+            overrides=overrides, doors=plan.doors,
+        )  # fmt: skip
+    spread = spread_out(plan, rows, job.demand, longer_share, seats)
+    return spread.plan, clearance(spread, unseated, turned, seats)
 
 
 def _summary(
@@ -345,11 +380,16 @@ def _write_routes(done: Done, path: Path) -> None:
         for piece in np.array_split(rows, max(1, len(rows) // 5000)):
             points, start = done.plan.lines(piece)
             points = np.round(points, 7)
+            edges, of = done.plan.ways(piece)
             for k, i in enumerate(piece.tolist()):
                 line = points[start[k] : start[k + 1]].tolist()
+                trees = done.plan.trees[c.tree[i]]
+                graph, last = trees.graph, trees.sources.share[c.source[i]]
                 properties = {
                     "id": done.people[i].code, "status": STATUSES[c.status[i]].value, "safe_zone": codes[c.zone[i]],
                     "travel_s": round(float(c.travel_s[i]), 1),
+                    "roads": codes_of(graph.edge_road, graph.forward, edges[of[k] : of[k + 1]]),
+                    "first_share": float(c.share[i]), "last_share": float(last),
                 }  # fmt: skip
                 feature = {
                     "type": "Feature", "properties": properties,

@@ -121,6 +121,7 @@ class Seated:
     person_s: float  #: travel time of those who are seated, summed over people
     bound_person_s: float  #: the least that any plan can reach that seats as many and may split households
     bound_people: int  #: the most people that any plan can seat, households split
+    plain_travel_s: float  #: travel time summed over households where none is given up for entrances
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,8 @@ class Columns:
     direct: BoolArray  #: the way ends on the edge at the door
     tree: npt.NDArray[np.int32]  #: index into Plan.trees; -1: none
     kind: npt.NDArray[np.uint8]  #: 0: fastest, 1: latest, 2: least hazard, 3: a path of its own
+    begin_s: FloatArray  #: free-flow seconds from the door to the end of the first edge
+    begin_close_s: FloatArray  #: when that stretch closes, from now
     paths: dict[int, Int32Array] = field(default_factory=dict)
 
     @classmethod
@@ -194,8 +197,14 @@ class Columns:
             np.full(n, _CODE[Status.OFF_NETWORK], dtype=np.uint8), np.full(n, -1, dtype=np.int32), np.full(n, nan),
             np.full(n, nan), np.full(n, np.inf), np.full(n, np.inf), np.zeros(n), np.full(n, nan), [""] * n,
             np.full(n, -1, dtype=np.int32), np.zeros(n), np.zeros(n, dtype=np.int64), np.full(n, -1, dtype=np.int32),
-            np.zeros(n, dtype=bool), np.full(n, -1, dtype=np.int32), np.zeros(n, dtype=np.uint8),
+            np.zeros(n, dtype=bool), np.full(n, -1, dtype=np.int32), np.zeros(n, dtype=np.uint8), np.full(n, nan),
+            np.full(n, nan),
         )  # fmt: skip
+
+    def copy(self) -> "Columns":
+        """Columns that may be changed without changing these."""
+        arrays = {name: getattr(self, name).copy() for name in _ARRAYS}
+        return Columns(**arrays, reason=list(self.reason), paths=dict(self.paths))
 
     def drop(self, i: int, status: Status, reason: str) -> None:
         """Household i has no way: this status and reason."""
@@ -223,7 +232,7 @@ class Columns:
 
 _ARRAYS = (
     "status", "zone", "travel_s", "distance_m", "leave_by_s", "last_way_out_s", "inside_m", "probability", "begin",
-    "share", "candidate", "source", "direct", "tree", "kind",
+    "share", "candidate", "source", "direct", "tree", "kind", "begin_s", "begin_close_s",
 )  # fmt: skip
 
 
@@ -254,6 +263,7 @@ class Plan:
     zone_close_s: FloatArray  #: (n_zones,) when each safe zone is reached by the hazard, seconds after valid_at
     zone_on_network: BoolArray
     offered: BoolArray  #: (n_zones,) people are sent there
+    reached_s: FloatArray  #: (n_households,) when the hazard reaches each door, from now
     with_points: bool = True
     seated: Seated | None = None
 
@@ -394,7 +404,7 @@ def plan_routes(
     seated = seat_everyone(planner, columns, trees, seats) if seats is not None else None
     return Plan(
         network, zones, households, doors, columns, trees, planner.closed, now_s, margins, planner.zone_close,
-        planner.zone_on_network, planner.offered, with_points, seated,
+        planner.zone_on_network, planner.offered, planner.reached - now_s, with_points, seated,
     )  # fmt: skip
 
 

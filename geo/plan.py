@@ -242,6 +242,12 @@ def handler(home: Path) -> Handler:
             tenant_id = work.tenant_id
             if tenant_id is not None and await repository_seats.overfull(conn, tenant_id, clock.now()):
                 await plan_again(conn, tenant_id, home=home, now=clock.now())
+            # a public safe zone has the same seats for every tenant: those who promise them too plan in their own turn
+            for other in await repository_seats.others_at_zone(conn, event.answer_id):
+                if await repository_seats.overfull(conn, other, clock.now()):
+                    await outbox.publish(
+                        conn, RulingChanged(tenant_id=other), ordering_key=f"ruling:{other}", tenant_id=other
+                    )
             return
         if not isinstance(event, FootprintPublished):
             raise InvalidInput("The plan consumer takes footprints, rulings and answers only.", kind=work.kind)

@@ -442,7 +442,8 @@ class Planner:
         for name, value in (
             ("travel_s", travel), ("distance_m", metres), ("leave_by_s", shown), ("last_way_out_s", last), ("begin", e),
             ("share", s.share[index, column]), ("candidate", k), ("source", ends), ("direct", straight), ("kind", kind),
-            ("zone", src.zone[np.maximum(ends, 0)]),
+            ("zone", src.zone[np.maximum(ends, 0)]), ("begin_s", begin_s[index, column]),
+            ("begin_close_s", s.close_s[index, column]),
         ):  # fmt: skip
             getattr(c, name)[which] = value[clear]
         c.tree[which] = number
@@ -498,6 +499,7 @@ class Planner:
             )  # fmt: skip
             c.begin[i], c.share[i], c.candidate[i], c.source[i] = path[0], share, road_k, source
             c.direct[i], c.kind[i], c.zone[i] = False, 3, src.zone[source]
+            c.begin_s[i], c.begin_close_s[i] = begin_s[k, column], s.close_s[at, column]
             c.paths[i] = path
 
     def _through(self, c: Columns, trees: ModeTrees, number: int, rows: Rows, s: Starts, outside: BoolArray) -> None:

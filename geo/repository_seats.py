@@ -70,6 +70,11 @@ async def overfull(conn: AsyncConnection, tenant_id: UUID, now: datetime) -> boo
     return bool(row and row["exists"])
 
 
+async def others_at_zone(conn: AsyncConnection, answer_id: UUID) -> list[UUID]:
+    """The other tenants with households where an answer tells of an arrival at a public safe zone; else none."""
+    return [row["tenant_id"] for row in await _rows(conn, "others_at_zone", {"answer_id": answer_id})]
+
+
 def places(zones: Sequence[ZoneSeats]) -> SafeZones:
     """Where the safe zones are, as columns."""
     lon: FloatArray = np.array([z.lon for z in zones], dtype=float)

@@ -320,7 +320,7 @@ def seat_everyone(planner: Planner, c: Columns, trees: tuple[ModeTrees, ...], se
     threatened = np.isfinite(planner.reached[rows]) | (c.inside_m[rows] > 0.0)
     zone: Int64Array = np.full(len(rows), -1, dtype=np.int64)
     n_seats, n_accessible = seats.seats[offered], seats.accessible_seats[offered]
-    bound_s, bound_people = 0.0, 0
+    bound_s, bound_people, plain_s = 0.0, 0, 0.0
     for needs, room in ((False, np.maximum(n_seats - n_accessible, 0)), (True, n_accessible)):
         some = np.flatnonzero(seats.accessible[rows] == needs)
         if not len(some) or not len(offered):
@@ -349,8 +349,12 @@ def seat_everyone(planner: Planner, c: Columns, trees: tuple[ModeTrees, ...], se
             bound = flow
             per_h = entrance_per_h(planner, trees, offered)
             limit = less_crowded(mean, total, room, before_others, allowed, flow, per_h, seats.give)
+        cost = _staying(travel.most_s[some], stays)
+        zone[some] = plain = whole_households(cost, people, room, group, flow, threatened[some])
+        if bound is not None:
+            plain = whole_households(cost, people, room, group, bound, threatened[some])
         bound = bound or flow
-        zone[some] = whole_households(_staying(travel.most_s[some], stays), people, room, group, flow, threatened[some])
+        plain_s += float(travel.most_s[some[plain >= 0], plain[plain >= 0]].sum())
         bound_s, bound_people = bound_s + bound.cost_s, bound_people + bound.n_seated
     for k, z in enumerate(offered.tolist()):
         mine = rows[zone == k]
@@ -369,5 +373,5 @@ def seat_everyone(planner: Planner, c: Columns, trees: tuple[ModeTrees, ...], se
     return Seated(
         used=by_zone[0], used_accessible=by_zone[1], n_people_seated=int(people[seated].sum()),
         n_people_without=int(people[~seated].sum()), person_s=person_s, bound_person_s=bound_s,
-        bound_people=bound_people,
+        bound_people=bound_people, plain_travel_s=plain_s,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Clearance: what congestion makes of a plan. Equilibrium routes, point queues, when 90 and 100 % have arrived.
+"""Clearance: what congestion makes of a plan. Point queues, when 90 and 100 % have arrived, and the user equilibrium.
 
 BPR (1964) volume-delay with alpha 0.15 and beta 4; user equilibrium by Gauss-Seidel over classes of households: each
 class in turn goes over to the ways that are fastest under the volumes of all the others. Every household thereby keeps
@@ -6,7 +6,7 @@ one concrete way that can be driven. Use it to compare plans; it does not promis
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from core.errors import InvalidInput
 from geo.crs import BoolArray, FloatArray
-from geo.evacuation import ModeTrees, Plan, Seats
+from geo.evacuation import ModeTrees, Plan
 from geo.network import WALKING_M_S, Int32Array
 from geo.sweep import Graph, run_sweep
 
@@ -35,8 +35,6 @@ class Demand:
     capacity_factor: float = 1.0  #: on every road's capacity
     n_classes: int = 20
     n_rounds: int = 4
-    n_relief: int = 12  #: times that households are asked to take other ways after the equilibrium
-    last_share: float = 0.1  #: of all households, who are asked first where there are no seats to keep
     #: roads whose lanes all go one way, as codes: 2 * road along its shape, + 1 against it
     contraflow: tuple[int, ...] = ()
 
@@ -66,6 +64,7 @@ class Clearance:
 
     arrival_s: FloatArray  #: of those who arrive
     household_s: FloatArray  #: (n,) of every household that drives; NaN: it does not
+    n_overtaken: int = 0  #: households that queue until a road of their way, or their safe zone, has closed
 
     def at(self, share: float) -> float | None:
         """The time by which this share has arrived; None where nobody drives."""
@@ -138,17 +137,17 @@ def outward(trees: ModeTrees, ways: Ways, roads: Int32Array) -> tuple[int, ...]:
 
 
 def simulate(trees: ModeTrees, ways: Ways, demand: Demand) -> Clearance:
-    """Arrivals of households that queue at the end of every edge."""
+    """Arrivals of households that queue at the end of every edge, the order to leave being given now."""
     from geo._traffic import point_queue
 
     graph = trees.graph
     per_s = capacity_per_h(graph, demand) / 3600.0
     n = len(ways.rows)
-    arrival = point_queue(
+    arrival, overtaken = point_queue(
         ways.edges, ways.start, ways.first_share, ways.last_share, departures(n, demand),
-        np.full(n, demand.vehicles), graph.seconds, per_s,
+        np.full(n, demand.vehicles), graph.seconds, per_s, trees.close_s,
     )  # fmt: skip
-    return Clearance(arrival[np.isfinite(arrival)], arrival)
+    return Clearance(arrival[np.isfinite(arrival)], arrival, int(overtaken.sum()))
 
 
 def equilibrium(plan: Plan, rows: Rows, demand: Demand) -> tuple[Ways, float]:
@@ -191,7 +190,7 @@ def equilibrium(plan: Plan, rows: Rows, demand: Demand) -> tuple[Ways, float]:
                     gap_total, gap_part = gap_total + before, gap_part + gain
         if gap_part < _ENOUGH * gap_total:
             break
-    flat, start = _flat(pieces)
+    flat, start = flat_of(pieces)
     return Ways(rows, flat, start, ways.first_share, last), gap_part / gap_total if gap_total else 0.0
 
 
@@ -214,7 +213,7 @@ def _change(
     trees = next(t for t in plan.trees if not t.graph.on_foot)
     graph, src = trees.graph, trees.sources
     c = plan.columns
-    flat, start = _flat([pieces[i] for i in mine])
+    flat, start = flat_of([pieces[i] for i in mine])
     load(flat, start, weight[mine], np.arange(len(mine)), -1.0, volume)
     cost = cost_of()
     before = _time(flat, start, cost, c.share[rows[mine]], last[mine])
@@ -230,132 +229,13 @@ def _change(
     for j in np.flatnonzero(moved).tolist():
         pieces[mine[j]] = flat[start[j] : start[j + 1]]
         last[mine[j]] = src.share[ends[j]]
-    flat, start = _flat([pieces[i] for i in mine])
+    flat, start = flat_of([pieces[i] for i in mine])
     load(flat, start, weight[mine], np.arange(len(mine)), 1.0, volume)
     return float(before.sum()), float(np.maximum(before - after, 0.0)[moved].sum())
 
 
-def relieve(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
-    """(ways, clearance) after those who would arrive last, or the roads with the longest queues, were relieved.
-
-    Without seats the last may go to another safe zone, and the last are asked. With seats everybody keeps theirs, and
-    what counts is the load of the few roads into each safe zone.
-    """
-    return _relieve_late(plan, ways, demand) if plan.seated is None else _relieve_loaded(plan, ways, demand)
-
-
-def _relieve_late(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
-    """(ways, clearance) after the households that would arrive last changed to roads whose queues end sooner.
-
-    An equilibrium asks each driver's time, clearance the last arrival. In turn the last households weigh each road by
-    the free-flow time and the time that its whole load takes to pass its end beyond the mobilisation; what brings the
-    last arrival forward in the simulation is kept, and else fewer of them are asked.
-    """
-    from geo._traffic import load
-
-    trees = next(t for t in plan.trees if not t.graph.on_foot)
-    graph, c, rows = trees.graph, plan.columns, ways.rows
-    best = simulate(trees, ways, demand)
-    per_s = capacity_per_h(graph, demand) / 3600.0
-    weight = np.full(len(rows), demand.vehicles)
-    free = _may_change(plan, rows)
-    asked = np.zeros(len(rows), dtype=bool)
-    asked[free] = True
-    share = demand.last_share
-    for _ in range(demand.n_relief):
-        arrival = np.where(np.isfinite(best.household_s), best.household_s, -1.0)
-        late = np.argsort(-arrival, kind="stable")[: max(int(share * len(rows)), 1)]
-        late = late[asked[late]]
-        if not len(late):
-            break
-        pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(len(rows))]
-        last = ways.last_share.copy()
-        volume = np.zeros(len(per_s))
-        load(ways.edges, ways.start, weight, np.arange(len(rows)), 1.0, volume)
-
-        def cost_now(volume: FloatArray = volume) -> FloatArray:
-            wait = np.maximum(volume / per_s - demand.mobilisation_min * 60.0, 0.0)
-            cost: FloatArray = graph.seconds + wait
-            return cost
-
-        zones = np.unique(c.zone[rows[late]]).tolist() if plan.seated is not None else [-1]
-        for k in range(10):
-            for zone in zones:
-                mine = late[k::10]
-                mine = mine[(zone < 0) | (c.zone[rows[mine]] == zone)]
-                if len(mine):
-                    _change(plan, rows, mine, zone, weight, volume, pieces, last, cost_now)
-        flat, start = _flat(pieces)
-        tried = Ways(rows, flat, start, ways.first_share, last)
-        found = simulate(trees, tried, demand)
-        if (found.at(1.0) or 0.0) < (best.at(1.0) or 0.0):
-            ways, best = tried, found
-        else:
-            share /= 3.0
-    return ways, best
-
-
-def _relieve_loaded(plan: Plan, ways: Ways, demand: Demand) -> tuple[Ways, Clearance]:
-    """(ways, clearance) after households left the roads whose queues would end last.
-
-    An equilibrium asks each driver's time, clearance the last arrival. A road's queue ends no sooner than its whole
-    load needs to pass its end; in turn the households whose ways lead over the roads with the longest of these times
-    change to the way that costs least when a road costs its free-flow time times 1 + (its time / the longest
-    allowed)^_STEEP: the larger the power, the nearer this is to the least longest time. What brings the last arrival
-    forward in the simulation is kept.
-    """
-    from geo._traffic import load
-
-    trees = next(t for t in plan.trees if not t.graph.on_foot)
-    graph, c, rows = trees.graph, plan.columns, ways.rows
-    best = simulate(trees, ways, demand)
-    per_s = capacity_per_h(graph, demand) / 3600.0
-    weight = np.full(len(rows), demand.vehicles)
-    free = np.zeros(len(rows), dtype=bool)
-    free[_may_change(plan, rows)] = True
-    pieces = [ways.edges[ways.start[i] : ways.start[i + 1]] for i in range(len(rows))]
-    last = ways.last_share.copy()
-    volume = np.zeros(len(per_s))
-    load(ways.edges, ways.start, weight, np.arange(len(rows)), 1.0, volume)
-    fixed: BoolArray = np.zeros(len(per_s), dtype=bool)  # roads that nobody could leave
-    for _ in range(demand.n_relief):
-        flat, start = _flat(pieces)
-        passing_s = volume / per_s
-        # where a way ends there is no queue: what is beyond the last road's start is the safe zone's own
-        longest = float(np.where(fixed, 0.0, passing_s).max(initial=0.0))
-        if longest <= demand.mobilisation_min * 60.0:
-            break
-        allowed = _RELIEF * longest
-        hot = (passing_s > allowed) & ~fixed
-        asked = np.flatnonzero(np.add.reduceat(hot[flat], start[:-1]).astype(bool) & free)
-
-        def cost_now(volume: FloatArray = volume, allowed: float = allowed) -> FloatArray:
-            cost: FloatArray = graph.seconds * (1.0 + (volume / per_s / allowed) ** _STEEP)
-            return cost
-
-        before = passing_s[hot].copy()
-        zones = np.unique(c.zone[rows[asked]]).tolist() if plan.seated is not None else [-1]
-        for zone in zones:
-            of_zone = asked[(zone < 0) | (c.zone[rows[asked]] == zone)]
-            n_parts = int(np.clip(len(of_zone) // 20, 1, 20))
-            for k in range(n_parts):
-                mine = of_zone[k::n_parts]
-                if len(mine):
-                    _change(plan, rows, mine, zone, weight, volume, pieces, last, cost_now)
-        fixed[np.flatnonzero(hot)[volume[hot] / per_s[hot] > 0.98 * before]] = True
-        flat, start = _flat(pieces)
-        tried = Ways(rows, flat, start, ways.first_share, last.copy())
-        found = simulate(trees, tried, demand)
-        if (found.at(1.0) or 0.0) < (best.at(1.0) or 0.0):
-            ways, best = tried, found
-    return ways, best
-
-
-#: Of the longest time, what roads are brought down to in one step; and how steeply they cost more beyond it.
-_RELIEF, _STEEP = 0.7, 8.0
-
-
-def _flat(pieces: list[Int32Array]) -> tuple[Int32Array, Rows]:
+def flat_of(pieces: list[Int32Array]) -> tuple[Int32Array, Rows]:
+    """(edges, start): ways one after the other."""
     start = np.concatenate([[0], np.cumsum([len(p) for p in pieces])]).astype(np.int64)
     return (np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)).astype(np.int32), start
 
@@ -365,62 +245,3 @@ def _time(flat: Int32Array, start: Rows, cost: FloatArray, first: FloatArray, la
     total = np.add.reduceat(cost[flat], start[:-1])
     result: FloatArray = total - (1.0 - first) * cost[flat[start[:-1]]] - (1.0 - last) * cost[flat[start[1:] - 1]]
     return result
-
-
-def clearance(
-    plan: Plan, unseated: Plan, reached: BoolArray, demand: Demand, contraflow: Int32Array | None = None,
-    seats: Seats | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """The clearance of a plan beside "nearest and fastest", as `plan.json` tells it, with a band of capacity.
-
-    `unseated` is the same plan without seats: everybody on the fastest way to the nearest safe zone. With `seats` the
-    peer that counts is "nearest and fastest until full" (`geo.drive_on`): a way into a full safe zone gets nobody a
-    seat, so that nearest and fastest, told as well, is no plan. `contraflow` are
-    roads of two directions whose lanes all go outwards in a scenario beside it; nobody's route is made of it.
-    """
-    rows = who_drives(plan, reached, demand)
-    rows = rows[unseated.columns.begin[rows] >= 0]
-    cars = [t for t in plan.trees if not t.graph.on_foot]
-    if not len(rows) or not cars:
-        return {"households_driving": 0, "reason": "no household drives"}
-    nearest = planned_ways(unseated, rows)
-    ways, gap = equilibrium(plan, rows, demand)
-    base = peer = simulate(cars[0], nearest, demand)
-    if seats is not None:
-        from geo.drive_on import drive_on
-
-        peer = drive_on(unseated, rows, seats.people, np.maximum(seats.seats - seats.accessible_seats, 0), demand)
-    ways, ours = relieve(plan, ways, demand)
-    band = {
-        name: simulate(cars[0], ways, replace(demand, capacity_factor=demand.capacity_factor * factor)).as_json()
-        for name, factor in (("capacity_80_percent", 0.8), ("capacity_120_percent", 1.2))
-    }
-    t100, b100, p100 = ours.at(1.0), base.at(1.0), peer.at(1.0)
-    with_seats: dict[str, Any] = {}
-    if seats is not None:
-        with_seats = {
-            "nearest_and_fastest_until_full": peer.as_json()
-            | {"households_without_a_seat": len(rows) - len(peer.arrival_s)},
-            "times_sooner_than_nearest_ignoring_seats": round(b100 / t100, 2) if t100 and b100 else None,
-        }
-    scenario: dict[str, Any] = {}
-    if contraflow is not None:
-        turned = replace(demand, contraflow=outward(cars[0], ways, contraflow))
-        _, found = relieve(plan, equilibrium(plan, rows, turned)[0], turned)
-        scenario["contraflow"] = {
-            "n_roads": len(contraflow), **found.as_json(),
-            "note": "a scenario for planners: it needs an order, and no household's route uses it",
-        }  # fmt: skip
-    return {
-        "households_driving": len(rows),
-        "demand": {k: v for k, v in asdict(demand).items() if k != "contraflow"},
-        "spread": ours.as_json(),
-        "nearest_and_fastest": base.as_json(),
-        "times_sooner_at_100_percent": round(p100 / t100, 2) if t100 and p100 else None,
-        **with_seats,
-        "band": {k: {"t90_min": v["t90_min"], "t100_min": v["t100_min"]} for k, v in band.items()},
-        "relative_gap": round(gap, 4),
-        **scenario,
-        "method": "BPR equilibrium, then the last on roads with shorter queues; point queues without spill-back or "
-        "signals: compares plans, does not promise hours",
-    }

@@ -2,9 +2,11 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 from core.errors import InvalidInput
+from itops.pricing import Waterfall
 
 LANGUAGES = ("en", "zh")
 #: A reader's own Song face: no font file is shipped. Readers bring one, poppler with the package poppler-data.
@@ -227,7 +229,7 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         flow += [Spacer(1, 4), table(rows, (40, 30, 76, 28), numeric=1)]
 
     flow.append(p(t["waterfall"], head))
-    steps = [(t[f"step.{name}"], value, name == "technical_premium") for name, value in result["waterfall"].items()]
+    steps = [(t[f"step.{name}"], value, name == "technical_premium") for name, value in in_order(result["waterfall"])]
     c = result["commercial"]
     steps += [
         (t[f"step.{name}"], c[name], name == "premium")
@@ -373,6 +375,12 @@ def _told(terms: Mapping[str, Any]) -> str:
             value = ", ".join("/".join(str(x) for x in one.values()) for one in value)
         shown.append(f"{name.replace('_', ' ')} {value}")
     return "; ".join([*shown, str(terms["order"]).replace("_", " → ")])
+
+
+def in_order(waterfall: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Its steps as a premium is built: a stored result comes back with its keys in the database's own order."""
+    order = {field.name: k for k, field in enumerate(fields(Waterfall))}
+    return sorted(waterfall.items(), key=lambda step: order.get(step[0], len(order)))
 
 
 def _waterfall(steps: Sequence[tuple[str, float, bool]], face: str) -> Any:

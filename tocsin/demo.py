@@ -49,8 +49,6 @@ BATCH_MS = 40
 
 LEVELS = ("blue", "yellow", "orange", "red")
 
-LEVELS = ("blue", "yellow", "orange", "red")
-
 #: The two people of the demo who release what the rule alone may not.
 ACCOUNTS = (("ann", "Ann Arden"), ("ben", "Ben Bosley"))
 
@@ -246,13 +244,15 @@ class Audience:
         return None
 
 
-def pace_of(world: World, *, once: bool, speed: float | None) -> Pace:
-    """To the end at one speed with `once`; else the hours before the peak in a hurry, and 60x from there on."""
+def pace_of(world: World, *, once: bool, speed: float | None, hurry_until_h: float | None = None) -> Pace:
+    """To the end at one speed with `once`; else the hours before the peak (or that hour) in a hurry, then 60x."""
     if once:
         steady = speed or ONCE_SPEED
         return Pace(speed=steady, hurried=steady, until=world.starts_at)
     # The gauge that dies is told of as silent after three of its intervals; a few minutes more, and all is on the map.
     peak = world.at(died_at_h(world.scenario)) + timedelta(minutes=50)
+    if hurry_until_h is not None:
+        peak = world.at(hurry_until_h)
     return Pace(speed=speed or 60.0, hurried=max(HURRIED_SPEED, speed or 0.0), until=peak)
 
 

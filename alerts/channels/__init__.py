@@ -50,6 +50,7 @@ class Outgoing:
     line: BaseGeometry | None  #: the route, for drawing it coarser
     cap_xml: bytes
     url: str
+    shown: str | None = None  #: JSON: the way out that it carries, as it is kept (alerts/way_lines.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

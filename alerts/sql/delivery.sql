@@ -158,10 +158,10 @@ WITH settled AS (
         provider_ref = coalesce(n.provider_ref, d.provider_ref), last_error = n.error, lease_until = NULL,
         claimed_by = NULL, available_at = clock_timestamp() + make_interval(secs => n.retry_after_s),
         accepted_at = CASE WHEN n.state = 'accepted' THEN %(now)s ELSE d.accepted_at END,
-        in_doubt = d.in_doubt + (n.doubted)::integer
+        in_doubt = d.in_doubt + (n.doubted)::integer, shown = coalesce(n.shown::jsonb, d.shown)
     FROM unnest(%(delivery_ids)s::uuid[], %(states)s::text[], %(provider_refs)s::text[], %(errors)s::text[],
-                %(retry_after_s)s::double precision[], %(doubted)s::boolean[])
-         AS n (delivery_id, state, provider_ref, error, retry_after_s, doubted)
+                %(retry_after_s)s::double precision[], %(doubted)s::boolean[], %(shown)s::text[])
+         AS n (delivery_id, state, provider_ref, error, retry_after_s, doubted, shown)
     WHERE d.delivery_id = n.delivery_id AND d.claimed_by = %(worker)s AND d.state = 'claimed'
     RETURNING d.delivery_id, d.tenant_id, n.state AS told, d.state, d.warning_id, d.version, d.policyholder_id, d.channel, d.rung, n.retry_after_s
 ), next_rung AS (
@@ -187,11 +187,16 @@ ON CONFLICT DO NOTHING;
 UPDATE contact_point SET withdrawn_at = %(now)s WHERE contact_point_id = ANY(%(contact_point_ids)s) AND withdrawn_at IS NULL;
 
 -- name: routes_of
--- Each person's newest way out, as WKB, with the safe zone it leads to.
-SELECT DISTINCT ON (h.policyholder_id) h.policyholder_id, r.status, r.leave_by, r.geometry, r.safe_zone_id, h.lon, h.lat
+-- Each person's newest way out, as WKB or as the roads of a network, with the safe zone it leads to.
+SELECT DISTINCT ON (h.policyholder_id) h.policyholder_id, r.status, r.leave_by, r.geometry, r.safe_zone_id, h.lon, h.lat,
+       r.roads, r.first_share, r.last_share, z.lon AS zone_lon, z.lat AS zone_lat, n.file, n.sha256, e.evacuation_plan_id,
+       e.computed_at, f.version AS footprint_version
 FROM household AS h
 JOIN household_route AS r ON r.household_id = h.household_id
 JOIN evacuation_plan AS e ON e.evacuation_plan_id = r.evacuation_plan_id
+JOIN footprint AS f ON f.footprint_id = e.footprint_id
+JOIN road_network AS n ON n.road_network_id = e.road_network_id
+LEFT JOIN safe_zone AS z ON z.safe_zone_id = r.safe_zone_id
 WHERE h.tenant_id = %(tenant_id)s AND h.policyholder_id = ANY(%(policyholder_ids)s)
 ORDER BY h.policyholder_id, e.computed_at DESC;
 

@@ -1,12 +1,13 @@
 -- name: save_rule
 -- Closes the version before and adds this one, if it says something new; gives the version that stands.
 WITH newest AS (
-    SELECT version, datastream_id, definition, area, area_desc FROM rule
+    SELECT version, datastream_id, definition, area, area_desc, effective_to FROM rule
     WHERE rule_id = %(rule_id)s ORDER BY version DESC LIMIT 1
 ), same AS (
     SELECT version FROM newest
-    WHERE datastream_id = %(datastream_id)s AND definition = %(definition)s AND area IS NOT DISTINCT FROM %(area)s
-      AND area_desc = %(area_desc)s
+    WHERE datastream_id IS NOT DISTINCT FROM %(datastream_id)s::bigint AND definition = %(definition)s
+      AND area IS NOT DISTINCT FROM %(area)s AND area_desc = %(area_desc)s
+      AND (effective_to IS NULL OR effective_to > %(effective_from)s) -- one that is retired does not stand
 ), closed AS (
     UPDATE rule SET effective_to = %(effective_from)s
     FROM newest
@@ -155,6 +156,27 @@ LEFT JOIN rule_state AS s ON s.rule_id = r.rule_id
 WHERE (%(slug)s::text IS NULL OR t.slug = %(slug)s)
   AND (%(all_versions)s OR r.effective_to IS NULL OR r.effective_to > %(now)s)
 ORDER BY t.slug, r.code, r.version DESC;
+
+-- name: rule_versions
+-- Every version of one rule, newest first, with its area and, where a second person agreed to it, whose word it is.
+SELECT r.rule_id, r.version, r.code, coalesce(r.definition ->> 'kind', 'level') AS kind, st.code AS station,
+       r.definition, r.area, r.area IS NOT NULL AS has_area, r.area_desc, r.effective_from, r.effective_to,
+       CASE WHEN r.effective_to IS NULL OR r.effective_to > %(now)s THEN s.state ->> 'phase' END AS phase,
+       CASE WHEN r.effective_to IS NULL OR r.effective_to > %(now)s THEN s.state ->> 'level' END AS level,
+       p.dry_run, a.login AS proposed_by_login, b.login AS agreed_by_login
+FROM rule AS r
+LEFT JOIN datastream AS d ON d.datastream_id = r.datastream_id
+LEFT JOIN station AS st ON st.station_id = d.station_id
+LEFT JOIN rule_state AS s ON s.rule_id = r.rule_id
+LEFT JOIN LATERAL (
+    SELECT * FROM rule_proposal AS o
+    WHERE o.tenant_id = r.tenant_id AND o.code = r.code AND o.version = r.version AND o.state = 'approved'
+    ORDER BY o.decided_at DESC LIMIT 1
+) AS p ON true
+LEFT JOIN principal AS a ON a.principal_id = p.proposed_by
+LEFT JOIN principal AS b ON b.principal_id = p.decided_by
+WHERE r.tenant_id = %(tenant_id)s AND r.rule_id = %(rule_id)s
+ORDER BY r.version DESC;
 
 -- name: standing_rule
 -- The version of a rule that stands at a time.

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
+import numpy as np
 import shapely
 from fastapi import Header, Query
 
@@ -14,6 +15,7 @@ from api.deps import Context, needs
 from api.languages import LANGUAGES
 from api.push import check_endpoint, check_keys
 from api.routing import noun
+from api.schemas.common import LineString
 from api.schemas.public import (
     AnswerIn,
     AnswerRecorded,
@@ -70,7 +72,8 @@ async def public_now(
     async with ctx.transaction() as conn:
         now = await repository.now(conn)
         person = await repository.person(conn, ctx.policyholder_id)
-        warnings = await repository.person_warnings(conn, ctx.policyholder_id, now=now)
+        told = await repository.person_warnings(conn, ctx.policyholder_id, now=now)
+        warnings = [row for row in told if row["msg_type"] != "Cancel"]
         rules = await repository.person_rules(conn, now=now)
         channels = await repository.person_channels(conn, ctx.policyholder_id)
         paused = await repository.is_paused(conn)
@@ -96,6 +99,7 @@ async def public_now(
         for row in rules
         if covers(row["area"], place)
     ]
+    taken_back = next((row for row in told if row["msg_type"] == "Cancel" and row["mine"]), None)
     n_all_clear = sum(row["all_clear"] for row in mine)
     state, reason = phone_state(
         n_warnings=len(mine) - n_all_clear,
@@ -113,6 +117,7 @@ async def public_now(
         checked_at=now,
         home=None if home is None else list(home),
         warnings=[_warning(row, chosen or person["language"]) for row in mine],
+        taken_back=None if taken_back is None else _warning(taken_back, chosen or person["language"]),
         order=None if order is None else PublicOrder(**{k: order[k] for k in PublicOrder.model_fields}),
         route=None if route is None else _route(ctx, route, chosen or person["language"], order),
         safe_zones=[PublicSafeZone(**zone) for zone in zones or []],
@@ -223,6 +228,7 @@ def _route(ctx: Context, row: repository.Row, language: str, order: repository.R
             lat=row["lat"],
             opens_at=row["opens_at"],
         )
+    drawn, turns = _course(ctx, row, language)
     return PublicRoute(
         status=row["status"],
         safe_zone=zone,
@@ -232,23 +238,28 @@ def _route(ctx: Context, row: repository.Row, language: str, order: repository.R
         distance_m=row["distance_m"],
         inside_m=row["inside_m"],
         reason=row["reason"],
-        geometry=line_json(row["geometry"]),
-        turns=_turns(ctx, row, language),
+        geometry=line_json(row["geometry"]) or drawn,
+        turns=turns,
         checked_at=row["computed_at"],
         footprint=area_json(row["footprint"]),
     )
 
 
-def _turns(ctx: Context, row: repository.Row, language: str) -> list[PublicTurn]:
+def _course(ctx: Context, row: repository.Row, language: str) -> tuple[LineString | None, list[PublicTurn]]:
+    """(the line, its turns) from the roads of the way: plans of many households keep no lines."""
     if not row["roads"] or row["safe_zone_id"] is None:
-        return []
+        return None, []
     try:
         network = roads.load(ctx.settings.home / "roads" / row["file"], bytes(row["sha256"]))
     except roads.BadNetwork:  # the page must come without its turns rather than not at all
-        return []
-    pieces = directions.pieces_of(network, row["roads"], row["first_share"], row["last_share"])
-    made = directions.turns(network, row["roads"], pieces, row["names"] or {}, language)
-    return [PublicTurn(kind=t.kind, text=t.text, distance_m=t.distance_m) for t in made]
+        return None, []
+    course = directions.course_of(
+        network, row["roads"], row["first_share"], row["last_share"], (row["home_lon"], row["home_lat"]),
+        (row["lon"], row["lat"]),
+    )  # fmt: skip
+    line = LineString(type="LineString", coordinates=np.round(course.points, 6).tolist())
+    made = directions.turns(network, row["roads"], course, row["names"] or {}, language)
+    return line, [PublicTurn(kind=t.kind, text=t.text, distance_m=t.distance_m) for t in made]
 
 
 @router.post("/public/answers", status_code=201, responses=_ACT)

@@ -7,13 +7,14 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from alerts import event_repository, rule_desk, rule_repository, silences
+from alerts import repository as alerts_repository
 from alerts.level import level
 from alerts.scheme import LevelScheme, scheme_json
 from alerts.silence import Silence
 from api import repository
 from api.deps import Context, needs
 from api.routing import noun
-from api.schemas.responses import ACT, READ
+from api.schemas.responses import ACT, READ, READ_ONE
 from api.schemas.rule import (
     LevelSchemeIn,
     LevelSchemeOut,
@@ -24,6 +25,7 @@ from api.schemas.rule import (
     RuleOut,
     RuleRetired,
     RuleTried,
+    RuleVersion,
     SilenceIn,
     SilenceOut,
     Why,
@@ -72,6 +74,15 @@ async def keep_rule(body: RuleIn, ctx: Annotated[Context, needs("write", "rule")
         return RuleKept(**asdict(kept))
 
     return await ctx.once(act, as_system=True)
+
+
+@router.get("/rules/{rule_id}/versions", responses=READ_ONE)
+async def rule_versions(rule_id: UUID, ctx: Annotated[Context, needs("read", "rule")]) -> list[RuleVersion]:
+    """Every version of one rule, newest first, each as a rule file has it."""
+    async with ctx.transaction() as conn:
+        now = await repository.now(conn)
+        rows = await rule_desk.versions(conn, tenant_id=ctx.tenant_id, rule_id=rule_id, now=now)
+    return [RuleVersion(**{name: row[name] for name in RuleVersion.model_fields}) for row in rows]
 
 
 @router.post("/rules/{rule_id}/retire", responses=ACT, response_model=RuleRetired)
@@ -135,9 +146,22 @@ async def _decide(ctx: Context, proposal_id: UUID, **given: Any) -> Response:
 # ---------------------------------------------------------------- silences
 
 
-def _silence(one: Silence) -> SilenceOut:
-    told = {name: getattr(one, name) for name in SilenceOut.model_fields if name not in ("up_to", "ceiling")}
-    return SilenceOut(**told, up_to=one.up_to.word, ceiling=one.ceiling.word)  # type: ignore[arg-type]
+_NAMES = tuple(
+    name for name in SilenceOut.model_fields if name not in ("up_to", "ceiling", "author_login", "second_login")
+)
+
+
+def _silence(one: Silence, author: str, second: str | None) -> SilenceOut:
+    told: dict[str, Any] = {name: getattr(one, name) for name in _NAMES}
+    told |= {"up_to": one.up_to.word, "ceiling": one.ceiling.word}
+    return SilenceOut(**told, author_login=author, second_login=second)
+
+
+async def _acted(conn: repository.Connection, one: Silence) -> SilenceOut:
+    """A silence that somebody just acted on, with the accounts that stand for it."""
+    accounts = [await alerts_repository.read_principal(conn, who) if who else None for who in (one.author, one.second)]
+    author, second = (str(account["login"]) if account else None for account in accounts)
+    return _silence(one, author or "", second)
 
 
 @router.get("/silences", responses=READ)
@@ -149,7 +173,14 @@ async def list_silences(
         now = await repository.now(conn)
         rows = await event_repository.list_silences(conn, None, now, everything=everything)
     names = [name for name in Silence.__dataclass_fields__ if name != "up_to"]
-    return [_silence(Silence(up_to=level(row["up_to"]), **{name: row[name] for name in names})) for row in rows]
+    return [
+        _silence(
+            Silence(up_to=level(row["up_to"]), **{name: row[name] for name in names}),
+            row["author_login"],
+            row["second_login"],
+        )
+        for row in rows
+    ]
 
 
 @router.post("/silences", responses=ACT, response_model=SilenceOut)
@@ -169,7 +200,7 @@ async def make_silence(body: SilenceIn, ctx: Annotated[Context, needs("make", "s
             reason=body.reason,
             now=await repository.now(conn),
         )
-        return _silence(made)
+        return await _acted(conn, made)
 
     return await ctx.once(act, as_system=True)
 
@@ -180,11 +211,10 @@ async def agree_to_silence(silence_id: UUID, ctx: Annotated[Context, needs("make
 
     async def act(conn: repository.Connection) -> SilenceOut:
         now = await repository.now(conn)
-        return _silence(
-            await silences.agree(
-                conn, principal_id=ctx.principal_id, tenant_id=ctx.tenant_id, silence_id=silence_id, now=now
-            )
+        agreed = await silences.agree(
+            conn, principal_id=ctx.principal_id, tenant_id=ctx.tenant_id, silence_id=silence_id, now=now
         )
+        return await _acted(conn, agreed)
 
     return await ctx.once(act, as_system=True)
 
@@ -195,11 +225,10 @@ async def end_silence(silence_id: UUID, ctx: Annotated[Context, needs("make", "s
 
     async def act(conn: repository.Connection) -> SilenceOut:
         now = await repository.now(conn)
-        return _silence(
-            await silences.end(
-                conn, principal_id=ctx.principal_id, tenant_id=ctx.tenant_id, silence_id=silence_id, now=now
-            )
+        ended = await silences.end(
+            conn, principal_id=ctx.principal_id, tenant_id=ctx.tenant_id, silence_id=silence_id, now=now
         )
+        return await _acted(conn, ended)
 
     return await ctx.once(act, as_system=True)
 

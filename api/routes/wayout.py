@@ -57,9 +57,12 @@ def _detail(ctx: Context, row: repository.Row, language: str | None) -> tuple[Ro
     points, steps, shown = None, [], line_json(row["geometry"])
     if row["roads"] and row["safe_zone_id"] is not None:
         network = _network(ctx, row)
-        pieces = directions.pieces_of(network, row["roads"], row["first_share"], row["last_share"])
-        points = directions.line_of(pieces, (row["lon"], row["lat"]), (row["zone_lon"], row["zone_lat"]))
-        steps = directions.turns(network, row["roads"], pieces, row["safe_zone_names"] or {}, spoken)
+        course = directions.course_of(
+            network, row["roads"], row["first_share"], row["last_share"], (row["lon"], row["lat"]),
+            (row["zone_lon"], row["zone_lat"]),
+        )  # fmt: skip
+        points = course.points
+        steps = directions.turns(network, row["roads"], course, row["safe_zone_names"] or {}, spoken)
         # numbers of our own, hundreds of them: they are not checked once more
         shown = LineString.model_construct(type="LineString", coordinates=np.round(points, _DIGITS).tolist())
     elif isinstance(shown, LineString):
@@ -73,7 +76,10 @@ def _detail(ctx: Context, row: repository.Row, language: str | None) -> tuple[Ro
             map_date=row["extract_date"],
             language=spoken,
             polyline="" if points is None else directions.polyline(points),
-            turns=[TurnOut(**{name: getattr(t, name) for name in TurnOut.model_fields}) for t in steps],
+            turns=[
+                TurnOut(kind=t.kind, name=t.name, text=t.text, distance_m=t.distance_m, lon=t.lon, lat=t.lat)
+                for t in steps
+            ],
             disclaimer=directions.disclaimer(spoken),
         ),
     )
@@ -84,7 +90,7 @@ async def _row(ctx: Context, household_id: UUID | None, policyholder_id: UUID | 
     async with ctx.transaction() as conn:
         now = await repository.now(conn)
         row = await repository.route_detail(conn, household_id=household_id, policyholder_id=policyholder_id, now=now)
-        standing = await repository.official_orders(conn, now=now) if row is not None else []
+        standing = await repository.official_orders(conn, now=now) if row is not None and row["has_orders"] else []
     if row is None:
         raise NoSuchRoute
     orders = [OfficialOrder(**{**one, "area": shapely.from_wkb(bytes(one["area"]))}) for one in standing]

@@ -128,6 +128,9 @@ class PublicNow(Out):
     checked_at: datetime
     home: list[float] | None = Field(description="[lon, lat] of the household; none: not known.")
     warnings: list[PublicWarning]
+    taken_back: PublicWarning | None = Field(
+        default=None, description="The newest of this person's warnings that was sent in error, until it expires."
+    )
     order: PublicOrder | None = Field(description="An official order; it goes before the route.")
     route: PublicRoute | None
     safe_zones: list[PublicSafeZone] = Field(description="The three nearest, nearest first.")

@@ -30,6 +30,15 @@ class RuleOut(Out):
     level: str | None
 
 
+class RuleVersion(RuleOut):
+    """One version of a rule in full."""
+
+    told: dict[str, Any] = Field(description="The rule as a rule file has it: changed, it can be tried and kept.")
+    dry_run: dict[str, Any] | None = Field(description="What it would have said, where it was proposed with that.")
+    proposed_by_login: str | None = Field(description="None: no second person was needed, or it came by command.")
+    agreed_by_login: str | None
+
+
 class RuleIn(In):
     """A rule to keep or to try."""
 
@@ -59,6 +68,7 @@ class RuleTried(Out):
         None,
         description="What it was tried on: readings, or for a rule without a gauge footprint versions or bulletins.",
     )
+    n_people: int | None = Field(default=None, description="People in its area today; none: it has no area of its own.")
     new: dict[str, Any] | None
     standing: dict[str, Any] | None
 
@@ -129,8 +139,10 @@ class SilenceOut(Out):
     starts_at: datetime
     ends_at: datetime
     author: UUID
+    author_login: str
     reason: str
     second: UUID | None
+    second_login: str | None
     ended_at: datetime | None
 
 

@@ -8,8 +8,9 @@ LEFT JOIN location AS l ON l.location_id = h.location_id
 WHERE h.policyholder_id = %(policyholder_id)s;
 
 -- name: person_warnings
--- Warnings that stand. `mine`: any version is for this person; the area decides for the others.
-SELECT w.warning_id, w.version, w.level, w.all_clear, w.texts, w.area, w.area_desc, w.sent_at, w.expires_at, w.sender,
+-- Warnings that stand, and those that were taken back as sent in error (msg_type Cancel). `mine`: any version is for this
+-- person; the area decides for the others.
+SELECT w.warning_id, w.version, w.msg_type, w.level, w.all_clear, w.texts, w.area, w.area_desc, w.sent_at, w.expires_at, w.sender,
        d.delivery_id,
        EXISTS (SELECT FROM warning_recipient AS x
                WHERE x.warning_id = w.warning_id AND x.policyholder_id = %(policyholder_id)s AND x.left_out_by IS NULL) AS mine,
@@ -22,7 +23,7 @@ LEFT JOIN LATERAL (
     WHERE x.warning_id = w.warning_id AND x.version = w.version AND x.policyholder_id = %(policyholder_id)s
     ORDER BY (x.channel = 'web_push') DESC, x.channel LIMIT 1
 ) AS d ON true
-WHERE w.state = 'released' AND w.expires_at > %(now)s AND w.msg_type <> 'Cancel'
+WHERE w.state = 'released' AND w.expires_at > %(now)s
 ORDER BY w.sent_at DESC, w.warning_id;
 
 -- name: person_rules
@@ -40,8 +41,9 @@ ORDER BY r.rule_id, r.version DESC;
 -- name: person_route
 SELECT r.status, r.travel_s, r.distance_m, r.leave_by, r.last_way_out, r.inside_m, r.reason, r.geometry, p.computed_at,
        f.geometry AS footprint, z.safe_zone_id, z.names, z.lon, z.lat, z.opens_at, r.roads, r.first_share, r.last_share, n.file,
-       n.sha256
+       n.sha256, h.lon AS home_lon, h.lat AS home_lat
 FROM household_route AS r
+JOIN household AS h ON h.household_id = r.household_id
 JOIN evacuation_plan AS p ON p.evacuation_plan_id = r.evacuation_plan_id
 JOIN footprint AS f ON f.footprint_id = p.footprint_id
 JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id

@@ -131,7 +131,7 @@ WITH assessed AS (
     JOIN footprint AS f ON f.footprint_id = a.footprint_id
     JOIN hazard_event AS e ON e.hazard_event_id = f.hazard_event_id
 ), live AS (
-    SELECT warning_id, version, all_clear FROM warning WHERE state = 'released' AND expires_at > %(now)s
+    SELECT warning_id, version, all_clear, msg_type FROM warning WHERE state = 'released' AND expires_at > %(now)s
 ), warned AS (
     SELECT DISTINCT d.policyholder_id
     FROM delivery AS d JOIN live AS l ON l.warning_id = d.warning_id
@@ -154,7 +154,7 @@ SELECT exposure.*,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('feed', split_part(feed, ':', 1), 'state', state, 'since', since,
                    'n_stations', n_stations, 'detail', detail) ORDER BY feed), '[]')
         FROM feed_state) AS feeds,
-       (SELECT count(*) FROM live WHERE NOT all_clear) AS n_warnings_live,
+       (SELECT count(*) FROM live WHERE NOT all_clear AND msg_type <> 'Cancel') AS n_warnings_live,
        (SELECT count(*) FROM warning WHERE state = 'draft') AS n_drafts_waiting,
        (SELECT count(*) FROM warned) AS n_people_warned,
        (SELECT jsonb_build_object(

@@ -17,6 +17,15 @@ JOIN safe_zone AS z ON z.safe_zone_id::text = s.detail ->> 'safe_zone_id'
 LEFT JOIN household AS h ON h.policyholder_id = s.policyholder_id
 WHERE s.kind = 'safe';
 
+-- name: others_at_zone
+-- Other tenants with households, where this answer tells of an arrival at a public safe zone.
+SELECT DISTINCT h.tenant_id
+FROM answer AS a
+JOIN safe_zone AS z ON z.safe_zone_id::text = a.detail ->> 'safe_zone_id' AND z.tenant_id IS NULL
+JOIN household AS h ON h.tenant_id <> a.tenant_id
+WHERE a.answer_id = %(answer_id)s AND a.kind = 'safe'
+ORDER BY h.tenant_id;
+
 -- name: overfull
 -- Whether arrivals took seats that a tenant's newest plan still promises to others: then it is to be made again.
 WITH said AS (

@@ -32,6 +32,7 @@ from api.schemas import ui
 from api.schemas import warning as wa
 from tests.e2e.stub_phone import TOKEN, add_phone_routes
 from tests.e2e.stub_quotes import add_quote_routes
+from tests.e2e.stub_rules import Book, add_rule_routes
 from tests.e2e.world import (
     HASH,
     LAT,
@@ -454,7 +455,13 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
         world.released = True
         world.emit("warning_changed", {"warning_id": str(warning_id), "version": version})
         return wa.Approved(
-            warning_id=warning_id, version=version, state="released", n_approvals=2, n_approvals_needed=2, released=True
+            warning_id=warning_id,
+            version=version,
+            state="released",
+            n_approvals=2,
+            n_approvals_needed=2,
+            released=True,
+            n_left_out=0,
         )
 
     @app.post("/v1/warnings/{warning_id}/{version}/reject")
@@ -519,6 +526,8 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
 
     add_phone_routes(app, world)
     add_quote_routes(app, world)
+    world.book = world.book or Book()
+    add_rule_routes(app, world)
 
     @app.get("/{name:path}")
     async def file(name: str) -> Response:

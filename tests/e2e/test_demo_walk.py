@@ -1,70 +1,22 @@
 """The demo as a person meets it: the whole product, a browser, two people and a policyholder."""
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext
 
 from tests.e2e import driver
-from tocsin.broker import free_port
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.e2e.demo import Demo, running_demo
 
 pytestmark = pytest.mark.browser
 
 
-@dataclass
-class Demo:
-    """A demo that runs, and what it said at its start."""
-
-    process: subprocess.Popen[str]
-    url: str
-    passwords: dict[str, str]
-    token: str
-    home: Path
-
-
 @pytest.fixture
 def demo(built_pages: Path, chromium_path: str, tmp_path: Path) -> Iterator[Demo]:
-    port = free_port()
-    home = tmp_path / "home"
-    env = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
-    env |= {"TOCSIN_HOME": str(home), "TOCSIN_API__PORT": str(port)}
-    told = tmp_path / "told"
-    with told.open("w") as out:
-        process = subprocess.Popen([sys.executable, "-m", "tocsin", "demo"], cwd=ROOT, env=env, stderr=out, text=True)
-    try:
-        deadline = time.monotonic() + 150
-        while "phone page" not in told.read_text():
-            assert process.poll() is None, told.read_text()
-            assert time.monotonic() < deadline, told.read_text()
-            time.sleep(0.3)
-        time.sleep(0.3)
-        text = told.read_text()
-        link = re.search(r"phone page\s+\S+#t=(\S+)", text)
-        assert link is not None
-        yield Demo(
-            process=process,
-            url=f"http://127.0.0.1:{port}",
-            passwords=dict(re.findall(r"(\w+) with password (\S+)", text)),
-            token=link[1],
-            home=home / "demo",
-        )
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            assert process.wait(40) == 0, told.read_text()
-        finally:
-            if process.poll() is None:
-                process.kill()
+    with running_demo(tmp_path) as found:
+        yield found
 
 
 def test_a_person_walks_through_the_demo(

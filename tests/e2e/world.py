@@ -147,6 +147,7 @@ class World:
     basemap: Path | None = None  #: a PMTiles file; none: the built-in base
     may_more: list[str] = field(default_factory=list)  #: what the person may do beside warnings
     quotes: dict[UUID, Any] = field(default_factory=dict)  #: priced, by id
+    book: Any = None  #: rules and silences (stub_rules.Book)
     orders: dict[UUID, list[dict[str, Any]]] = field(default_factory=dict)  #: work orders, by quote
 
     def now(self) -> datetime:
@@ -227,8 +228,8 @@ def warning_versions(world: World) -> dict[str, list[wa.WarningVersion]]:
         audience={"by_channel": {"fake": 412}, "by_language": {"en": 263, "zh": 149}},
         approvals=approvals,
         deliveries=[
-            wa.DeliveryCount(channel="fake", state="accepted", n=409),
-            wa.DeliveryCount(channel="fake", state="failed", n=3),
+            wa.DeliveryCount(channel="fake", state="accepted", n=409, n_in_doubt=0),
+            wa.DeliveryCount(channel="fake", state="failed", n=3, n_in_doubt=2),
         ]
         if world.released
         else [],
@@ -259,7 +260,7 @@ def warning_versions(world: World) -> dict[str, list[wa.WarningVersion]]:
         area={"type": "Polygon", "coordinates": [valley(0.024, 0.55, 0.8)]},
         audience={"by_channel": {"fake": 187}, "by_language": {"en": 120, "zh": 67}},
         approvals=[],
-        deliveries=[wa.DeliveryCount(channel="fake", state="accepted", n=187)],
+        deliveries=[wa.DeliveryCount(channel="fake", state="accepted", n=187, n_in_doubt=0)],
         receipts={"displayed": 140, "answered": 61},
         **common,
     )

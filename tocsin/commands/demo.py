@@ -27,6 +27,10 @@ def demo(
     speed: Annotated[
         float | None, typer.Option(min=1, max=5000, help="Scenario seconds per second; default 60, with --once 1200.")
     ] = None,
+    hurry_until: Annotated[
+        float | None,
+        typer.Option(min=0, max=30, help="Hour of the storm up to which it is hurried through; default past its peak."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another storm in another valley.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --once: print the summary as one JSON document on standard output.")
@@ -37,6 +41,8 @@ def demo(
     from core.settings import load_settings
     from tocsin import services
 
+    if once and hurry_until is not None:
+        raise typer.BadParameter("--once plays the whole storm at one speed: leave out --hurry-until")
     settings = load_settings()
     # The demo has a home of its own below TOCSIN_HOME: it begins anew each time and must not touch anything else.
     settings = settings.model_copy(update={"home": settings.home / "demo", "database_url": None})
@@ -47,7 +53,7 @@ def demo(
         typer.echo(text, err=True)
 
     say("EXERCISE: a storm in the made-up Tarn valley; nothing here reaches anybody")
-    show = _Show(stop=stop, once=once, as_json=as_json, speed=speed, seed=seed, say=say)
+    show = _Show(stop=stop, once=once, as_json=as_json, speed=speed, seed=seed, say=say, hurry_until=hurry_until)
     with services.running(settings, "exercise", say, fresh=True) as running:
         told = show.play(running)
     if told is not None:
@@ -63,9 +69,18 @@ class _Show:
     """One run of the demo."""
 
     def __init__(
-        self, *, stop: threading.Event, once: bool, as_json: bool, speed: float | None, seed: int, say: Any
+        self,
+        *,
+        stop: threading.Event,
+        once: bool,
+        as_json: bool,
+        speed: float | None,
+        seed: int,
+        say: Any,
+        hurry_until: float | None,
     ) -> None:
         self.stop, self.once, self.as_json, self.speed, self.seed, self.say = stop, once, as_json, speed, seed, say
+        self.hurry_until = hurry_until
         self.world: World
         self.player: Player
         self.desks: list[Desk] = []
@@ -100,7 +115,7 @@ class _Show:
         self.desks[0].wait_ready(90.0, lambda: self._watch(running))
         for desk, (login, _) in zip(self.desks, stage.ACCOUNTS, strict=True):
             desk.sign_in(login, passwords[login])
-        pace = stage.pace_of(self.world, once=self.once, speed=self.speed)
+        pace = stage.pace_of(self.world, once=self.once, speed=self.speed, hurry_until_h=self.hurry_until)
         assert running.broker is not None
 
         async def flood(conn: Any, found: Any, at: datetime) -> None:
@@ -147,9 +162,10 @@ class _Show:
         if self.once:
             self.say(f"the storm of 30 hours plays at {pace.speed:g}x: {total:.0f} s to its all-clear")
         else:
-            hurry = (pace.until - self.world.starts_at).total_seconds() / pace.hurried
+            hurried_s = (pace.until - self.world.starts_at).total_seconds()
             self.say(
-                f"the hours before the peak play at {pace.hurried:g}x ({hurry:.0f} s), the rest at {pace.speed:g}x"
+                f"the first {hurried_s / 3600:.1f} hours play at {pace.hurried:g}x ({hurried_s / pace.hurried:.0f} s), "
+                f"the rest at {pace.speed:g}x"
             )
         self.say("")
         self.say(f"  console       {base_url}")

@@ -83,6 +83,14 @@ def evacuate(
     vehicles: Annotated[float, typer.Option(help="Vehicles a household, for --clearance.")] = 1.3,
     mobilisation_min: Annotated[float, typer.Option(help="Minutes until 90 % have left, for --clearance.")] = 60.0,
     shadow_share: Annotated[float, typer.Option(help="Share of those not forecast to be reached who leave too.")] = 1.0,
+    longer_share: Annotated[
+        float | None,
+        typer.Option(
+            help="With --clearance: by how much all ways may become longer so that all are out sooner; by default "
+            "0.01 with --seats, else 0.1.",
+            show_default=False,
+        ),
+    ] = None,
     contraflow: Annotated[
         Path | None, typer.Option(help="CSV: way. Scenario for --clearance: all lanes outwards; no route uses it.")
     ] = None,
@@ -111,13 +119,15 @@ def evacuate(
     demand = None
     if contraflow is not None and not clearance:
         raise InvalidInput("--contraflow: it is a scenario of --clearance: give both")
+    if longer_share is not None and not (clearance and 0.0 <= longer_share <= 1.0):
+        raise InvalidInput("--longer-share: it goes with --clearance and is a share within 0..1")
     if clearance:
         demand = Demand(vehicles=vehicles, mobilisation_min=mobilisation_min, shadow_share=shadow_share)
     done = run(
         Job(
             roads=roads, hazards=hazard, weights=weight or [], safe_zones=safe_zones, households=households, mode=mode,
             seats=seats, overrides=overrides, margins=margins, demand=demand,
-            contraflow=contraflow,
+            longer_share=longer_share, contraflow=contraflow,
         ),
         _say,
     )  # fmt: skip

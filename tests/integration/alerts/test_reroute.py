@@ -1,6 +1,7 @@
 """A way out that changes is told by itself: to those whose way changed, once, and to nobody else."""
 
 import asyncio
+import dataclasses
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +15,13 @@ from alerts import deliver, reroute
 from alerts.channels import Outcome, Outgoing, Result
 from alerts.dispatch import PUSH_WINDOW
 from alerts.message import catalogues, spoken_text, text_message
+from alerts.payload import MAX_PUSH_BYTES, PUSH_OVERHEAD_BYTES, to_push
 from core.clock import FixedClock
 from core.events import PlanMade, WarningReleased
 from core.ids import new_id
 from geo import assess, imports, plan, repository
-from geo.network import Road, build
+from geo.directions import course_of, polyline
+from geo.network import Road, build, load
 from store import outbox
 from store.pool import role_pool
 
@@ -101,7 +104,9 @@ class Story:
         self.stands_at(minute)
         self.fake.sent.clear()
         async with role_pool(self.valley.url, "tocsin_worker", size=4) as pool:
-            one = deliver.Sender(pool=pool, channels={"fake": self.fake}, key=b"k" * 40, public_url="http://here")
+            one = deliver.Sender(
+                pool=pool, channels={"fake": self.fake}, key=b"k" * 40, public_url="http://here", home=self.home
+            )
             while await one.send_due("w"):
                 pass
         return list(self.fake.sent)
@@ -152,6 +157,99 @@ def test_a_changed_way_is_pushed_once_to_those_whose_way_changed_and_to_nobody_e
             assert await reroute.tell_changed(conn, event, clock=FixedClock(valley.at(16))) == 0
         assert await story.footprint(18, EAST) == 0
         assert await story.send(19) == []
+
+    asyncio.run(run())
+
+
+def shown_to(valley: Any, person: Any) -> list[dict[str, Any]]:
+    """What a person's messages carried, oldest first."""
+    return [
+        row["shown"]
+        for row in valley.rows("SELECT shown FROM delivery WHERE policyholder_id = %s ORDER BY revision", person)
+    ]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_what_was_shown_to_whom_on_which_version_is_kept_and_can_be_made_again(
+    valley: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    """Also in a book of so many households that the plan keeps roads and no lines: the push carries the line."""
+    if not stored:
+        monkeypatch.setattr(plan, "MAX_STORED_LINES", 0)
+
+    async def run() -> None:
+        story = Story(valley, tmp_path)
+        await story.begin()
+        await story.footprint(5, FAR)
+        lines = valley.rows("SELECT geometry FROM household_route WHERE roads <> '{}'")
+        assert all((row["geometry"] is not None) == stored for row in lines)
+        await story.warn()
+        first = {message.address["to"]: message for message in await story.send(11)}
+        push = first[f"web_push:{valley.people[0]}"]
+        before = shown_to(valley, valley.people[0])
+        assert len(before) == 1
+        # a plan that is made again writes the rows of changed ways anew: what was shown stays as it was
+        await story.footprint(14, EAST)
+        (second,) = await story.send(15)
+        after = shown_to(valley, valley.people[0])
+        assert after[0] == before[0]
+        assert [one["footprint_version"] for one in after] == [1, 2]
+        assert after[0]["roads"] != after[1]["roads"]
+        assert after[0]["safe_zone_id"] != after[1]["safe_zone_id"]
+        assert [one["at"] for one in after] == [valley.at(minute).isoformat() for minute in (11, 15)]
+        (kept,) = valley.rows("SELECT file, sha256 FROM road_network")
+        network = load(tmp_path / "roads" / kept["file"], bytes(kept["sha256"]))
+        zones = {str(z["safe_zone_id"]): z for z in valley.rows("SELECT safe_zone_id, lon, lat FROM safe_zone")}
+        (house,) = valley.rows("SELECT lon, lat FROM household WHERE policyholder_id = %s", valley.people[0])
+        for told, message in zip(after, (push, second), strict=True):
+            assert told["network_sha256"] == bytes(kept["sha256"]).hex()
+            assert told["status"] == message.payload["route"]["status"]
+            assert told["leave_by"] == message.payload["route"]["leave_by"]
+            zone = zones[told["safe_zone_id"]]
+            course = course_of(
+                network, told["roads"], told["first_share"], told["last_share"], (house["lon"], house["lat"]),
+                (zone["lon"], zone["lat"]),
+            )  # fmt: skip
+            assert message.payload["route"]["polyline"] == polyline(course.points)
+            body = to_push(message.payload, message.line, MAX_PUSH_BYTES - PUSH_OVERHEAD_BYTES)
+            assert json.loads(body)["route"]["polyline"]
+        # the same footprint planned afresh is the same way: what was shown can be made again from what is kept
+        chosen = {str(row["evacuation_plan_id"]): row["roads"] for row in valley.rows(
+            "SELECT evacuation_plan_id, roads FROM household_route JOIN household USING (household_id)"
+            " WHERE policyholder_id = %s", valley.people[0])}  # fmt: skip
+        assert [chosen[one["evacuation_plan_id"]] for one in after] == [one["roads"] for one in after]
+        async with valley.worker() as conn:
+            (newest,) = valley.rows("SELECT footprint_id FROM footprint ORDER BY version DESC LIMIT 1")
+            valley.conn.execute("UPDATE household_route SET roads = '{}', status = 'cut-off'")
+            await plan.plan_footprint(
+                conn, newest["footprint_id"], home=tmp_path, now=valley.at(14), only=valley.tenant_id
+            )
+        again = valley.rows(
+            "SELECT r.roads FROM household_route r JOIN evacuation_plan p USING (evacuation_plan_id)"
+            " JOIN household h USING (household_id) JOIN footprint f USING (footprint_id)"
+            " WHERE h.policyholder_id = %s AND f.version = 2", valley.people[0],
+        )  # fmt: skip
+        assert again[0]["roads"] == after[1]["roads"]
+        assert shown_to(valley, valley.people[0]) == after
+
+    asyncio.run(run())
+
+
+def test_a_message_goes_without_its_line_where_the_roads_are_gone(
+    valley: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "MAX_STORED_LINES", 0)
+
+    async def run() -> None:
+        story = Story(valley, tmp_path)
+        await story.begin()
+        await story.footprint(5, FAR)
+        await story.warn()
+        story.home = tmp_path / "elsewhere"
+        sent = await story.send(11)
+        assert len(sent) == 3
+        assert all(message.line is None for message in sent)
+        assert [m.payload["route"]["status"] for m in sent].count("clear") >= 1
 
     asyncio.run(run())
 
@@ -215,7 +313,21 @@ def test_who_is_safe_hears_no_more_of_ways_out(valley: Any, tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_arrivals_fill_a_safe_zone_and_the_others_get_another_way(valley: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("of_another_tenant", [False, True])
+def test_arrivals_fill_a_safe_zone_and_the_others_get_another_way(
+    valley: Any, tmp_path: Path, of_another_tenant: bool
+) -> None:
+    """A public safe zone has the same seats for everybody: people of another tenant take them too."""
+
+    def stranger() -> Any:
+        tenant, person = new_id(), new_id()
+        valley.conn.execute("INSERT INTO tenant (tenant_id, slug, name) VALUES (%s, 'other', 'Other')", [tenant])
+        valley.conn.execute(
+            "INSERT INTO policyholder (policyholder_id, tenant_id, name, language) VALUES (%s, %s, 'x', 'en')",
+            [person, tenant],
+        )
+        return person
+
     async def run() -> None:
         story = Story(valley, tmp_path)
         await story.begin(E=4, N=50, W=50)
@@ -224,23 +336,35 @@ def test_arrivals_fill_a_safe_zone_and_the_others_get_another_way(valley: Any, t
         await story.send(11)
         zones = {row["code"]: row["safe_zone_id"] for row in valley.rows("SELECT code, safe_zone_id FROM safe_zone")}
 
-        async def arrive(people: int, minute: float) -> int:
+        async def arrive(people: int, minute: float, of: Any = None) -> int:
             """Somebody whom nobody planned for says that they are safe in the east hall."""
-            person = valley.add_person(80.5, 7.05, channels=())
+            person = of or valley.add_person(80.5, 7.05, channels=())
+            tenant = valley.rows("SELECT tenant_id FROM policyholder WHERE policyholder_id = %s", person)[0][
+                "tenant_id"
+            ]
             answer = new_id()
             valley.conn.execute(
                 "INSERT INTO answer (answer_id, tenant_id, policyholder_id, kind, detail, idempotency_key, answered_at)"
                 " VALUES (%s, %s, %s, 'safe', %s, %s, %s)",
-                [answer, valley.tenant_id, person, Jsonb({"safe_zone_id": str(zones["E"]), "people": people}),
+                [answer, tenant, person, Jsonb({"safe_zone_id": str(zones["E"]), "people": people}),
                  str(answer), valley.at(minute)],
             )  # fmt: skip
             story.stands_at(minute)
             work = outbox.Work(
-                outbox_id=1, consumer="plan", kind="answer_given", ordering_key="a", tenant_id=valley.tenant_id,
+                outbox_id=1, consumer="plan", kind="answer_given", ordering_key="a", tenant_id=tenant,
                 payload={"answer_id": str(answer)}, attempts=1, claimed_by="w",
             )  # fmt: skip
             async with valley.worker() as conn:
                 await plan.handler(tmp_path)(conn, work)
+            for due in valley.rows("SELECT tenant_id FROM outbox WHERE kind = 'ruling_changed'"):
+                assert due["tenant_id"] == valley.tenant_id
+                ruled = dataclasses.replace(
+                    work, kind="ruling_changed", tenant_id=due["tenant_id"],
+                    payload={"tenant_id": str(due["tenant_id"])},
+                )  # fmt: skip
+                async with valley.worker() as conn:
+                    await plan.handler(tmp_path)(conn, ruled)
+            valley.conn.execute("DELETE FROM outbox WHERE kind = 'ruling_changed'")
             return await story.consume()
 
         def way() -> Any:
@@ -256,7 +380,7 @@ def test_arrivals_fill_a_safe_zone_and_the_others_get_another_way(valley: Any, t
         assert await arrive(3, 12) == 0
         assert way()["code"] == "E"
         # the fourth goes too: the hall is full, and whoever was on the way there is sent north, and told
-        assert await arrive(1, 13) == 1
+        assert await arrive(1, 13, stranger() if of_another_tenant else None) == 1
         assert way() == {"code": "N", "status": "clear"}
         (message,) = await story.send(14)
         assert message.line is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 from psycopg.types.json import Jsonb
 from shapely.geometry import Polygon, box
 
@@ -95,6 +96,88 @@ def test_a_rule_that_releases_by_itself_takes_a_second_person(valley: Any) -> No
         go(retire())
     acts = [row["action"] for row in valley.rows("SELECT action FROM audit ORDER BY seq")]
     assert acts == ["rule.propose", "rule.approved", "rule.keep", "rule.retire"]
+
+
+def test_versions_are_told_as_a_file_has_them_and_a_draft_says_whom_it_would_reach(valley: Any) -> None:
+    ann, bo = valley.approvers
+    told = RULE | {"area": json.loads(shapely.to_geojson(AREA)), "area_desc": {"en": "Valley"}, "automatic": True}
+    told.pop("radius_km")
+
+    async def story() -> None:
+        async with valley.worker() as conn:
+            desk: dict[str, Any] = {"tenant_id": valley.tenant_id, "now": at(5)}
+            made = await rule_desk.keep(conn, principal_id=ann, told=told, **desk)
+            assert made.dry_run is not None
+            assert made.dry_run["n_people"] == 3  # whom the first version would reach, counted on its own area
+            await rule_desk.decide(
+                conn, principal_id=bo, proposal_id=made.proposal_id, approve=True,
+                content_sha256=bytes.fromhex(made.content_sha256 or ""), **desk,
+            )  # fmt: skip
+            rule_id = (await rule_repository.list_rules(conn, None, at(6)))[0]["rule_id"]
+            (first,) = await rule_desk.versions(conn, rule_id=rule_id, **desk)
+            people = (first["proposed_by_login"], first["agreed_by_login"])
+            assert people == tuple(valley.rows(f"SELECT login FROM principal WHERE principal_id = '{who}'")[0]["login"]
+                                   for who in (ann, bo))  # fmt: skip
+            assert first["dry_run"]["n_people"] == 3
+            # what a version tells can be sent back: the same again is no new version, and its area stays
+            again = await rule_desk.keep(conn, principal_id=ann, told=first["told"] | {"automatic": False}, **desk)
+            assert again.version == 2
+            newest, _ = await rule_desk.versions(conn, rule_id=rule_id, **desk)
+            assert shapely.from_wkb(bytes(newest["area"])).equals(AREA)
+            assert (await rule_desk.keep(conn, principal_id=ann, told=newest["told"], **desk)).version == 2
+            no_area = {name: value for name, value in newest["told"].items() if name != "area"}
+            told_none = await rule_desk.try_out(conn, told=no_area, days=3, **desk)
+            assert told_none["n_people"] is None  # unknown, not nobody
+            # one that was retired is no longer "the same": kept again it is in force again
+            await rule_desk.retire(
+                conn, principal_id=ann, tenant_id=valley.tenant_id, code="kitulgala", why="gone", now=at(6)
+            )
+            back = await rule_desk.keep(
+                conn, principal_id=ann, told=newest["told"], tenant_id=valley.tenant_id, now=at(7)
+            )
+            assert back.version == 3
+            (row,) = [one for one in await rule_repository.list_rules(conn, None, at(8)) if one["effective_to"] is None]
+            assert (row["version"], row["effective_from"]) == (3, at(7))
+            # a rule without a gauge likewise: the same again is the same version
+            event = {"code": "dmc", "kind": "bulletin", "senders": ["dmc.gov.lk"]}
+            assert [(await rule_desk.keep(conn, principal_id=ann, told=event, **desk)).version for _ in range(2)] == [
+                1,
+                1,
+            ]
+            with pytest.raises(NotFound):
+                await rule_desk.versions(conn, rule_id=valley.station_id, **desk)
+
+    go(story())
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "why"),
+    [
+        ({"thresholds": {"alert": 3.0, "minor": "high"}}, "thresholds", "not a number"),
+        ({"thresholds": {"alert": 3.0, "minor": 2.0}}, "thresholds", "must rise with the level"),
+        ({"thresholds": {}}, "thresholds", "is missing"),
+        ({"station": "nowhere"}, "station", "measures no level"),
+        ({"k": 4, "n": 3}, "k", "must satisfy"),
+        ({"clear_dwell_s": -5}, "clear_dwell_s", "must not be negative"),
+        ({"forecast_within_s": 60}, "forecast_within_s", "30 minutes to 12 hours"),
+        ({"cost_loss": 0.3}, "cost_loss", "needs forecast_within"),
+        ({"radius_km": 900}, "radius_km", "at most 200"),
+        ({"effective_from": "soon"}, "effective_from", "not a time"),
+        ({"hysteresis": -1}, "hysteresis", "must not be negative"),
+        ({"timezone": "Mars/Olympus"}, "timezone", "IANA"),
+    ],
+)
+def test_a_refused_rule_names_its_field(valley: Any, change: dict[str, Any], field: str, why: str) -> None:
+    async def story() -> None:
+        async with valley.worker() as conn:
+            await rule_desk.entry_of(conn, valley.tenant_id, RULE | change, at(5))
+
+    with pytest.raises(BadRuleFile) as refused:
+        go(story())
+    ((named, reason),) = refused.value.problems
+    assert named == field
+    assert why in reason
+    assert "rule 1" not in reason
 
 
 def test_a_proposal_of_another_tenant_is_not_there(valley: Any) -> None:

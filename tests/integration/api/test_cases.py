@@ -123,8 +123,16 @@ def test_taking_a_warning_back_stops_it_at_once_and_waits_for_another(console: A
                 f"/v1/warnings/{world.ids['warning']}/{version}/approve",
                 json={"content_sha256": shown["content_sha256"]},
             )
+            n_live = (await bo.get("/v1/overview")).json()["n_warnings_live"]
             assert done.json()["released"], done.text
             assert (await bo.get("/v1/sending")).json() == []
+        # whoever was told opens the page and reads that it was an error, not simply that there is no warning
+        async with app.phone(world) as phone:
+            now = (await phone.get("/v1/public/now")).json()
+        assert now["taken_back"]["warning_id"] == str(world.ids["warning"])
+        assert now["taken_back"]["headline"] == shown["texts"]["en"]["headline"]
+        assert str(world.ids["warning"]) not in [one["warning_id"] for one in now["warnings"]]
+        assert n_live == 0  # a warning that was taken back is not out
 
     console(body)
 

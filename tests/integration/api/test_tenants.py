@@ -85,7 +85,8 @@ NAMES_AN_OBJECT = {
     "public_answer", "public_receipt", "quote_pdf", "rerun", "stress", "quote_actions", "refer_quote", "approve_quote",
     "decline_quote", "bind_quote", "quote_work_orders", "close_work_order",
     "household_route", "household_route_gpx", "withdraw_override", "withdraw_order", "cancel", "act_on_case",
-    "see_notice", "public_step", "retire_rule", "agree_to_rule", "reject_rule", "agree_to_silence", "end_silence",
+    "see_notice", "public_step", "retire_rule", "rule_versions", "agree_to_rule", "reject_rule", "agree_to_silence",
+    "end_silence",
     "answer_photo", "provider_status", "provider_reply",
 }  # fmt: skip
 #: Who is allowed in, by hand: the oracle beside api/policy.py. "link" is a policyholder's, "key" a device's.
@@ -111,7 +112,7 @@ ALLOWED: dict[str, set[str]] = {
     "feeds": WATCH, "cap_feed": WATCH | {"partner"}, "cancel": {"approver"}, "help_cases": WATCH,
     "act_on_case": {"insurer", "approver", "operator"}, "notices": WATCH, "see_notice": {"approver", "operator"},
     "avoided_losses": WATCH, "public_step": {"link"},
-    "rules": WATCH, "rule_proposals": WATCH, "list_silences": WATCH, "level_scheme": WATCH,
+    "rules": WATCH, "rule_versions": WATCH, "rule_proposals": WATCH, "list_silences": WATCH, "level_scheme": WATCH,
     "try_rule": {"approver", "operator"}, "keep_rule": {"approver", "operator"}, "retire_rule": {"approver", "operator"},
     "set_level_scheme": {"approver", "operator"}, "agree_to_rule": {"approver"}, "reject_rule": {"approver"},
     "make_silence": {"approver", "operator"}, "agree_to_silence": {"approver", "operator"},

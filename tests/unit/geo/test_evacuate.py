@@ -143,6 +143,8 @@ def test_a_forecast_ensemble_gives_a_leave_by_with_its_probability(tmp_path: Pat
         ("box", {"arrival_min": "soon"}, "arrival_min: 'soon' is not a number"),
         ("box", {"arrival_min": -5}, "arrival_min: -5 is not within"),
         ("box", {"peril": "dragon"}, "peril: 'dragon' is not one of"),
+        ("box", {"depth_m": -0.2}, "depth_m: -0.2 is negative"),
+        ("box", {"arrival_min": float("nan")}, "arrival_min: nan is not a finite number"),
     ],
 )
 def test_a_bad_hazard_is_one_clear_line(tmp_path: Path, geometry: Any, given: dict[str, Any], reason: str) -> None:
@@ -252,6 +254,29 @@ def test_depth_and_shaking_decide_what_closes(tmp_path: Path) -> None:
     hazard, partial = read_hazard(path)
     network = build([line((0, 0), (4.5, 0)), line((4.5, 0), (5.5, 0), bridge=True), line((5.5, 0), (9, 0))])
     assert closures(network, hazard, partial=partial).closed().tolist() == [False, True, False]
+
+
+def test_fire_beside_a_flood_closes_the_bridge_that_the_water_leaves_open(tmp_path: Path) -> None:
+    network = build([line((0, 0), (4.5, 0)), line((4.5, 0), (5.5, 0), bridge=True), line((5.5, 0), (9, 0))])
+    water, fire = box(4.6, -1, 5.4, 1), box(4.9, -1, 5.1, 1)
+    path = tmp_path / "h.geojson"
+
+    def closing(*features: dict[str, Any]) -> list[float]:
+        path.write_text(json.dumps({"features": list(features)}))
+        hazard, partial = read_hazard(path)
+        return closures(network, hazard, partial=partial).close_s.tolist()
+
+    never = [np.inf] * 3
+    assert closing(feature(water)) == never
+    assert closing(feature(water), feature(fire, peril="fire")) == [np.inf, 0.0, np.inf]
+    assert closing(feature(water), feature(fire, peril="fire", arrival_min=20)) == [np.inf, 1200.0, np.inf]
+    assert closing(feature(fire, peril="fire"), feature(box(20, 20, 21, 21), peril="other")) == [np.inf, 0.0, np.inf]
+
+
+def test_a_file_of_households_that_cannot_be_used_still_gives_seats_and_clearance(tmp_path: Path) -> None:
+    done = run(tmp_path, grid(3), [[]], [point(0, 0, id="z", seats=1)], [("bad", 1, 1, "two")], seats=True)
+    assert done.summary["counts"]["off-network"] == done.summary["households"] == 1
+    assert done.summary["seats"]["people_seated"] == 0
 
 
 def test_an_operator_wins_over_the_hazard_and_a_barred_road_is_not_crossed() -> None:

@@ -8,20 +8,25 @@ import shapely
 
 from core.errors import InvalidInput
 from geo._traffic import point_queue
-from geo.evacuation import Households, Margins, SafeZones, plan_routes
+from geo.clearance import clearance
+from geo.evacuation import Households, Margins, Plan, SafeZones, plan_routes
 from geo.hazard import Hazard
 from geo.network import Road, build
-from geo.traffic import Demand, capacity_per_h, clearance, departures, equilibrium, outward, planned_ways, simulate
+from geo.spread import Spread, spread_out
+from geo.traffic import Demand, capacity_per_h, departures, equilibrium, outward, planned_ways, simulate, who_drives
 
 D = 0.001
 
 
-def twin(ways: list[list[int]], departs: np.ndarray, vehicles: float, seconds: np.ndarray, per_s: np.ndarray) -> list:
-    """The queues with plain lists and heapq: whole edges."""
+def twin(
+    ways: list[list[int]], departs: np.ndarray, vehicles: float, seconds: np.ndarray, per_s: np.ndarray,
+    close: np.ndarray,
+) -> tuple[list[float], list[bool]]:  # fmt: skip
+    """The queues with plain lists and heapq: whole edges. Also who leaves an edge that has closed, the first aside."""
     free = [0.0] * len(seconds)
     heap = [(departs[i] + seconds[w[0]], i, 0) for i, w in enumerate(ways)]
     heapq.heapify(heap)
-    arrival = [0.0] * len(ways)
+    arrival, late = [0.0] * len(ways), [False] * len(ways)
     while heap:
         now, i, k = heapq.heappop(heap)
         if k == len(ways[i]) - 1:
@@ -30,8 +35,9 @@ def twin(ways: list[list[int]], departs: np.ndarray, vehicles: float, seconds: n
         e = ways[i][k]
         out = max(now, free[e])
         free[e] = out + vehicles / per_s[e]
+        late[i] = late[i] or (k > 0 and out > close[e])
         heapq.heappush(heap, (out + seconds[ways[i][k + 1]], i, k + 1))
-    return arrival
+    return arrival, late
 
 
 def test_the_queues_equal_their_plain_twin() -> None:
@@ -40,8 +46,13 @@ def test_the_queues_equal_their_plain_twin() -> None:
     seconds, per_s, departs = rng.uniform(5, 60, 12), rng.uniform(0.05, 0.5, 12), rng.uniform(0, 600, 300)
     start = np.concatenate([[0], np.cumsum([len(w) for w in ways])]).astype(np.int64)
     one = np.ones(300)
-    found = point_queue(np.concatenate(ways).astype(np.int32), start, one, one, departs, 1.3 * one, seconds, per_s)
-    assert found == pytest.approx(twin(ways, departs, 1.3, seconds, per_s))
+    close = np.where(rng.random(12) < 0.5, np.inf, rng.uniform(500, 3000, 12))
+    flat = np.concatenate(ways).astype(np.int32)
+    found, overtaken = point_queue(flat, start, one, one, departs, 1.3 * one, seconds, per_s, close)
+    expected, late = twin(ways, departs, 1.3, seconds, per_s, close)
+    assert found == pytest.approx(expected)
+    assert overtaken.tolist() == late
+    assert 0 < sum(late) < 300
 
 
 def test_a_bottleneck_lets_out_what_its_capacity_says() -> None:
@@ -49,7 +60,11 @@ def test_a_bottleneck_lets_out_what_its_capacity_says() -> None:
     start = np.arange(n + 1, dtype=np.int64) * 2
     edges = np.tile(np.array([0, 1], dtype=np.int32), n)
     one = np.ones(n)
-    found = point_queue(edges, start, one, one, np.zeros(n), one, np.array([60.0, 10.0]), np.array([0.25, 9.0]))
+    never = np.full(2, np.inf)
+    found, overtaken = point_queue(
+        edges, start, one, one, np.zeros(n), one, np.array([60.0, 10.0]), np.array([0.25, 9.0]), never
+    )
+    assert not overtaken.any()
     assert found.max() == pytest.approx(60 + (n - 1) / 0.25 + 10)  # the last waits for all before it
     assert np.sort(found)[0] == pytest.approx(70)
 
@@ -89,11 +104,16 @@ def test_equilibrium_uses_both_of_two_roads_and_is_sooner_than_nearest_and_faste
     alone = simulate(trees, planned_ways(plan, rows), demand)
     spread = simulate(trees, ways, demand)
     assert alone.at(1.0) > 1.7 * spread.at(1.0)  # type: ignore[operator]
-    told = clearance(plan, plan, np.zeros(n, dtype=bool), demand)
+    told = clearance(spreaded(plan, demand), plan)
     assert told["times_sooner_at_100_percent"] > 1.7
     assert told["band"]["capacity_80_percent"]["t100_min"] > told["spread"]["t100_min"]
-    half = clearance(plan, plan, np.zeros(n, dtype=bool), Demand(shadow_share=0.5))
+    half = clearance(spreaded(plan, Demand(shadow_share=0.5)), plan)
     assert half["households_driving"] == pytest.approx(n / 2, abs=2)
+
+
+def spreaded(plan: Plan, demand: Demand, longer_share: float = 1.0) -> Spread:
+    nobody = np.zeros(len(plan.households.lon), dtype=bool)
+    return spread_out(plan, who_drives(plan, nobody, demand), demand, longer_share)
 
 
 def test_contraflow_is_a_scenario_that_moves_lanes_outwards() -> None:
@@ -108,7 +128,7 @@ def test_contraflow_is_a_scenario_that_moves_lanes_outwards() -> None:
     zones = SafeZones(np.array([11 * D]), np.array([10.0]))
     plan = plan_routes(network, Hazard(geometry=shapely.MultiPolygon()), zones, homes, margins=Margins(notice_s=0.0))
     demand = Demand(vehicles=1.0, mobilisation_min=1)
-    told = clearance(plan, plan, np.zeros(n, dtype=bool), demand, np.array([1], dtype=np.int32))
+    told = clearance(spreaded(plan, demand), plan, np.array([1], dtype=np.int32))
     # one road out of 300 an hour takes an hour; with nine tenths of the other direction's lanes 60 / 1.9 min
     assert told["spread"]["t100_min"] == pytest.approx(60, rel=0.05)
     assert told["contraflow"]["t100_min"] == pytest.approx(60 / 1.9, rel=0.1)

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Schemas } from "../lib/client";
 import { makeTranslate } from "../lib/i18n";
 import en from "./catalogue/en.json";
-import { plotData, thresholdLines, yRange } from "./hydrograph";
+import { beyond, plotData, thresholdLines, yRange } from "./hydrograph";
 import { fontOf, tileLayers } from "./map/baselayers";
 import { areaFeatures, cellFeatures, classBreaks, closedFeatures, stationFeatures, stationWord } from "./map/features";
 
@@ -93,10 +93,15 @@ describe("the hydrograph", () => {
   it("has room for every threshold, and orders them", () => {
     const lines = thresholdLines({ red: 5, blue: 2, odd: 1 }, false);
     expect(lines.map((line) => line.level)).toEqual(["blue", "red"]);
-    const [low, high] = yRange(0.5, 1.2, lines.map((line) => line.value));
+    const [low, high] = yRange([0.5, null, 1.2], [], lines.map((line) => line.value));
     expect(low).toBeLessThan(0.5);
     expect(high).toBeGreaterThan(5);
-    expect(yRange(null, null, [])).toEqual([0, 1]);
+    expect(yRange([null], [], [])).toEqual([0, 1]);
+    // a forecast that runs far away leaves the readings and thresholds their room, and is told of in words
+    const [, top] = yRange([0, 4], [0.2, 30], [3]);
+    expect(top).toBeLessThan(10);
+    expect(beyond(top, [null, 0.2, 30])).toBe(30);
+    expect(beyond(yRange([0, 4], [5], [3])[1], [5])).toBeNull();
   });
 });
 

@@ -63,7 +63,7 @@ export type Station = Schemas["StationProperties"];
 export type Warning = Schemas["WarningSummary"];
 export type Answer = Schemas["AnswerOut"];
 
-export const VIEWS = ["warnings", "quote", "feeds"] as const;
+export const VIEWS = ["warnings", "rules", "quote", "feeds"] as const;
 export type View = (typeof VIEWS)[number];
 const viewOf = (told: string | null | undefined): View => VIEWS.find((view) => view === told) ?? "warnings";
 
@@ -91,6 +91,7 @@ class Desk {
   view = $state<View>("warnings");
   stationId = $state<string | null>(null);
   warningId = $state<string | null>(null);
+  ruleId = $state<string | null>(null);
   /** Moves once a second; ages read it. */
   tick = $state(performance.now());
   readonly time = new ServerTime();
@@ -162,6 +163,7 @@ class Desk {
     this.stationId = selection.station;
     this.warningId = selection.warning;
     this.view = viewOf(selection.desk);
+    this.ruleId = selection.rule ?? null;
     this.#chosen = { station: selection.station !== null, warning: selection.warning !== null };
     this.setLanguage(chooseLanguage([selection.lang, remembered(), ...navigator.languages], LANGUAGES), false);
     addEventListener("popstate", () => {
@@ -169,6 +171,7 @@ class Desk {
       this.stationId = back.station;
       this.warningId = back.warning;
       this.view = viewOf(back.desk);
+      this.ruleId = back.rule ?? null;
       void this.series.load();
       void this.warning.load();
     });
@@ -311,6 +314,17 @@ class Desk {
     this.#address(true);
   }
 
+  selectRule(id: string | null): void {
+    if (id === this.ruleId) return;
+    this.ruleId = id;
+    this.#address(true);
+  }
+
+  /** Whether this person may look at a desk at all. */
+  mayOpen(view: View): boolean {
+    return view === "warnings" || this.may("read", { rules: "rule", quote: "quote", feeds: "feed" }[view]);
+  }
+
   selectStation(id: string | null): void {
     this.#chosen.station = true;
     this.#select({ station: id });
@@ -348,6 +362,7 @@ class Desk {
       warning: this.#chosen.warning ? this.warningId : null,
       lang: readSelection(location.search).lang && this.language,
       desk: this.view === "warnings" ? null : this.view,
+      rule: this.view === "rules" ? this.ruleId : null,
     };
     const url = `${location.pathname}${writeSelection(location.search, selection)}${location.hash}`;
     if (remember) history.pushState(null, "", url);

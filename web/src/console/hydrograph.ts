@@ -58,12 +58,27 @@ export function thresholdLines(thresholds: Record<string, number>, dark: boolean
     .sort((a, b) => a.value - b.value);
 }
 
-/** Room for the readings and for the thresholds above them: how far it still is belongs to the picture. */
-export function yRange(min: number | null, max: number | null, thresholds: readonly number[]): [number, number] {
-  const all = [...thresholds, ...(min === null ? [] : [min]), ...(max === null ? [] : [max])];
+/**
+ * Room for the readings and for the thresholds above them: how far it still is belongs to the picture. A forecast has as
+ * much room again on either side and no more: one that runs far away must not press the rest into a line.
+ */
+export function yRange(readings: readonly (number | null)[], forecast: readonly (number | null)[], thresholds: readonly number[]): [number, number] {
+  const known = (values: readonly (number | null)[]): number[] => values.filter((value): value is number => value !== null);
+  const seen = [...thresholds, ...known(readings)];
+  const all = seen.length > 0 ? seen : known(forecast);
   if (all.length === 0) return [0, 1];
-  const low = Math.min(...all);
-  const high = Math.max(...all);
-  const pad = Math.max((high - low) * 0.1, 0.1);
-  return [low - pad, high + pad];
+  const ends = (values: number[]): [number, number] => values.reduce<[number, number]>(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
+  const [low, high] = ends(all);
+  const span = Math.max(high - low, 0.1);
+  const [least, most] = ends([low, high, ...known(forecast)]);
+  const bottom = Math.max(least, low - span);
+  const top = Math.min(most, high + span);
+  const pad = Math.max((top - bottom) * 0.1, 0.1);
+  return [bottom - pad, top + pad];
+}
+
+/** The highest value of a forecast that lies above what is drawn; none where all of it is seen. */
+export function beyond(top: number, forecast: readonly (number | null)[]): number | null {
+  const most = forecast.reduce<number>((found, value) => (value === null ? found : Math.max(found, value)), -Infinity);
+  return most > top ? most : null;
 }

@@ -782,6 +782,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/rules/{rule_id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rule Versions
+         * @description Every version of one rule, newest first, each as a rule file has it.
+         */
+        get: operations["rule_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/rules/{rule_id}/retire": {
         parameters: {
             query?: never;
@@ -3359,6 +3379,8 @@ export interface components {
             home: number[] | null;
             /** Warnings */
             warnings: components["schemas"]["PublicWarning"][];
+            /** @description The newest of this person's warnings that was sent in error, until it expires. */
+            taken_back: components["schemas"]["PublicWarning"] | null;
             /** @description An official order; it goes before the route. */
             order: components["schemas"]["PublicOrder"] | null;
             route: components["schemas"]["PublicRoute"] | null;
@@ -4315,6 +4337,11 @@ export interface components {
              * @description What it was tried on: readings, or for a rule without a gauge footprint versions or bulletins.
              */
             n_readings: number | null;
+            /**
+             * N People
+             * @description People in its area today; none: it has no area of its own.
+             */
+            n_people: number | null;
             /** New */
             new: {
                 [key: string]: unknown;
@@ -4323,6 +4350,79 @@ export interface components {
             standing: {
                 [key: string]: unknown;
             } | null;
+        };
+        /**
+         * RuleVersion
+         * @description One version of a rule in full.
+         */
+        RuleVersion: {
+            /**
+             * Rule Id
+             * Format: uuid
+             */
+            rule_id: string;
+            /** Code */
+            code: string;
+            /** Version */
+            version: number;
+            /**
+             * Kind
+             * @description level (a gauge), footprint, or bulletin.
+             */
+            kind: string;
+            /**
+             * Station
+             * @description Code of the station; none where the rule looks at no gauge.
+             */
+            station: string | null;
+            /** Definition */
+            definition: {
+                [key: string]: unknown;
+            };
+            /**
+             * Has Area
+             * @description False for a gauge's rule: nobody can be warned, and every draft is held.
+             */
+            has_area: boolean;
+            /** Area Desc */
+            area_desc: {
+                [key: string]: string;
+            };
+            /**
+             * Effective From
+             * Format: date-time
+             */
+            effective_from: string;
+            /** Effective To */
+            effective_to: string | null;
+            /**
+             * Phase
+             * @description Where its warning stands; none where it is not in force, or has no gauge.
+             */
+            phase: string | null;
+            /** Level */
+            level: string | null;
+            /**
+             * Told
+             * @description The rule as a rule file has it: changed, it can be tried and kept.
+             */
+            told: {
+                [key: string]: unknown;
+            };
+            /**
+             * Dry Run
+             * @description What it would have said, where it was proposed with that.
+             */
+            dry_run: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Proposed By Login
+             * @description None: no second person was needed, or it came by command.
+             */
+            proposed_by_login: string | null;
+            /** Agreed By Login */
+            agreed_by_login: string | null;
         };
         /**
          * SafeZoneCollection
@@ -4497,10 +4597,14 @@ export interface components {
              * Format: uuid
              */
             author: string;
+            /** Author Login */
+            author_login: string;
             /** Reason */
             reason: string;
             /** Second */
             second: string | null;
+            /** Second Login */
+            second_login: string | null;
             /** Ended At */
             ended_at: string | null;
         };
@@ -8119,6 +8223,73 @@ export interface operations {
             };
             /** @description The body is too large. */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong; `errors` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rule_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleVersion"][];
+                };
+            };
+            /** @description No valid session, key or link. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -4,11 +4,14 @@ export type Catalogue = Record<string, string>;
 export type Params = Record<string, string | number>;
 export type Translate = (key: string, params?: Params) => string;
 
+const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ur"]);
 const NAME = /\{(\w+)\}/g;
 
 export function makeTranslate(language: string, catalogue: Catalogue, fallback: Catalogue): Translate {
   const plural = new Intl.PluralRules(language);
   const number = new Intl.NumberFormat(language);
+  // A name in another script keeps its own direction, and its brackets their side (UAX #9, isolates).
+  const apart = RIGHT_TO_LEFT.has(language) ? (text: string): string => `\u2068${text}\u2069` : (text: string): string => text;
   return (key, params) => {
     const forms = typeof params?.n === "number" ? [`${key}.${plural.select(params.n)}`, `${key}.other`, key] : [key];
     const found = forms.find((form) => form in catalogue) ?? forms.find((form) => form in fallback);
@@ -17,7 +20,7 @@ export function makeTranslate(language: string, catalogue: Catalogue, fallback: 
     return text.replace(NAME, (whole, name: string) => {
       const value = params?.[name];
       if (value === undefined) return whole;
-      return typeof value === "number" ? number.format(value) : value;
+      return typeof value === "number" ? number.format(value) : apart(value);
     });
   };
 }

@@ -20,6 +20,11 @@ describe("texts", () => {
     expect(makeTranslate("zh", zh, en)("n", { n: 1 })).toBe("1 栋");
   });
 
+  it("sets a name apart in a language that is written from right to left", () => {
+    expect(makeTranslate("ar", { hello: "مرحبا {name}" }, en)("hello", { name: "Council (exercise)" })).toBe("مرحبا \u2068Council (exercise)\u2069");
+    expect(makeTranslate("en", en, en)("hello", { name: "Bo" })).toBe("Hello Bo");
+  });
+
   it("falls back to English, then shows the key", () => {
     expect(makeTranslate("zh", zh, en)("only")).toBe("only here");
     expect(makeTranslate("zh", zh, en)("nowhere")).toBe("nowhere");

@@ -6,13 +6,16 @@ export interface Selection {
   lang: string | null;
   /** Which desk is open; none: the warnings. */
   desk?: string | null;
+  /** Which rule is read at the desk of rules. */
+  rule?: string | null;
 }
 
-const NAMES = ["station", "warning", "lang", "desk"] as const;
+const NAMES = ["station", "warning", "lang", "desk", "rule"] as const;
 
 export function readSelection(search: string): Selection {
   const params = new URLSearchParams(search);
-  return { station: params.get("station"), warning: params.get("warning"), lang: params.get("lang"), ...(params.has("desk") ? { desk: params.get("desk") } : {}) };
+  const more = Object.fromEntries((["desk", "rule"] as const).filter((name) => params.has(name)).map((name) => [name, params.get(name)]));
+  return { station: params.get("station"), warning: params.get("warning"), lang: params.get("lang"), ...more };
 }
 
 /** `search` with the selection in it; other parameters stay. */

@@ -131,6 +131,7 @@ export function situationFrom(message: PushMessage, before: Now | null): Now | n
     steps: message.steps?.map((one) => ({ step: one.step, minutes: one.minutes, avoided_loss: null, currency: null, done_at: before?.steps?.find((old) => old.step === one.step)?.done_at ?? null })) ?? before?.steps ?? [],
     channels: before?.channels ?? [],
     sending_paused: before?.sending_paused ?? false,
+    taken_back: before?.taken_back ?? null,
   };
   if (standing(situation).length === 0) situation.state = "all_clear";
   return situation;

@@ -8,7 +8,7 @@ const warning = (more: Partial<PublicWarning> = {}): PublicWarning => ({
 });
 const now = (more: Partial<Now> = {}): Now => ({
   name: "n", language: "en", exercise: false, state: "no_warning", state_reason: "", checked_at: "2026-06-14T09:00:00Z", home: null, warnings: [], order: null, route: null,
-  safe_zones: [], channels: [], steps: [], sending_paused: false, ...more,
+  safe_zones: [], channels: [], steps: [], sending_paused: false, taken_back: null, ...more,
 });
 const known = (told: Now | null, more: Partial<Known> = {}): Known => ({
   hasToken: true, kept: told && { now: told, at: 0 }, unreachable: false, stale: false, time: new Date("2026-06-14T09:00:10Z"), ...more,

@@ -6,6 +6,7 @@ import { feature, mesh } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import worldUrl from "world-atlas/countries-50m.json?url";
 import type { Schemas } from "../../lib/client";
+import { cutLand, cutLines } from "./antimeridian";
 import { fontOf, ground, tileLayers } from "./baselayers";
 
 export interface Base {
@@ -35,8 +36,8 @@ async function builtIn(): Promise<Base> {
   const countries = topology.objects.countries as GeometryCollection | undefined;
   return {
     sources: {
-      "world-land": { type: "geojson", data: land === undefined ? NOTHING : feature(topology, land), maxzoom: 9 },
-      "world-borders": { type: "geojson", data: countries === undefined ? NOTHING : mesh(topology, countries, (a, b) => a !== b), maxzoom: 9 },
+      "world-land": { type: "geojson", data: land === undefined ? NOTHING : cutLand(feature(topology, land)), maxzoom: 9 },
+      "world-borders": { type: "geojson", data: countries === undefined ? NOTHING : cutLines(mesh(topology, countries, (a, b) => a !== b)), maxzoom: 9 },
     },
     // This coast is meant for whole regions. Closer than that it says nothing true, so it fades into plain ground.
     layers: (dark) => {

@@ -108,7 +108,11 @@ export class MapView {
   show(group: string, visible: boolean): void {
     if (visible) this.#hidden.delete(group);
     else this.#hidden.add(group);
-    if (this.#ready) this.#applyHidden();
+    if (this.#ready) {
+      delete this.#options.container.dataset.mapIdle;
+      this.#applyHidden();
+      this.map.triggerRepaint(); // so that the map says that it is idle even where nothing was to be hidden
+    }
     this.#askLocations();
   }
 

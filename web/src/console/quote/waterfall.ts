@@ -19,10 +19,15 @@ export interface Commercial {
   premium: number;
 }
 
+/** The order in which a premium is built: a stored result does not keep the order of its keys. */
+const ORDER = ["expected_loss", "experience", "loss_adjustment", "service_cost", "risk_load", "acquisition", "administration", "profit", "technical_premium"];
+const place = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length - 1.5);
+
 /** The steps of a quote's result: to the technical premium, and from there to the commercial one. */
 export function stepsOf(waterfall: Record<string, number>, commercial: Commercial): Step[] {
   const steps = Object.entries(waterfall)
     .filter(([name, amount]) => amount !== 0 || name === "technical_premium")
+    .sort(([a], [b]) => place(a) - place(b))
     .map(([name, amount]) => ({ name, amount, total: name === "technical_premium" }));
   for (const name of ["market", "tier", "held_at_floor"] as const) {
     if (commercial[name] !== 0) steps.push({ name, amount: commercial[name], total: false });
