@@ -13,7 +13,7 @@ from alerts.escalation import Rung
 from alerts.siren import ANSWER_WITHIN_S
 from store import queries
 from store.pool import AsyncConnection
-from store.queries import Row
+from store.queries import Row, id_array
 
 _SQL = queries.load("alerts")
 _rows, _row, _do = queries.runners(_SQL)
@@ -63,9 +63,9 @@ async def plan_deliveries(conn: AsyncConnection, alert: Alert, rows: Sequence[Pl
             "version": alert.version,
             "exercise": alert.exercise,
             "now": now,
-            "delivery_ids": [one.delivery_id for one in rows],
-            "policyholder_ids": [one.recipient.policyholder_id for one in rows],
-            "contact_point_ids": [one.recipient.contact_point_id for one in rows],
+            "delivery_ids": id_array(one.delivery_id for one in rows),
+            "policyholder_ids": id_array(one.recipient.policyholder_id for one in rows),
+            "contact_point_ids": id_array(one.recipient.contact_point_id for one in rows),
             "channels": [one.recipient.channel for one in rows],
             "providers": [one.provider for one in rows],
             "priorities": [one.recipient.priority for one in rows],
@@ -87,7 +87,7 @@ async def pushes_lately(
     conn: AsyncConnection, people: Sequence[UUID], *, since: datetime, warning_id: UUID, version: int
 ) -> list[Row]:
     """How many pushes each person was sent since then, and of which levels, this version aside."""
-    values = {"people": list(people), "since": since, "warning_id": warning_id, "version": version}
+    values = {"people": id_array(people), "since": since, "warning_id": warning_id, "version": version}
     return await _rows(conn, "pushes_lately", values)
 
 

@@ -17,7 +17,7 @@ from alerts.silence import Silence
 from alerts.voice import Other
 from store import queries
 from store.pool import AsyncConnection
-from store.queries import Row
+from store.queries import Row, id_array
 
 _SQL = queries.load("alerts")
 _rows, _row, _do = queries.runners(_SQL)
@@ -196,7 +196,7 @@ async def others_told(
     found: dict[UUID, list[Other]] = {}
     if not ids:
         return found
-    values = {"tenant_id": tenant_id, "event": event, "people": ids, "warning_id": warning_id, "now": now}
+    values = {"tenant_id": tenant_id, "event": event, "people": id_array(ids), "warning_id": warning_id, "now": now}
     for row in await _rows(conn, "others_told", values):
         found.setdefault(row["policyholder_id"], []).append(
             Other(
@@ -230,7 +230,9 @@ async def kept_out_by(conn: AsyncConnection, warning_id: UUID) -> set[UUID]:
 
 async def let_in(conn: AsyncConnection, warning_id: UUID, people: Iterable[UUID]) -> None:
     """These people are told of the warning after all."""
-    await _do(conn, "let_in", {"warning_id": warning_id, "people": sorted(people)})
+    kept_out = {row["policyholder_id"] for row in await _rows(conn, "kept_out_of", {"warning_id": warning_id})}
+    if let_in := kept_out.intersection(people):
+        await _do(conn, "let_in", {"warning_id": warning_id, "people": id_array(let_in)})
 
 
 # ---------------------------------------------------------------- said again

@@ -22,7 +22,7 @@ from core.errors import NotFound
 from store import queries
 from store.pool import DATABASE_AWAY as DATABASE_AWAY
 from store.pool import AsyncConnection
-from store.queries import Row
+from store.queries import Row, id_array
 
 _SQL = queries.load("alerts")
 _rows, _row, _do = queries.runners(_SQL)
@@ -61,6 +61,19 @@ class People:
     lon: NDArray[np.float64]
     lat: NDArray[np.float64]
 
+    def only(self, which: NDArray[np.bool_]) -> "People":
+        """Those of them, in order."""
+        at = np.flatnonzero(which).tolist()
+        return People([self.ids[i] for i in at], [self.languages[i] for i in at], self.lon[which], self.lat[which])
+
+    def __add__(self, other: "People") -> "People":
+        return People(
+            self.ids + other.ids,
+            self.languages + other.languages,
+            np.concatenate([self.lon, other.lon]),
+            np.concatenate([self.lat, other.lat]),
+        )
+
 
 def _people(rows: list[Row]) -> People:
     return People(
@@ -80,7 +93,7 @@ async def people_in_box(conn: AsyncConnection, tenant_id: UUID, area: BaseGeomet
 
 async def people_by_id(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -> People:
     """These policyholders."""
-    return _people(await _rows(conn, "people_by_id", {"tenant_id": tenant_id, "policyholder_ids": list(ids)}))
+    return _people(await _rows(conn, "people_by_id", {"tenant_id": tenant_id, "policyholder_ids": id_array(ids)}))
 
 
 async def people_told(conn: AsyncConnection, warning_id: UUID) -> set[UUID]:
@@ -93,7 +106,7 @@ async def channels_of(
 ) -> dict[UUID, list[tuple[str, UUID]]]:
     """(channel, contact point) of each person who can be reached."""
     found: dict[UUID, list[tuple[str, UUID]]] = {}
-    for row in await _rows(conn, "channels_of", {"tenant_id": tenant_id, "policyholder_ids": list(ids)}):
+    for row in await _rows(conn, "channels_of", {"tenant_id": tenant_id, "policyholder_ids": id_array(ids)}):
         found.setdefault(row["policyholder_id"], []).append((row["channel"], row["contact_point_id"]))
     return found
 
@@ -281,9 +294,9 @@ async def add_warning(
             "tenant_id": alert.tenant_id,
             "warning_id": alert.warning_id,
             "version": alert.version,
-            "policyholder_ids": [one.policyholder_id for one in recipients],
+            "policyholder_ids": id_array(one.policyholder_id for one in recipients),
             "channels": [one.channel for one in recipients],
-            "contact_point_ids": [one.contact_point_id for one in recipients],
+            "contact_point_ids": id_array(one.contact_point_id for one in recipients),
             "languages": [one.language for one in recipients],
             "priorities": [one.priority for one in recipients],
         },

@@ -269,7 +269,7 @@ class Speaker:
     async def _others(
         self, lead: Subject, decision: Decision, warning_id: UUID, people: Sequence[Recipient]
     ) -> Mapping[UUID, list[Other]]:
-        ids = sorted({one.policyholder_id for one in people})
+        ids = {one.policyholder_id for one in people}
         return await event_repository.others_told(
             self.conn, lead.rule.tenant_id, lead.rule.peril, ids, warning_id=warning_id, now=decision.at
         )
@@ -344,16 +344,15 @@ class Speaker:
             return []
         near = await repository.people_in_box(conn, tenant_id, area)
         hit = inside(area, near.lon, near.lat) if near.ids else np.zeros(0, dtype=bool)
-        ids = {one for one, is_in in zip(near.ids, hit, strict=True) if is_in}
-        if told_by is not None:
-            ids |= await repository.people_told(conn, told_by)
-        people = await repository.people_by_id(conn, tenant_id, sorted(ids))
+        people = near.only(hit)
+        if told_by is not None and (elsewhere := await repository.people_told(conn, told_by) - set(people.ids)):
+            people = people + await repository.people_by_id(conn, tenant_id, sorted(elsewhere))
         footprints = await repository.footprints_near(conn, tenant_id, decision.at)
         reached = shapely.union_all([one for one, _ in footprints]) if footprints else None
         zones = [zone for _, more in footprints for zone in more]
         ranks = priorities(decision.after, np.nan_to_num(people.lon), np.nan_to_num(people.lat), reached, zones)
         channels = await repository.channels_of(conn, tenant_id, people.ids)
-        return sorted(
+        made = [
             Recipient(
                 policyholder_id=person,
                 channel=channel,
@@ -363,7 +362,8 @@ class Speaker:
             )
             for person, language, rank in zip(people.ids, people.languages, ranks, strict=True)
             for channel, contact_point_id in channels.get(person, [(UNREACHABLE, None)])
-        )
+        ]
+        return sorted(made, key=lambda one: (one.policyholder_id.bytes, one.channel))
 
     def _alert(
         self,

@@ -26,6 +26,27 @@ class BadLossTable(InvalidInput):
     """This is no event or year loss table."""
 
 
+def descending(values: FloatArray) -> tuple[IntArray, FloatArray]:
+    """(order, values in it) of finite values >= 0, largest first; equal ones in any order.
+
+    Sorts one whole number for each value instead of an index by value: the bits of a float that is not negative
+    ascend with it, and its lowest ones give way to the index. What that confuses is put right afterwards.
+    """
+    n = len(values)
+    bits = np.uint64(max(int(n - 1).bit_length(), 1))
+    key = (values + 0.0).view(np.uint64)  # + 0.0 makes a copy, and 0 of -0
+    key >>= bits
+    key <<= bits
+    key |= np.arange(n, dtype=np.uint64)
+    key.sort()
+    order = (key[::-1] & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    found = values[order]
+    if (found[1:] > found[:-1]).any():
+        again = np.argsort(-found, kind="stable")
+        order, found = order[again], found[again]
+    return order, found
+
+
 @dataclass(frozen=True)
 class EventLosses:
     """An event loss table. Rates are events a year, losses in one currency."""
@@ -76,8 +97,7 @@ class EventLosses:
         1 - exp(-sum of rates of events at least as large). Only the means enter, so that a table with large standard
         deviations needs `simulate`.
         """
-        order = np.argsort(self.mean)[::-1]
-        loss = self.mean[order]
+        order, loss = descending(self.mean)
         rate = np.cumsum(self.rate_per_year[order])
         tied = loss[1:] == loss[:-1]
         if tied.any():  # equal losses share the rate of the last of them

@@ -297,7 +297,8 @@ def stuck_runs(
     same = np.r_[False, v[1:] == v[:-1]] & ~new_piece
     run = np.cumsum(~same) - 1
     at = np.flatnonzero(~same)  # where each run starts, among the readings that have a value
-    begin = np.flatnonzero(new_piece)[s[at]]  # where its piece starts
+    # Where its piece starts; a piece without any value is not among the readings, so that pieces are counted anew.
+    begin = np.flatnonzero(new_piece)[(np.cumsum(new_piece) - 1)[at]]
     repeats = np.cumsum(same)
     oldest = np.maximum(begin, at - STUCK_CONTEXT)
     newest = np.maximum(at - 1, 0)

@@ -1,7 +1,7 @@
 """What people do with a stored quote (refer, approve, decline, bind), and the preventive work it asks for."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -137,7 +137,7 @@ def _bindable(
 async def open_orders(conn: AsyncConnection, stored: StoredQuote, *, now: datetime) -> int:
     """Opens the work orders of a quote's alarms at inception; the number that are new."""
     priced = await asyncio.to_thread(underwrite.price_inputs, stored.submission)
-    return await _keep(conn, stored, priced.quote, priced.quote.orders, origin="inception", now=now)
+    return await _keep(conn, stored, priced.quote, priced.quote.orders, origin="inception", seen_at={}, now=now)
 
 
 async def watch_alarms(conn: AsyncConnection, quote_id: UUID, *, now: datetime) -> int:
@@ -155,14 +155,14 @@ async def watch_alarms(conn: AsyncConnection, quote_id: UUID, *, now: datetime) 
     readings = await repository.telemetry_of(
         conn, tenant_id=stored.tenant_id, asset_ids=sorted(class_of), signals=sorted(book.alarms["signals"]), until=now
     )
+    seen_at = {(asset_id, signal): at for asset_id, signal, _, at in readings}
     alarms = [
         Alarm(asset_id=asset_id, signal=signal, value=value, seen_on=at.date())
         for asset_id, signal, value, at in readings
     ]
     length = (priced.quote.period_to - priced.quote.period_from).days
-    return await _keep(
-        conn, stored, priced.quote, work_orders(alarms, class_of, length, book), origin="in_force", now=now
-    )
+    orders = work_orders(alarms, class_of, length, book)
+    return await _keep(conn, stored, priced.quote, orders, origin="in_force", seen_at=seen_at, now=now)
 
 
 async def _keep(
@@ -172,15 +172,17 @@ async def _keep(
     orders: Sequence[WorkOrder],
     *,
     origin: str,
+    seen_at: Mapping[tuple[str, str], datetime],
     now: datetime,
 ) -> int:
     n = 0
     for order in orders:
+        seen = seen_at.get((order.asset_id, order.signal))
         before, after = await asyncio.to_thread(effect, quote, order)
         n += await repository.add_work_order(
             conn,
             {
-                "work_order_id": uuid5(stored.quote_id, f"{order.asset_id} {order.signal} {order.action}"),
+                "work_order_id": uuid5(stored.quote_id, f"{order.asset_id} {order.signal} {order.action} {seen or ''}"),
                 "tenant_id": stored.tenant_id,
                 "quote_id": stored.quote_id,
                 "asset_id": order.asset_id,
@@ -192,6 +194,7 @@ async def _keep(
                 "premium_before": before,
                 "premium_after": after,
                 "origin": origin,
+                "seen_at": seen,
                 "opened_at": now,
             },
         )

@@ -16,7 +16,7 @@ from itops.policy import (
     PhysicalDamage,
     SystemAvailability,
 )
-from itops.wire import STRICT, Amount, Hours, Positive, Share
+from itops.wire import STRICT, Amount, Hours, Part, Positive, PositiveHours, Share, Truth
 
 #: Steps of the service credit that stand where a fee is given and no steps are.
 DEFAULT_CREDITS = ((0.999, Decimal("0.10")), (0.99, Decimal("0.25")), (0.95, Decimal("0.50")))
@@ -52,10 +52,10 @@ class BusinessInterruptionIn(_Event):
 
     cover: Literal["business_interruption"]
     revenue_per_hour: Amount | None = None
-    affected_share: dict[str, Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)]] | None = None
+    affected_share: dict[str, Part] | None = None
     waiting_period_h: Hours
     waiting_period_type: Literal["retention", "qualifying"] = "retention"
-    indemnity_period_h: Annotated[float, Field(gt=0, le=87_660, allow_inf_nan=False)]
+    indemnity_period_h: PositiveHours
 
 
 class PhysicalDamageIn(_Event):
@@ -72,7 +72,7 @@ class InformationSecurityIn(_Event):
 
     cover: Literal["information_security"]
     annual_revenue: Positive
-    posture: dict[Literal["mfa", "edr", "backups_offline", "patch_sla"], bool] = Field(default_factory=dict)
+    posture: dict[Literal["mfa", "edr", "backups_offline", "patch_sla"], Truth] = Field(default_factory=dict)
 
 
 class CreditIn(BaseModel):
@@ -99,7 +99,7 @@ class DataRecoveryIn(_Event):
     """Data recovery as it is sent."""
 
     cover: Literal["data_recovery"]
-    backup_restorable: Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)] = DEFAULT_RESTORABLE
+    backup_restorable: Part = DEFAULT_RESTORABLE
     cost_median: Positive | None = None
     cost_sigma: Annotated[float, Field(gt=0, le=4)] = DEFAULT_COST_SIGMA
     recreation_hours: Amount = Decimal(0)

@@ -518,11 +518,13 @@ def _buckets(value: FloatArray, weight: FloatArray, most: int = 24) -> tuple[Flo
 
 def _at_least(n: int, p: float, k: int) -> float:
     """P(Binomial(n, p) >= k)."""
-    from scipy.stats import binom
+    from scipy.special import bdtrc
 
     if p >= 1.0:
         return float(n >= k)
-    return float(binom.sf(k - 1, n, p))
+    if k <= 0 or k > n:
+        return float(k <= 0)
+    return float(bdtrc(k - 1, n, p))
 
 
 __all__ = ["UNKNOWN_SITE", "Builder", "Climate", "Hazard", "posture_factor", "security"]

@@ -191,9 +191,12 @@ def _predict_models(model: dict[str, Any], exposure: str) -> Iterator[dict[str, 
 
 def _negative_binomial(mean: Any, cv2: Any) -> tuple[Any, Any]:
     """5 % and 95 % quantiles of a Poisson count whose mean is gamma with this squared coefficient of variation."""
-    size = 1.0 / cv2
+    spread = cv2 > 0
+    size = 1.0 / np.where(spread, cv2, 1.0)
     p = size / (size + mean)
-    return stats.nbinom.ppf(0.05, size, p).clip(min=0), stats.nbinom.ppf(0.95, size, p).clip(min=0)
+    return tuple(
+        np.where(spread, stats.nbinom.ppf(at, size, p), stats.poisson.ppf(at, mean)).clip(min=0) for at in (0.05, 0.95)
+    )
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import gamma
+from scipy.special import gammaincinv
 
 from core.money import Money
 from itops import pricing
@@ -15,10 +15,12 @@ from itops.book import Book
 from itops.dependency import Unit, outage
 from itops.events import Builder, Climate
 from itops.fitted import Fitted
+from itops.inputs import since
 from itops.payment import PaymentLaw, PaymentSchedule
 from itops.policy import BusinessInterruption, Cover, SystemAvailability
 from itops.population import Population
 from itops.severity import FloatArray
+from itops.station import Station, station_for
 from itops.submission import Submission
 from itops.year import CoverTerms, EventKind, YearLaw, year
 
@@ -214,6 +216,8 @@ class Figures:
     def plan_cost(self, name: str) -> float:
         """What a service plan costs for these devices in the period: a cost by class, times the SLA tier's price."""
         table = self.book.tariff["service_plans"][name]["per_device_year_usd"]
+        if name == "managed" and since(self.fitted.model_version, "itops-2026.4"):
+            table = self.book.tariff["station"]["operation_usd_per_device_year"]
         tiers = self.book.tariff["relativity"]["sla_tier"]
         rate = Decimal(1) if self.submission.currency == "USD" else self.submission.usd_rate
         if rate is None:
@@ -224,7 +228,32 @@ class Figures:
         for (device_class, tier), years in self.builder.population.years_by_tier.items():
             factor = 1.0 if tier is None else float(tiers[tier])
             cost += years * float(table[device_class]) * factor
+        if name == "managed" and self.station is not None:
+            cost += self.station.engineers_usd + self.station.spares_usd
         return cost * float(rate)
+
+    @cached_property
+    def station(self) -> Station | None:
+        """The station behind a managed service; None with earlier models, or where nothing fails."""
+        if not since(self.fitted.model_version, "itops-2026.4"):
+            return None
+        rate = Decimal(1) if self.submission.currency == "USD" else self.submission.usd_rate
+        years = (self.submission.period_to - self.submission.period_from).days / 365.25
+        incidents = {
+            name: model.expected_incidents / years
+            for name, model in self.fitted.classes.items()
+            if model.expected_incidents > 0
+        }
+        known: dict[str, list[float]] = {}
+        for device in self.builder.devices:
+            if device.asset.value is not None:
+                known.setdefault(device.asset.device_class, []).append(float(device.asset.value))
+        values = {
+            name: sum(known[name]) / len(known[name]) / float(rate) if name in known and rate is not None else None
+            for name in incidents
+        }
+        tiers = {tier for _, tier in self.builder.population.years_by_tier}
+        return station_for(incidents, values, tiers, years, self.book.tariff["station"])
 
     @cached_property
     def risk_load(self) -> float:
@@ -376,7 +405,7 @@ class Figures:
         if mean <= 0 or total <= 0:
             return Range(expected_loss=(0.0, 0.0), premium=(0.0, 0.0), cv=0.0, editions=tuple(editions))
         cv = variance**0.5 / total
-        low, high = (float(gamma.ppf(p, 1.0 / cv**2, scale=mean * cv**2)) for p in (0.05, 0.95))
+        low, high = (float(gammaincinv(1.0 / cv**2, p)) * mean * cv**2 for p in (0.05, 0.95))
         services = float(self.waterfall.service_cost.amount)
         whole = float(self.technical_premium.amount)
         loadings = self.submission.loadings

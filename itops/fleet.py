@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from itops.table import Checker, as_amount, as_date, as_text, read_rows
+from itops.table import BadRow, BadTable, Checker, as_amount, as_date, as_text, read_rows
 
 #: Columns of a fleet table. A blank cell means unknown, except `retired_on`, where it means still in service.
 REQUIRED_COLUMNS = ("asset_id", "device_class", "commissioned_on")
@@ -19,6 +19,8 @@ CHOICES = {
 
 #: Mean length of a Gregorian calendar year in days to two places; exposure is counted by the day.
 DAYS_PER_YEAR = 365.25
+#: Dates before this one are what some systems write for an unknown day, not the age of a device.
+_EARLIEST = date(1970, 1, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,10 @@ def read_fleet(text: str, *, known_classes: Collection[str], table: str = "fleet
     commissioning, an asset_id that comes twice, a negative value.
     """
     found = read_rows(text, table=table, required=REQUIRED_COLUMNS, optional=OPTIONAL_COLUMNS)
+    if not found.rows:
+        raise BadTable(
+            table, [BadRow(line=1, field="asset_id", value="", reason="the table has a header and no device")]
+        )
     check = Checker(table)
     known = ", ".join(sorted(known_classes))
     first_line: dict[str, int] = {}
@@ -73,6 +79,12 @@ def read_fleet(text: str, *, known_classes: Collection[str], table: str = "fleet
         for name, choices in CHOICES.items():
             if row.cells[name] and row.cells[name] not in choices:
                 check.refuse(row, name, f"is not one of {', '.join(choices)}")
+        if commissioned_on and commissioned_on < _EARLIEST:
+            check.refuse(
+                row,
+                "commissioned_on",
+                f"is before {_EARLIEST}: no such device is that old; an unknown day needs the real one",
+            )
         if asset_id:
             if asset_id in first_line:
                 check.refuse(row, "asset_id", f"comes twice; first on line {first_line[asset_id]}")

@@ -22,8 +22,15 @@ _FLEET_COLUMNS = (
 _INCIDENT_COLUMNS = ("asset_id", "opened", "restored", "cause", "incident_id")
 
 
+#: The models that can still be computed, oldest first; a quote of one of them comes out as it was stored.
+MODELS = ("itops-2026.2", "itops-2026.3", "itops-2026.4")
 #: The model whose inputs did not name it.
-UNNAMED_MODEL = "itops-2026.2"
+UNNAMED_MODEL = MODELS[0]
+
+
+def since(model_version: str, first: str) -> bool:
+    """Whether a model is `first` or a later one."""
+    return MODELS.index(model_version) >= MODELS.index(first)
 
 
 def canonical_inputs(

@@ -1,20 +1,24 @@
 """Other ways to write a risk: options to compare, and the counter-offer to one that is not standard."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from itops import rules
+from itops import questions, rules
 from itops.book import Book
 from itops.covers_wire import plain_cover
 from itops.figures import Figures
 from itops.fitted import Fitted
+from itops.inputs import since
 from itops.policy import BusinessInterruption, Cover
 from itops.pricing import Commercial, commercial_premium
 from itops.questions import Assessment
 from itops.submission import BadSubmission, Submission, cover_again
+
+#: Shares of a cover's limit that a sublimit for one site is tried at.
+_SUBLIMITS = tuple(Decimal(text) for text in ("0.75", "0.5", "0.35", "0.25", "0.15", "0.1", "0.05"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +133,9 @@ def options(submission: Submission, base: Figures, tier_factor: Decimal) -> tupl
             if asked is None:
                 own.append(cover)
                 continue
-            own.append(cover_again(plain_cover(cover) | dict(asked), submission, at=f"options.{index}.{cover.name}"))
+            own.append(
+                cover_again(plain_cover(cover) | dict(asked), submission, at=f"options.{index}.covers.{cover.name}")
+            )
             told += [f"{cover.name}.{name} -> {value}" for name, value in sorted(asked.items())]
         changes.append((option.name, tuple(own), told))
     for name, changed, told in changes:
@@ -156,6 +162,37 @@ class CounterOffer:
     steps: tuple[Step, ...]
     to_standard: tuple[str, ...]  #: ids of the conditions that together bring the score to standard; () where none do
     reachable: bool
+
+
+def _best(answers: Mapping[str, Any]) -> str:
+    """The answer with the least factor."""
+    return min(answers, key=lambda answer: float(answers[answer]))
+
+
+def conditions(
+    assessment: Assessment, book: Book, again: Callable[[Mapping[str, str]], Assessment] | None
+) -> tuple[list[str], bool, list[Step]]:
+    """(ids of the questions to mend, whether that brings the risk to standard, a step for each), strongest first.
+
+    `again` judges the risk anew with the best answers to what is mended: a better score asks fewer questions, so that
+    what was asked and not answered may fall away. Without it (earlier models) the factors alone are taken out.
+    """
+    answers = {str(q["id"]): _best(q["answers"]) for q in book.questionnaire["questions"]}
+    names, steps, left, reached = list[str](), list[Step](), assessment.relativity, False
+    for item in sorted(assessment.asked, key=lambda one: one.best / one.factor):
+        if item.best >= item.factor or reached:
+            break
+        left = left * item.best / item.factor
+        names.append(item.id)
+        value = rules.score(left, book.rules) if again is None else again({name: answers[name] for name in names}).score
+        reached = rules.tier(value, book.rules) == "standard"
+        steps.append(
+            Step(
+                kind="condition", what_en=item.remedy_en, what_zh=item.remedy_zh, score=value,
+                tier=rules.tier(value, book.rules), premium=None,
+            )
+        )  # fmt: skip
+    return names, reached, steps
 
 
 def counter_offer(
@@ -194,22 +231,23 @@ def counter_offer(
                     score=assessment.score, tier=assessment.tier, premium=priced.commercial.premium.amount,
                 )
             )  # fmt: skip
-        left = relativity
-        for item in sorted(assessment.asked, key=lambda one: one.best / one.factor):
-            if item.best >= item.factor or reached:
-                break
-            left = left * item.best / item.factor
-            value = rules.score(left, book.rules)
-            names.append(item.id)
-            reached = rules.tier(value, book.rules) == "standard"
-            steps.append(
-                Step(
-                    kind="condition", what_en=item.remedy_en, what_zh=item.remedy_zh, score=value,
-                    tier=rules.tier(value, book.rules), premium=None,
-                )
-            )  # fmt: skip
+        again = None
+        if since(base.fitted.model_version, "itops-2026.4"):
+            segment = questions.segment_of(
+                submission.segment, {name: model.years_in_force for name, model in base.fitted.classes.items()}
+            )
+            asked_for = [cover.name for cover in submission.covers]
+
+            def again(mended: Mapping[str, str]) -> Assessment:
+                return questions.assess(asked_for, segment, {**dict(submission.answers), **mended}, 1.0, book)
+
+        names, reached, found = conditions(assessment, book, again)
+        steps += found
     if concentrated:
         covers, told = with_sublimits(submission.covers, Decimal("0.5"))
+        if told and since(base.fitted.model_version, "itops-2026.4"):
+            covers, told, answered = _below_concentration(submission, base, fired)
+            reached = reached and answered
         if told:
             priced = price_terms("sublimit", submission, covers, told, base, tier_factor=Decimal(1))
             steps.append(
@@ -219,6 +257,27 @@ def counter_offer(
                 )
             )  # fmt: skip
     return CounterOffer(steps=tuple(steps), to_standard=tuple(names) if reached else (), reachable=reached)
+
+
+def _below_concentration(
+    submission: Submission, base: Figures, fired: Sequence[rules.Fired]
+) -> tuple[tuple[Cover, ...], list[str], bool]:
+    """Covers with the largest sublimit at which one site's probable maximum loss no longer fires the rule.
+
+    The last value is false where none of the tried ones does: then the smallest stands, and it is not enough.
+    """
+    threshold = next(item.threshold for item in fired if item.rule == "concentration")
+    capacity = submission.authority.capacity
+    assert capacity is not None  # the rule's fact is unknown without it, and did not fire
+    covers, told = submission.covers, list[str]()
+    for share in _SUBLIMITS:
+        covers, told = with_sublimits(submission.covers, share)
+        figures = Figures(
+            replace(submission, covers=covers), base.fitted, base.book, population=base.builder.population
+        )
+        if figures.site_pml()[1] / float(capacity) <= threshold:
+            return covers, told, True
+    return covers, told, False
 
 
 def with_work_done(base: Figures, fitted: Fitted, after: Mapping[str, float]) -> Figures:

@@ -1,141 +1,20 @@
 """A quote as a PDF, in English and Chinese, from its stored result alone."""
 
+import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any
 
-from core.errors import InvalidInput
+from itops import face as typeface
+from itops.paper_words import LANGUAGES, UnknownLanguage, words
 from itops.pricing import Waterfall
 
-LANGUAGES = ("en", "zh")
-#: A reader's own Song face: no font file is shipped. Readers bring one, poppler with the package poppler-data.
-_CJK = "STSong-Light"
+__all__ = ["LANGUAGES", "UnknownLanguage", "render", "words"]
 
-_TEXTS: Final[dict[str, tuple[str, str]]] = {
-    "title": ("Quote for IT-operations insurance", "信息技术运营保险报价单"),
-    "quote_no": ("Quote", "报价编号"),
-    "insured": ("Insured", "被保险人"),
-    "period": ("Policy period (last day not included)", "保险期间（不含末日）"),
-    "window": ("Exposure window (last day not included)", "风险暴露期间（不含末日）"),
-    "as_of": ("Data as of", "数据截止日"),
-    "valid": ("Valid for", "有效期"),
-    "valid_days": ("30 days from the data date", "自数据截止日起30天"),
-    "decision": ("Decision", "核保结论"),
-    "decision.quote": ("can be bound", "可承保"),
-    "decision.refer": ("referred: see the rules that fired", "需转核保：见触发的规则"),
-    "decision.decline": ("declined as asked: see the counter-offer", "按现条件拒保：见反要约"),
-    "score": ("Risk score and tier", "风险评分与等级"),
-    "tier.standard": ("standard", "标准"),
-    "tier.load": ("load", "加费"),
-    "tier.decline": ("decline", "拒保"),
-    "premium": ("Premium asked", "报价保费"),
-    "payable": ("Payable with levies", "含税费应付"),
-    "range": ("What is not known moves the technical premium between (5-95 %)", "未知因素下技术保费的范围（5%–95%）"),
-    "prior_share": ("Expected loss that rests on published figures and judgement", "依赖公开数据与判断的份额"),
-    "waterfall": ("From expected loss to premium", "从预期损失到保费"),
-    "amount": ("amount", "金额"),
-    "step.expected_loss": ("expected loss", "预期损失"),
-    "step.experience": ("own claims experience", "自身赔付经验"),
-    "step.loss_adjustment": ("loss adjustment", "理赔费用"),
-    "step.service_cost": ("services", "服务成本"),
-    "step.risk_load": ("risk load (cost of capital)", "风险附加（资本成本）"),
-    "step.acquisition": ("acquisition", "获取费用"),
-    "step.administration": ("administration", "管理费用"),
-    "step.profit": ("profit", "利润"),
-    "step.technical_premium": ("technical premium", "技术保费"),
-    "step.market": ("market factor", "市场系数"),
-    "step.tier": ("load or discount of the tier", "等级加费或折扣"),
-    "step.held_at_floor": ("held at the floor", "底线补足"),
-    "step.premium": ("commercial premium", "商业保费"),
-    "approved": ("below the floor, approved by", "低于底线，批准人"),
-    "wang": ("risk load by Wang's transform, beside it", "王氏变换风险附加（对照）"),
-    "covers": ("Covers", "险别"),
-    "cover": ("cover", "险别"),
-    "el": ("expected loss", "预期损失"),
-    "part": ("part of premium", "保费份额"),
-    "terms": ("terms of one event and of the year", "每次事故与年度条款"),
-    "cover.business_interruption": ("business interruption", "营业中断"),
-    "cover.physical_damage": ("physical damage", "物理损坏"),
-    "cover.information_security": ("information security (prior only)", "信息安全（仅凭先验）"),
-    "cover.system_availability": ("system availability", "系统可用性"),
-    "cover.data_recovery": ("data recovery", "数据恢复"),
-    "prior_only": (
-        "Information security is priced from published figures alone: device telemetry does not change this premium.",
-        "信息安全险仅凭公开数据定价：设备遥测不影响该部分保费。",
-    ),
-    "services": ("Services that may be bought", "可选服务"),
-    "service.insurance": ("service under an SLA with compensation", "带补偿的服务"),
-    "service.health_care": ("preventive health care", "预防性体检服务"),
-    "service.managed": ("managed operation", "托管运维"),
-    "bought": ("in this quote", "已包含"),
-    "options": ("Options", "方案比较"),
-    "option": ("option", "方案"),
-    "option.as_asked": ("as asked", "按询价"),
-    "option.waiting_period_x2": ("waiting period doubled", "等待期加倍"),
-    "option.deductible_x2": ("deductible doubled", "免赔额加倍"),
-    "q99": ("worst year in 100", "百年一遇年损失"),
-    "rules": ("Rules that fired, or whose fact is not known", "触发的规则，或事实未知的规则"),
-    "state.fired": ("fired", "触发"),
-    "state.unknown": ("not known", "未知"),
-    "seen": ("seen", "实际"),
-    "threshold": ("threshold", "阈值"),
-    "none": ("none", "无"),
-    "counter": ("Counter-offer", "反要约"),
-    "to_standard": ("Together these conditions bring the risk to standard.", "以下条件合计可使风险达到标准等级。"),
-    "not_reachable": ("No conditions known here bring the risk to standard.", "现有条件无法使风险达到标准等级。"),
-    "score_after": ("score", "评分"),
-    "orders": ("Work orders from alarms", "告警工单"),
-    "orders_effect": ("Premium once the work is done", "完成工单后的保费"),
-    "hazard": ("hazard before / after", "故障率倍数 前/后"),
-    "action.replace": ("replace", "更换"),
-    "action.inspect": ("inspect", "检查"),
-    "action.firmware": ("update firmware", "升级固件"),
-    "comparison": ("Beside a maintenance contract", "与维保合同比较"),
-    "denominator": ("contract price (denominator)", "合同价（分母）"),
-    "saving": ("saving", "节省"),
-    "assumptions": ("What it stands on", "依据与假设"),
-    "assumptions_help": (
-        "judgement: no data behind it; source: published; declared: by the insured; default; limit: left out.",
-        "judgement：判断，无数据支持；source：公开来源；declared：投保人申报；default：默认值；limit：未纳入。",
-    ),
-    "notes": ("Notes", "说明"),
-    "versions": ("Versions and inputs", "版本与输入"),
-    "verify": ("Computed again to the cent by: tocsin quote rerun", "可用此命令逐分重算：tocsin quote rerun"),
-    "page": ("page", "页"),
-    "indication": ("Indication only: declined as asked, not an offer", "仅供参考：按现条件拒保，不构成要约"),
-    "build_up": ("How the expected loss came about", "预期损失的来源"),
-    "build.base": ("published rates, no relativities", "公开基准率"),
-    "build.relativities": ("age, redundancy, monitoring", "使用年限、冗余与监测"),
-    "build.fit_of_rates": ("fitted failure rates (other record)", "拟合故障率（其他记录）"),
-    "build.fit_of_repair_times": ("fitted repair times (other record)", "拟合修复时间（其他记录）"),
-    "build.own_record": ("own record", "自身记录"),
-    "build.dependence": ("shocks that hit many at once", "同时影响多台设备的冲击"),
-    "build.information_security": ("information security (prior only)", "信息安全（仅凭先验）"),
-    "build.terms_of_the_year": ("terms of the year", "年度条款"),
-    "fits": ("Fits of other records", "所用的其他记录拟合"),
-    "fit.fleet": ("failure rates", "故障率"),
-    "fit.repair": ("repair times", "修复时间"),
-    "fit.class": ("device class", "设备类别"),
-    "fit.version": ("version, as of, SHA-256", "版本、截止日、SHA-256"),
-    "fit.share": ("credibility", "可信度"),
-    "validation": ("Checks of the year's law: moments on the grid beside exact ones", "年度分布校验：网格矩与精确矩"),
-    "check.holds": ("agrees", "一致"),
-    "check.off": ("IS OFF", "偏离"),
-    "check.error": ("relative error", "相对误差"),
-}  # fmt: skip
-
-
-class UnknownLanguage(InvalidInput):
-    """A quote is printed in English or Chinese."""
-
-
-def words(language: str) -> dict[str, str]:
-    """The texts of a language. Raises UnknownLanguage."""
-    if language not in LANGUAGES:
-        raise UnknownLanguage(f"language: {language!r} is not one of {', '.join(LANGUAGES)}")
-    at = LANGUAGES.index(language)
-    return {key: texts[at] for key, texts in _TEXTS.items()}
+#: Approvals that each decision needs, as on the desk (itops/bind.py).
+_APPROVALS = {"quote": 0, "refer": 1, "decline": 2}
 
 
 def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> bytes:
@@ -144,20 +23,19 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.styles import ParagraphStyle
     from reportlab.lib.units import mm
-    from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.cidfonts import UnicodeCIDFont
     from reportlab.platypus import KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
     t = words(language)
-    pdfmetrics.registerFont(UnicodeCIDFont(_CJK))
-    # One face for both languages' tables keeps names in the other script readable; Latin text alone has Helvetica.
-    face = _CJK if language == "zh" or not _latin(result) else "Helvetica"
-    bold = face if face == _CJK else "Helvetica-Bold"
-    wrap = "CJK" if face == _CJK else None
+    letters = _letters(result, t, quote_id, language)
+    # Every reader has Helvetica, with Western European letters; anything else is printed in an embedded face.
+    face, bold = ("Helvetica", "Helvetica-Bold") if language == "en" and _western(letters) else _embedded(letters)
+    wrap = "CJK" if language == "zh" else None
     ink, muted, line = colors.HexColor("#1B1F24"), colors.HexColor("#57606A"), colors.HexColor("#C9CED6")
     body = ParagraphStyle("b", fontName=face, fontSize=8.5, leading=12, textColor=ink, wordWrap=wrap)
     small = ParagraphStyle("s", parent=body, fontSize=7.2, leading=9.6, textColor=muted)
-    head = ParagraphStyle("h", parent=body, fontName=bold, fontSize=11, leading=15, spaceBefore=9, spaceAfter=3)
+    head = ParagraphStyle(
+        "h", parent=body, fontName=bold, fontSize=11, leading=15, spaceBefore=9, spaceAfter=3, keepWithNext=1
+    )
     title = ParagraphStyle("t", parent=head, fontSize=16, leading=21, spaceBefore=0)
     right = ParagraphStyle("r", parent=body, alignment=2)
     currency = str(result["currency"])
@@ -168,7 +46,14 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     def money(value: float | None) -> str:
         return "–" if value is None else f"{value:,.2f}"
 
-    def table(rows: Sequence[Sequence[Any]], widths: Sequence[float], *, header: bool = True, numeric: int = 0) -> Any:
+    def table(
+        rows: Sequence[Sequence[Any]],
+        widths: Sequence[float],
+        *,
+        header: bool = True,
+        numeric: int = 0,
+        tall: bool = False,
+    ) -> Any:
         made = [
             [
                 cell if hasattr(cell, "wrap") else p(cell, right if numeric and j >= len(row) - numeric else body)
@@ -181,6 +66,7 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
             ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LINEBELOW", (0, 0), (-1, -1), 0.3, line),
             ("LEFTPADDING", (0, 0), (-1, -1), 2), ("RIGHTPADDING", (0, 0), (-1, -1), 4),
             ("TOPPADDING", (0, 0), (-1, -1), 1.5), ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
+            ("BOTTOMPADDING", (0, 1), (-1, -1), 20 if tall else 2),
         ]  # fmt: skip
         if header:
             style.append(("BACKGROUND", (0, 0), (-1, 0), colors.HexColor("#EEF1F5")))
@@ -209,14 +95,15 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         ),
         (t["prior_share"], f"{result['prior_share']:.1%}"),
     ]
-    flow.append(table(facts, (70, 104), header=False))
+    tail = result["tail_mean"]
+    flow += [table(facts, (70, 104), header=False), p(t["all_amounts"].format(currency=currency), small)]
 
     if result["decision"] == "decline":
         fired = [rule[language] for rule in result["rules"] if rule["state"] == "fired" and rule["action"] == "decline"]
         flow += [Spacer(1, 4), p("; ".join([t["indication"], *fired]), head)]
     if "fits" in result:
         flow.append(p(t["build_up"], head))
-        rows = [[t["build_up"], f"{t['amount']} ({currency})"]]
+        rows = [[t["step"], f"{t['amount']} ({currency})"]]
         rows += [[t[f"build.{item['step']}"], money(item["amount"])] for item in result["build_up"]]
         flow.append(table(rows, (120, 54), numeric=1))
     if result.get("fits"):
@@ -237,11 +124,37 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         if name == "premium" or c[name]
     ]
     flow.append(_waterfall(steps, face))
-    rows = [[t["waterfall"], f"{t['amount']} ({currency})"], *[[name, money(value)] for name, value, _ in steps]]
-    rows.append([t["wang"], money(result["risk_load"]["wang"])])
+    whole = result["waterfall"]["technical_premium"]
+    rows = [[t["step"], t["share_of"], f"{t['amount']} ({currency})"]]
+    rows += [[name, f"{value / whole:.1%}" if whole else "–", money(value)] for name, value, _ in steps]
+    rows.append(
+        [t["wang"], f"{result['risk_load']['wang'] / whole:.1%}" if whole else "–", money(result["risk_load"]["wang"])]
+    )
     if c["approved_by"]:
-        rows.append([f"{t['approved']} {c['approved_by']}", money(c["floor"])])
-    flow.append(table(rows, (120, 54), numeric=1))
+        rows.append([f"{t['approved']} {c['approved_by']}", "", money(c["floor"])])
+    flow.append(table(rows, (100, 34, 40), numeric=2))
+
+    flow.append(p(t["law"], head))
+    rows = [
+        [t["law.mean"], money(result["expected_loss"])], [t["law.sd"], money(result["standard_deviation"])],
+        [t["q99"], money(result["quantile_99"])],
+        [t["law.tail"].format(share=round(100 * (1 - tail["level"]), 4)), money(tail["amount"])],
+        [t["law.ratio"], f"{result['loss_ratio']:.1%}"],
+    ]  # fmt: skip
+    flow.append(table(rows, (120, 54), header=False, numeric=1))
+    rows = [[t["causes"], f"{t['amount']} ({currency})"]]
+    rows += [[t[f"cause.{name}"], money(value)] for name, value in result["causes"].items()]
+    flow += [Spacer(1, 4), table(rows, (120, 54), numeric=1)]
+
+    flow.append(p(t["classes"], head))
+    rows = [["", t["class.years"], t["class.incidents"], t["class.rate"], t["class.z"], t["class.force"], t["el"]]]
+    rows += [
+        [item["device_class"], f"{item['exposure_years']:,.1f}", f"{item['n_incidents']} ({item['n_open']})",
+         "–" if item["rate_per_year"] is None else f"{item['rate_per_year']:.4f}",
+         f"{1 - item['frequency_prior_share']:.1%}", f"{item['years_in_force']:,.1f}", money(item["expected_loss"])]
+        for item in result["classes"]
+    ]  # fmt: skip
+    flow.append(table(rows, (24, 26, 24, 22, 24, 24, 30), numeric=6))
 
     flow.append(p(t["covers"], head))
     terms = {item["cover"]: item for item in result["options"][0]["terms"]}
@@ -249,11 +162,21 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     for cover in result["covers"]:
         own = {k: v for k, v in terms[cover["cover"]].items() if k != "cover"}
         rows.append(
-            [t[f"cover.{cover['cover']}"], p(_told(own), small), money(cover["expected_loss"]), money(cover["premium"])]
+            [
+                t[f"cover.{cover['cover']}"],
+                p(_told(own, t, currency), small),
+                money(cover["expected_loss"]),
+                money(cover["premium"]),
+            ]
         )
     flow.append(table(rows, (34, 84, 28, 28), numeric=2))
     if any(cover["prior_only"] for cover in result["covers"]):
         flow.append(p(t["prior_only"], body))
+        editions = result["parameter_range"]["security_editions"]
+        told_editions = "; ".join(f"{one['edition']} {money(one['expected_loss'])} {currency}" for one in editions)
+        flow.append(p(f"{t['editions']}: {told_editions}", small))
+    if result["related_covers"]:
+        flow.append(p(f"{t['related']}: " + "; ".join(t[f"cover.{name}"] for name in result["related_covers"]), body))
 
     if result["services"]:
         rows = [[t["services"], "", f"{t['amount']} ({currency})"]]
@@ -266,8 +189,8 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     flow.append(p(t["options"], head))
     rows = [[t["option"], "", t["el"], t["q99"], t["step.premium"]]]
     rows += [
-        [t.get(f"option.{o['name']}", o["name"]), p("; ".join(o["changed"]), small), money(o["expected_loss"]),
-         money(o["quantile_99"]), money(o["commercial_premium"])]
+        [t.get(f"option.{o['name']}", o["name"]), p("; ".join(_changed(one, t) for one in o["changed"]), small),
+         money(o["expected_loss"]), money(o["quantile_99"]), money(o["commercial_premium"])]
         for o in result["options"]
     ]  # fmt: skip
     flow.append(table(rows, (32, 58, 28, 28, 28), numeric=3))
@@ -275,7 +198,7 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     flow.append(p(t["rules"], head))
     told = [rule for rule in result["rules"] if rule["state"] != "passed"]
     if told:
-        rows = [[t["rules"], "", t["seen"], t["threshold"]]]
+        rows = [["", "", t["seen"], t["threshold"]]]
         rows += [
             [rule[language], t[f"state.{rule['state']}"], "–" if rule["value"] is None else f"{rule['value']:.3g}",
              f"{rule['op']} {rule['threshold']:g}"]
@@ -287,12 +210,13 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
 
     offer = result["counter_offer"]
     if offer:
-        rows = [[t["counter"], t["score_after"], t["step.premium"]]]
-        rows += [[s[language], f"{s['score']:g}", money(s["premium"])] for s in offer["steps"]]
+        rows = [["", t["score_after"], f"{t['step.premium']} ({currency})"]]
+        rows += [[_changed(s[language], t), f"{s['score']:g}", money(s["premium"])] for s in offer["steps"]]
+        standard = t["already"] if score["tier"] == "standard" else t["to_standard"]
         flow += [
             p(t["counter"], head),
             table(rows, (120, 22, 32), numeric=2),
-            p(t["to_standard"] if offer["reachable"] else t["not_reachable"], small),
+            p(standard if offer["reachable"] else t["not_reachable"], small),
         ]
     if result["work_orders"]:
         rows = [[t["orders"], "", "", t["hazard"]]]
@@ -313,10 +237,19 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
 
     flow += [p(t["assumptions"], head), p(t["assumptions_help"], small)]
     rows = [
-        [p(a["kind"], small), p(a["name"], small), p(a["value"], small), p(a["basis"], small)]
+        [
+            p(t.get(f"kind.{a['kind']}", a["kind"]), small),
+            p(a["name"], small),
+            p(a["value"], small),
+            p(a["basis"], small),
+        ]
         for a in result["assumptions"]
+        if a["kind"] != "default"
     ]
-    flow.append(table(rows, (16, 36, 46, 76), header=False))
+    given = [f"{a['name']} = {a['value']}" for a in result["assumptions"] if a["kind"] == "default"]
+    flow.append(table(rows, (18, 36, 46, 74), header=False))
+    if given:
+        flow.append(p(f"{t['kind.default']} ({t['given.default']}): {'; '.join(given)}", small))
     if result["notes"]:
         flow.append(p(t["notes"], head))
         flow += [p(note, small) for note in result["notes"]]
@@ -324,11 +257,13 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         rows = [[t["validation"], "", t["check.error"]]]
         rows += [
             [f"{item['moment']}: {item['covers'].replace('_', ' ').replace('+', ', ')}",
-             t["check.holds"] if item["holds"] else t["check.off"], f"{item['relative_error']:.1e}"]
+             t["check.holds"] if item["holds"] else t["check.off"],
+             t["none_left"] if abs(item["relative_error"]) < 1e-9 else f"{item['relative_error']:.1e}"]
             for item in result["validation"]
         ]  # fmt: skip
         flow += [Spacer(1, 4), table([[p(cell, small) for cell in row] for row in rows], (124, 24, 26))]
     versions = "; ".join(f"{name} {value}" for name, value in result["versions"].items())
+    flow.append(KeepTogether(_signatures(result["decision"], t, p, table, head, small)))
     flow.append(
         KeepTogether(
             [
@@ -355,26 +290,117 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     return out.getvalue()
 
 
-def _latin(result: Mapping[str, Any]) -> bool:
-    names = [str(result["insured"]), *(option["name"] for option in result["options"])]
-    return all(ord(letter) < 0x2E80 for name in names for letter in name)
+def _letters(result: Mapping[str, Any], t: Mapping[str, str], quote_id: str, language: str) -> frozenset[str]:
+    """Every letter that may be printed; texts of the other language are not."""
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for name, one in value.items():
+                if name == language or name not in LANGUAGES:
+                    yield name
+                    yield from texts(one)
+        elif isinstance(value, list | tuple):
+            for one in value:
+                yield from texts(one)
+        elif isinstance(value, str):
+            yield value
+
+    ours = "".join(map(chr, range(32, 127))) + "–·"
+    return frozenset(ours + quote_id + "".join(t.values()) + "".join(texts(result)))
+
+
+def _western(letters: frozenset[str]) -> bool:
+    """Whether the faces that every PDF reader has can print all letters of an English quote."""
+    try:
+        "".join(letters).encode("cp1252")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _embedded(letters: frozenset[str]) -> tuple[str, str]:
+    """Names of a text and a heading face that hold these letters and are written into the document.
+
+    ReportLab knows faces by name in the whole process, so that the name tells the letters: two quotes that are printed
+    at once in two threads must not take each other's.
+    """
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    tag = hashlib.sha256("".join(sorted(letters)).encode()).hexdigest()[:16]
+    names = (f"TocsinText{tag}", f"TocsinHead{tag}")
+    for name, weight in zip(names, (400, 700), strict=True):
+        if name not in pdfmetrics.getRegisteredFontNames():
+            pdfmetrics.registerFont(TTFont(name, io.BytesIO(typeface.truetype(letters, weight=weight))))
+    return names
+
+
+def _signatures(decision: str, t: Mapping[str, str], p: Any, table: Any, head: Any, small: Any) -> list[Any]:
+    """Where people sign, or why nobody does."""
+    if decision == "decline":
+        return [p(t["sign"], head), p(t["sign.none"])]
+    rows = [[t["sign.role"], t["sign.name"], t["sign.sign"], t["sign.date"]]]
+    roles = ["underwriter", *["approver"] * _APPROVALS[decision], "actuary", "insured"]
+    rows += [[t[f"sign.{role}"] + "\u00a0", "", "", ""] for role in roles]
+    return [
+        p(t["sign"], head),
+        p(f"{t['sign.need']}: {_APPROVALS[decision]}", small),
+        table(rows, (40, 50, 54, 30), tall=True),
+    ]
 
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _told(terms: Mapping[str, Any]) -> str:
+#: Fields of a cover that are money, and such that are shares.
+_MONEY = frozenset({"deductible", "limit", "aggregate_deductible", "aggregate_limit", "revenue_per_hour",
+                    "annual_revenue", "compensation_per_breach", "compensation_per_hour", "monthly_fee", "cost_median",
+                    "recreation_cost_per_hour", "limit_per_tb"})  # fmt: skip
+_SHARES = frozenset({"coinsurance", "deductible_share", "backup_restorable"})
+
+
+def _told(terms: Mapping[str, Any], t: Mapping[str, str], currency: str) -> str:
+    """A cover's terms in words, amounts with their currency and hours with their unit."""
     shown = []
     for name, value in terms.items():
         if value in ("0", [], {}, None) or name == "order":
             continue
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{key} {one}" for key, one in value.items())
+        label = t.get(f"term.{name}", name.replace("_", " "))
+        if name == "sublimits":
+            told = ", ".join(f"{t[f'cause.{cause}']} {_number(one)} {currency}" for cause, one in value.items())
+        elif name == "affected_share":
+            told = ", ".join(f"{kind} {float(one):.4g}" for kind, one in value.items())
+        elif name == "posture":
+            told = ", ".join(f"{key} {'+' if one else '–'}" for key, one in value.items())
         elif isinstance(value, list):
-            value = ", ".join("/".join(str(x) for x in one.values()) for one in value)
-        shown.append(f"{name.replace('_', ' ')} {value}")
-    return "; ".join([*shown, str(terms["order"]).replace("_", " → ")])
+            told = ", ".join(" / ".join(f"{float(x):.4g}" for x in one.values()) for one in value)
+        elif name in _MONEY:
+            told = f"{_number(value)} {currency}"
+        elif name in _SHARES:
+            told = f"{100 * float(value):g} %"
+        elif name.endswith("_h") or name == "recreation_hours":
+            told = f"{float(value):g} h"
+        else:
+            told = t.get(f"word.{value}", str(value))
+        shown.append(f"{label} {told}")
+    order = [t[f"order.{one}"] for one in str(terms["order"]).split("_")]
+    return "; ".join([*shown, f", {t['then']} ".join(order)])
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):,.2f}".removesuffix(".00")
+
+
+def _changed(text: str, t: Mapping[str, str]) -> str:
+    """`cover.field 1000 -> 2000` in words, wherever it stands in a sentence."""
+
+    def worded(found: re.Match[str]) -> str:
+        cover, field = t.get(f"cover.{found[1]}"), found[2].removesuffix(".site")
+        return found[0] if cover is None else f"{cover}: {t.get(f'term.{field}', field.replace('_', ' '))}"
+
+    text = re.sub(r"\b([a-z]+(?:_[a-z]+)+)\.([a-z_]+(?:\.site)?)", worded, text)
+    return re.sub(r"\b\d{4,}(?:\.\d+)?\b", lambda found: _number(found[0]), text)
 
 
 def in_order(waterfall: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -406,7 +432,7 @@ def _waterfall(steps: Sequence[tuple[str, float, bool]], face: str) -> Any:
             Rect(x, y, max((end - start) * scale, 0.6), row - 4, fillColor=colors.HexColor(fill), strokeColor=None)
         )
         drawing.add(
-            String(left + (end - low) * scale + 3, y + 2, f"{value:,.0f}", fontName="Helvetica", fontSize=7,
+            String(left + (end - low) * scale + 3, y + 2, f"{value:,.0f}", fontName=face, fontSize=7,
                    fillColor=colors.HexColor("#57606A"))
         )  # fmt: skip
     x0 = left + (0.0 - low) * scale

@@ -17,7 +17,7 @@ from itops.figures import PRIOR_ONLY, Experience, Figures, Range
 from itops.fitted import UNKNOWN_SITE, Fitted, fit
 from itops.fleet import Fleet
 from itops.incident import IncidentTable
-from itops.inputs import UNNAMED_MODEL
+from itops.inputs import MODELS, UNNAMED_MODEL, since
 from itops.payment import PaymentLaw
 from itops.policy import BusinessInterruption, DataRecovery, InformationSecurity, PhysicalDamage, SystemAvailability
 from itops.submission import Submission
@@ -25,10 +25,10 @@ from itops.telemetry import ATTRIBUTES
 from itops.year import year
 
 #: Changes with every change that may move a premium.
-MODEL_VERSION = "itops-2026.3"
+MODEL_VERSION = MODELS[-1]
 
 #: Models that can still be computed: a quote of one of them comes out as it was stored.
-SUPPORTED = (UNNAMED_MODEL, MODEL_VERSION)
+SUPPORTED = MODELS
 
 #: The computation draws no random numbers; the stored quote says so beside its versions.
 SEED = "none: no random numbers are drawn"
@@ -303,6 +303,9 @@ def _facts(
     pml = figures.site_pml()[1]
     told = [device.asset.monitored for device in devices]
     technical = float(commercial.technical.amount)
+    gap = abs(float(commercial.premium.amount) / technical - 1.0) if technical > 0 else 0.0
+    # A premium is whole cents: a discount of 15 % must not look like 15.0000001 % and fire a rule for more than 15 %.
+    gap = round(gap, 4) if since(fitted.model_version, "itops-2026.4") else gap
     charged, wang = figures.risk_load, figures.wang_risk_load
     facts: dict[str, float | None] = {
         "score": assessment.score,
@@ -315,7 +318,7 @@ def _facts(
         "missing_telemetry": None
         if all(value is None for value in told)
         else sum(value != "yes" for value in told) / len(told),
-        "commercial_gap": abs(float(commercial.premium.amount) / technical - 1.0) if technical > 0 else 0.0,
+        "commercial_gap": gap,
         "below_floor": float(commercial.below_floor),
         "risk_load_gap": abs(wang - charged) / max(wang, charged) if max(wang, charged) > 0 else 0.0,
         "unknown_site_share": sum(device.site == UNKNOWN_SITE for device in devices) / len(devices),
@@ -450,6 +453,16 @@ def _tariff_assumptions(figures: Figures, book: Book) -> list[Assumption]:
     for name in submission.plan:
         value = f"rates of failure x {float(tariff['service_plans'][name]['hazard']):g}"
         add(f"service: {name.replace('_', ' ')}", value, tariff["service_plans"])
+    station = figures.station
+    if "managed" in submission.plan and station is not None:
+        crew = station.engineers
+        value = (
+            f"{crew.servers} engineers on call for {crew.load:.2f} busy, {float(tariff['station']['share']):.0%} of "
+            f"incidents attended within {station.wait_h:g} h; this fleet is {station.share_of_load:.2%} of the load"
+        )
+        add("station: engineers (Erlang C)", value, tariff["station"])
+        shelf = ", ".join(f"{one.device_class} {one.parts}" for one in station.stock)
+        add("station: spare parts", f"{shelf}; by demand through a delivery", tariff["station"])
     if submission.alarms:
         out.append(
             Assumption(

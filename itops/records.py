@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
@@ -19,9 +19,13 @@ SYSTEM_OPTIONAL = ("hw_type", "cpu_type", "procs_per_node", "prod_month_mode", "
 SPELL_COLUMNS = ("drive_id", "model", "tstart", "tstop")
 SPELL_OPTIONAL = ("manufacturer", "cal_start", "fails", "weight", *ATTRIBUTES)
 MODEL_COLUMNS = ("model", "drive_years")
-MODEL_OPTIONAL = ("manufacturer", "failures")
+#: The same with exposure in days, as Backblaze's own tables have it.
+MODEL_DAYS = ("model", "drive_days")
 _YEARS = re.compile(r"node_years(_to_(\d{4})_(\d{2})_(\d{2}))?")
 _DAYS_PER_YEAR = 365.25
+_MOST_HOURS = 1e6
+#: What stands where a month is not told.
+_NO_MONTH = ("", "current", "before tracking")
 
 
 class UnknownShape(InvalidInput):
@@ -45,12 +49,15 @@ class System:
 def shape_of(text: str) -> str:
     """`systems`, `spells` or `models`, by the header of an exposure file. Raises UnknownShape."""
     header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
-    for shape, needed in (("systems", SYSTEM_COLUMNS), ("spells", SPELL_COLUMNS), ("models", MODEL_COLUMNS)):
+    shapes = (
+        ("systems", SYSTEM_COLUMNS), ("spells", SPELL_COLUMNS), ("models", MODEL_COLUMNS), ("models", MODEL_DAYS)
+    )  # fmt: skip
+    for shape, needed in shapes:
         if all(name in header for name in needed):
             return shape
     raise UnknownShape(
         f"The exposure file has none of the known headers: {', '.join(SYSTEM_COLUMNS)}, node_years; "
-        f"{', '.join(SPELL_COLUMNS)}; {', '.join(MODEL_COLUMNS)}",
+        f"{', '.join(SPELL_COLUMNS)}; {', '.join(MODEL_COLUMNS)} or drive_days",
         header=",".join(header)[:200],
     )
 
@@ -112,7 +119,11 @@ def read_systems(text: str, *, table: str = "exposure") -> tuple[System, ...]:
         if name in seen:
             bad.add(row, "system", f"comes twice; first on line {seen[name]}")
         seen.setdefault(name, row.line)
-        begin, end = (_month(row.cells[field]) for field in ("prod_month_mode", "decom_month_mode"))
+        months = ("prod_month_mode", "decom_month_mode")
+        begin, end = (_month(row.cells[field]) for field in months)
+        for field, month in zip(months, (begin, end), strict=True):
+            if month is None and row.cells[field].lower() not in _NO_MONTH:
+                bad.add(row, field, "is not a month of the form YYYY-MM, nor blank, `current` or `before tracking`")
         if begin and end and end < begin:
             bad.add(row, "decom_month_mode", f"is before prod_month_mode {row.cells['prod_month_mode']}")
         out.append(
@@ -149,6 +160,8 @@ def read_failures(text: str, systems: Sequence[System], *, table: str = "events"
         system = known.get(row.cells["system"])
         if system is None:
             bad.add(row, "system", "is not in the exposure file")
+        elif system.node_years == 0:
+            bad.add(row, "system", "has no node-years in the exposure file: a failure without exposure")
         elif started is not None:
             # The month of production is the usual one of the system's nodes; single nodes ran a little before.
             if system.begin and started.date() < system.begin - timedelta(days=92):
@@ -167,14 +180,19 @@ def read_failures(text: str, systems: Sequence[System], *, table: str = "events"
     return sorted(out, key=lambda each: each[1])
 
 
-def read_time(bad: Refusals, row: Row, field: str) -> datetime | None:
-    """The cell as a local or aware time, without its offset; None, with the reason noted, where it is not one."""
+def read_time(bad: Refusals, row: Row, field: str, *, utc: bool = False) -> datetime | None:
+    """The cell as a time without its offset; None, with the reason noted, where it is not one.
+
+    It is the wall clock of the place, or with `utc` that of Greenwich where the cell has an offset: two times of one
+    outage may be written with different ones.
+    """
     cell = row.cells[field]
     if not cell:
         bad.add(row, field, "is blank; a time is needed")
         return None
     try:
-        return datetime.fromisoformat(cell).replace(tzinfo=None)
+        moment = datetime.fromisoformat(cell)
+        return (moment.astimezone(UTC) if utc and moment.tzinfo else moment).replace(tzinfo=None)
     except ValueError:
         bad.add(row, field, "is not a time of the form YYYY-MM-DD HH:MM[:SS]")
         return None
@@ -250,9 +268,17 @@ def read_spells(
     unit, model, maker = list[str](), list[str](), list[str]()
     numbers = list[tuple[float, float, bool, float, float]]()
     values = list[list[float]]()
-    ended = dict[str, float]()
+    # In any order of rows: a drive that failed has no hours after it.
+    ended = {
+        row.cells["drive_id"]: float(row.cells["tstop"])
+        for row in found.rows
+        if failures and row.cells["fails"] == "1" and re.fullmatch(r"\d+(\.\d+)?", row.cells["tstop"])
+    }
     for row in found.rows:
         cells = row.cells
+        for name in ("drive_id", "model"):
+            if not cells[name]:
+                bad.add(row, name, "is blank")
         start, stop = bad.number(row, "tstart"), bad.number(row, "tstop")
         if stop <= start:
             bad.add(row, "tstop", f"is not after tstart {cells['tstart']}: a spell must run forward")
@@ -261,6 +287,8 @@ def read_spells(
             if cells["fails"] not in ("0", "1"):
                 bad.add(row, "fails", "must be 0 or 1")
             failed = cells["fails"] == "1"
+        if stop > _MOST_HOURS:
+            bad.add(row, "tstop", f"is above {_MOST_HOURS:,.0f} h: more power-on hours than a century has")
         if cells["drive_id"] in ended and stop > ended[cells["drive_id"]]:
             bad.add(row, "tstop", f"is after decommissioning: the drive failed at {ended[cells['drive_id']]:g} h")
         weight = bad.number(row, "weight", above=True) if cells["weight"] else 1.0
@@ -273,8 +301,6 @@ def read_spells(
         elif as_of is not None and failures:
             bad.add(row, "cal_start", "is blank; with an as-of day the calendar day of tstart is needed")
         values.append([bad.number(row, name) if cells[name] else float("nan") for name in ATTRIBUTES])
-        if failed:
-            ended[cells["drive_id"]] = stop
         unit.append(cells["drive_id"])
         model.append(cells["model"])
         maker.append(cells["manufacturer"] or "unknown")
@@ -325,7 +351,11 @@ class ModelCounts:
 
 def read_models(text: str, *, failures: bool, table: str = "exposure") -> ModelCounts:
     """Counts by model. Raises BadTable: negative or blank figures, a model twice, failures without exposure."""
-    required = (*MODEL_COLUMNS, "failures") if failures else MODEL_COLUMNS
+    header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
+    in_days = "drive_years" not in header and "drive_days" in header
+    exposed = "drive_days" if in_days else "drive_years"
+    count = "failed" if "failures" not in header and "failed" in header else "failures"
+    required = ("model", exposed, count) if failures else ("model", exposed)
     found = read_rows(text, table=table, required=required, optional=("manufacturer",))
     bad, seen = Refusals(table), dict[str, int]()
     out = list[tuple[str, str, float, float]]()
@@ -336,10 +366,10 @@ def read_models(text: str, *, failures: bool, table: str = "exposure") -> ModelC
         if name in seen:
             bad.add(row, "model", f"comes twice; first on line {seen[name]}")
         seen.setdefault(name, row.line)
-        exposure = bad.number(row, "drive_years")
-        n = bad.number(row, "failures") if failures else 0.0
+        exposure = bad.number(row, exposed) / (_DAYS_PER_YEAR if in_days else 1.0)
+        n = bad.number(row, count) if failures else 0.0
         if n > 0 and exposure == 0:
-            bad.add(row, "failures", "without a drive-year of exposure")
+            bad.add(row, count, "without a drive-year of exposure")
         out.append((name, row.cells["manufacturer"] or "unknown", exposure, n))
     bad.finish()
     return ModelCounts(

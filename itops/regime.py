@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import gammaln
+from scipy.special import gammaln, pdtr
 
 from core.errors import InvalidInput
 from itops.severity import FloatArray
@@ -258,7 +257,7 @@ class CountLaw:
             return 0.0
         if self.expected == 0:
             return 1.0
-        return float(np.sum(_WEIGHTS * stats.poisson.cdf(np.floor(n), self._means())))
+        return float(np.sum(_WEIGHTS * pdtr(np.floor(n), self._means())))
 
     def quantile(self, probability: float) -> int:
         """The smallest n with P(count <= n) >= probability, by bisection."""

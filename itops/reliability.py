@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from core.errors import InvalidInput
 from itops.severity import FloatArray
@@ -28,14 +28,19 @@ def k_of_n(k: int, n: int, unit_availability: float) -> float:
     """P(at least k of n independent units are in service)."""
     if not (0 <= k <= n and 0 <= unit_availability <= 1):
         raise BadReliability(k=k, n=n, unit_availability=unit_availability)
-    return float(stats.binom.sf(k - 1, n, unit_availability))
+    return float(special.bdtrc(k - 1, n, unit_availability)) if k > 0 else 1.0
 
 
 def n_open_probability(incidents_per_h: float, mean_repair_h: float, n: int) -> float:
     """P(n incidents are open at once): Poisson, whatever the law of repair times (M/G/infinity)."""
     if not (incidents_per_h >= 0 and mean_repair_h >= 0 and n >= 0):
         raise BadReliability(incidents_per_h=incidents_per_h, mean_repair_h=mean_repair_h, n=n)
-    return float(stats.poisson.pmf(n, incidents_per_h * mean_repair_h))
+    return _poisson(n, incidents_per_h * mean_repair_h)
+
+
+def _poisson(n: int, mean: float) -> float:
+    """P(N = n) of a Poisson count."""
+    return float(np.exp(special.xlogy(n, mean) - special.gammaln(n + 1) - mean))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +72,7 @@ def erlang_c(arrival_rate: float, service_time: float, servers: int) -> Queue:
     if load >= servers:
         raise BadReliability("The station is overloaded: the queue grows without end", load=load, servers=servers)
     occupancy = load / servers
-    busy_all = stats.poisson.pmf(servers, load)
-    blocked = busy_all / stats.poisson.cdf(servers, load)  # Erlang B
+    blocked = _poisson(servers, load) / float(special.pdtr(servers, load))  # Erlang B
     wait = float(blocked / (1.0 - occupancy * (1.0 - blocked)))
     return Queue(
         load=load,
@@ -96,7 +100,11 @@ def spare_parts(demand_per_year: float, lead_time_years: float, fill_probability
         raise BadReliability(
             demand_per_year=demand_per_year, lead_time_years=lead_time_years, fill_probability=fill_probability
         )
-    return int(stats.poisson.ppf(fill_probability, demand_per_year * lead_time_years))
+    mean = demand_per_year * lead_time_years
+    if mean == 0:
+        return 0
+    parts = max(math.ceil(special.pdtrik(fill_probability, mean)) - 1, 0)
+    return int(parts if special.pdtr(parts, mean) >= fill_probability else parts + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -25,32 +26,38 @@ class BadRepairFit(InvalidInput):
 def read_repairs(text: str, *, table: str = "incidents") -> tuple[list[Repair], int]:
     """(repairs in order of time, number left out) from `opened, restored, cause, site` or the LANL columns.
 
-    LANL rows whose duration is recorded as nothing or less say nothing of a repair time and are counted as left out.
-    Raises BadTable: an unreadable time, restored before opened, a blank site.
+    LANL rows whose duration is recorded as nothing or less say nothing of a repair time and are counted as left out;
+    one without an end (`fixed` and `down_min` blank) is open. Raises BadTable: an unreadable time, restored before
+    opened, a blank site, one time with an offset and the other without.
     """
     header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
     lanl = "started" in header and "opened" not in header
     if lanl:
-        columns: tuple[str, ...] = ("system", "started", "fixed", "down_min")
-        found = read_rows(text, table=table, required=columns, optional=("cause", "hw_type", "cpu_type"))
+        found = read_rows(
+            text,
+            table=table,
+            required=("system", "started", "fixed"),
+            optional=("down_min", "cause", "hw_type", "cpu_type"),
+        )
     else:
         found = read_rows(text, table=table, required=("opened", "restored", "site"), optional=("cause",))
     bad, out, left = Refusals(table), list[Repair](), 0
     for row in found.rows:
         cells = row.cells
-        opened = read_time(bad, row, "started" if lanl else "opened")
-        if lanl:
+        begin, end = ("started", "fixed") if lanl else ("opened", "restored")
+        opened = read_time(bad, row, begin, utc=True)
+        restored = read_time(bad, row, end, utc=True) if cells[end] else None
+        if cells[begin] and cells[end] and _has_offset(cells[begin]) != _has_offset(cells[end]):
+            bad.add(row, end, f"and {begin} {cells[begin]}: one has an offset and the other none")
+        if lanl and cells["down_min"]:  # the log's own duration, which no clock change moves
             minutes = bad.number(row, "down_min", least=-np.inf)
-            if np.isnan(minutes) or opened is None:
-                continue
-            if minutes <= 0:
+            restored = None if opened is None or np.isnan(minutes) else opened + timedelta(minutes=minutes)
+        if opened is not None and restored is not None and restored <= opened:
+            if lanl and (cells["down_min"] or restored == opened):
                 left += 1
                 continue
-            restored: datetime | None = opened + timedelta(minutes=minutes)
-        else:
-            restored = read_time(bad, row, "restored") if cells["restored"] else None
-            if opened is not None and restored is not None and restored < opened:
-                bad.add(row, "restored", f"is before opened {cells['opened']}: the outage would be negative")
+            if restored < opened:
+                bad.add(row, end, f"is before {begin} {cells[begin]}: the outage would be negative")
         site = cells["system" if lanl else "site"]
         if not site:
             bad.add(row, "system" if lanl else "site", "is blank")
@@ -59,6 +66,10 @@ def read_repairs(text: str, *, table: str = "incidents") -> tuple[list[Repair], 
             out.append(Repair(site=site, cause=cells["cause"], opened=opened, restored=restored, group=group))
     bad.finish()
     return sorted(out, key=lambda each: (each.opened, each.site)), left
+
+
+def _has_offset(cell: str) -> bool:
+    return re.search(r":\d{2}.*(Z|[+-]\d{2}:?\d{2})$", cell) is not None
 
 
 def fit(text: str, as_of: date | None, law: str = "auto") -> dict[str, Any]:

@@ -12,6 +12,8 @@ from itops.offers import Priced
 from itops.pricing import Commercial
 from itops.quote import SEED, Quote
 from itops.severity import Updated
+from itops.station import Station
+from itops.submission import Submission
 
 #: Steps of the waterfall, in order.
 STEPS = (
@@ -281,8 +283,31 @@ def _services(quote: Quote, amount: Any) -> list[dict[str, Any]]:
             "hazard": float(table[name]["hazard"]),
             "basis": str(table["kind"]),
         }
+        | (_station(figures.station, figures.submission, amount) if name == "managed" else {})
         for name in ("insurance", "health_care", "managed")
     ]
+
+
+def _station(station: Station | None, submission: Submission, amount: Any) -> dict[str, Any]:
+    """What stands behind a managed service: engineers on call and spare parts, and what they cost."""
+    if station is None:
+        return {}
+    rate = 1.0 if submission.currency == "USD" or submission.usd_rate is None else float(submission.usd_rate)
+    return {
+        "station": {
+            "engineers": station.engineers.servers,
+            "busy": round(station.engineers.load, 9),
+            "wait_probability": round(station.engineers.wait_probability, 9),
+            "wait_h": station.wait_h,
+            "share_of_load": round(station.share_of_load, 9),
+            "engineers_cost": amount(station.engineers_usd * rate),
+            "spares_cost": amount(station.spares_usd * rate),
+            "stock": [
+                {"device_class": one.device_class, "demand_per_year": round(one.demand_per_year, 9), "parts": one.parts}
+                for one in station.stock
+            ],
+        }
+    }
 
 
 def _comparison(quote: Quote) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,13 +13,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from core.errors import InvalidInput
+from geo.codes import CURRENCIES
 from itops.covers_wire import AnyCover, DataRecoveryIn, cover_from, given_defaults
 from itops.dependency import BadService, Service
 from itops.fit_use import FitsIn, FitUse, problems_of, uses_of
 from itops.fleet import Fleet
-from itops.policy import COVERS, AnnualTerms, Cover
+from itops.policy import COVERS, SUBLIMIT_CAUSES, AnnualTerms, Cover
 from itops.pricing import CapitalCharge, Loadings
-from itops.wire import STRICT, Amount, Share, Text
+from itops.wire import STRICT, Amount, Day, Positive, Reading, Share, Text, Truth
 
 
 class BadSubmission(InvalidInput):
@@ -54,6 +56,8 @@ class NoAsOfDate(BadSubmission):
 #: Services that may be bought with a cover, and segments of the questionnaire.
 PLANS = ("insurance", "health_care", "managed")
 SEGMENTS = ("data_centre", "branch", "end_user")
+#: Causes of a past claim: single failures and accidents, security, and the events that are rated by site.
+CLAIM_CAUSES = ("attritional", "security", *SUBLIMIT_CAUSES)
 #: Perils with return levels of a site, and the field that holds them.
 HAZARDS = {"flood": "flood_depth_m", "wind": "wind_m_s", "shaking": "pga_g"}
 
@@ -166,15 +170,15 @@ class Submission:
 class _Span(BaseModel):
     model_config = STRICT
 
-    from_: Annotated[date, Field(alias="from", strict=False)]
-    to: date
+    from_: Annotated[Day, Field(alias="from")]
+    to: Day
 
 
 class _Annual(BaseModel):
     model_config = STRICT
 
     deductible: Amount = Decimal(0)
-    limit: Annotated[Decimal, Field(gt=0, le=Decimal(10) ** 15, allow_inf_nan=False)] | None = None
+    limit: Positive | None = None
 
 
 class _Expenses(BaseModel):
@@ -199,9 +203,9 @@ class _Site(BaseModel):
 
     site: Text
     region: Text | None = None
-    flood_depth_m: dict[str, float] = Field(default_factory=dict)
-    wind_m_s: dict[str, float] = Field(default_factory=dict)
-    pga_g: dict[str, float] = Field(default_factory=dict)
+    flood_depth_m: dict[str, Reading] = Field(default_factory=dict)
+    wind_m_s: dict[str, Reading] = Field(default_factory=dict)
+    pga_g: dict[str, Reading] = Field(default_factory=dict)
 
 
 class _Selector(BaseModel):
@@ -219,7 +223,7 @@ class _Service(BaseModel):
     revenue_per_hour: Amount
     assets: list[Text] | None = None
     where: _Selector | None = None
-    needed: Annotated[int, Field(ge=1)] | None = None
+    needed: Annotated[int, Field(ge=1, strict=True)] | None = None
 
 
 class _Alarm(BaseModel):
@@ -227,14 +231,14 @@ class _Alarm(BaseModel):
 
     asset_id: Text
     signal: Text
-    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    seen_on: Annotated[date, Field(strict=False)] | None = None
+    value: Reading
+    seen_on: Day | None = None
 
 
 class _Claim(BaseModel):
     model_config = STRICT
 
-    opened_on: Annotated[date, Field(strict=False)]
+    opened_on: Day
     amount: Amount
     cause: Text = "attritional"
 
@@ -249,10 +253,10 @@ class _Market(BaseModel):
 class _Contract(BaseModel):
     model_config = STRICT
 
-    annual_price: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+    annual_price: Positive
     scope: Text
-    same_assets: bool
-    same_sla: bool
+    same_assets: Truth
+    same_sla: Truth
     service_credit: Amount | None = None
     exclusions: str = ""
 
@@ -260,8 +264,8 @@ class _Contract(BaseModel):
 class _Authority(BaseModel):
     model_config = STRICT
 
-    limit: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = None
-    capacity: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = None
+    limit: Positive | None = None
+    capacity: Positive | None = None
 
 
 class _Levy(BaseModel):
@@ -285,7 +289,7 @@ class _Submission(BaseModel):
     fleet: str | None = None
     incidents: str | None = None
     exposure_window: _Span
-    as_of: date
+    as_of: Day
     policy_period: _Span
     time_zone: str = "UTC"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -294,7 +298,7 @@ class _Submission(BaseModel):
     expenses: _Expenses
     risk_load: _RiskLoad = Field(default_factory=_RiskLoad)
     segment: Literal["data_centre", "branch", "end_user"] | None = None
-    usd_rate: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = None
+    usd_rate: Annotated[Positive, Field(le=Decimal(10) ** 6)] | None = None
     sites: list[_Site] = Field(default_factory=list)
     services: list[_Service] = Field(default_factory=list)
     service_plan: list[Literal["insurance", "health_care", "managed"]] = Field(default_factory=list)
@@ -353,7 +357,17 @@ def _told(problem: Any) -> tuple[str, str]:
         return field, "is missing"
     if problem["type"] == "extra_forbidden":
         return field, "is not a field of a submission"
-    return field, str(problem["msg"])
+    if problem["type"] == "string_pattern_mismatch":
+        return field, f"{problem['input']!r} is not a currency of three capital letters (ISO 4217)"
+    if problem["type"] == "value_error":
+        return field, str(problem["ctx"]["error"])
+    shown = problem.get("input")
+    seen = f"{str(shown) if isinstance(shown, Decimal) else repr(shown)}: " if _short(shown) else ""
+    return field, seen + re.sub(" or instance of _[A-Za-z]+", "", str(problem["msg"]))
+
+
+def _short(shown: Any) -> bool:
+    return isinstance(shown, str | int | float | Decimal) and len(str(shown)) <= 60
 
 
 def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
@@ -498,9 +512,16 @@ def _oddities(wire: _Submission) -> list[tuple[str, str]]:
         if not wire.exposure_window.from_ <= claim.opened_on < wire.exposure_window.to:
             reason = f"{claim.opened_on} is outside the exposure window: there is no exposure to set it against"
             problems.append((f"claims_history.{index}.opened_on", reason))
+        if claim.cause not in CLAIM_CAUSES:
+            reason = f"{claim.cause!r} is not a cause of a claim; causes are {', '.join(CLAIM_CAUSES)}"
+            problems.append((f"claims_history.{index}.cause", reason))
     for index, alarm in enumerate(wire.alarms):
         if alarm.seen_on is not None and alarm.seen_on > wire.as_of:
             problems.append((f"alarms.{index}.seen_on", f"{alarm.seen_on} is after as_of: it was not known then"))
+    if wire.currency not in CURRENCIES - {"XXX"}:
+        problems.append(("currency", f"{wire.currency!r} is not a currency of ISO 4217"))
+    if wire.currency == "USD" and wire.usd_rate not in (None, 1):
+        problems.append(("usd_rate", f"is {wire.usd_rate} for a policy in US dollars; leave it out"))
     if not Decimal("0.85") <= wire.market.factor <= Decimal("1.25"):
         problems.append(("market.factor", f"{wire.market.factor} is outside 0.85 to 1.25"))
     services = [item.service for item in wire.services]

@@ -17,6 +17,7 @@ T = TypeVar("T")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?")
 _SHOWN = 20
+_MOST = Decimal(10) ** 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,4 +184,6 @@ def as_amount(cell: str) -> Decimal:
         raise BadCell("is not a finite number")
     if amount < 0:
         raise BadCell("is negative")
+    if amount > _MOST:
+        raise BadCell("is above 1e15, the most that is priced")
     return amount

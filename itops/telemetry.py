@@ -237,5 +237,6 @@ def _regime_cv(days_ago: FloatArray, failures: FloatArray, expected: FloatArray)
     quarter = (days_ago // _QUARTER_DAYS).astype(np.int64)
     a, e = np.bincount(quarter, failures), np.bincount(quarter, expected)
     some = e > 5.0
-    excess = np.sum(((a[some] - e[some]) ** 2 - e[some]) / e[some] ** 2)
-    return float(np.sqrt(max(excess + 2 * 0.25**2, 0.0) / (np.count_nonzero(some) + 2)))
+    # Quarters that differ by less than Poisson counts would show no spread, and take nothing from the judgement.
+    excess = max(float(np.sum(((a[some] - e[some]) ** 2 - e[some]) / e[some] ** 2)), 0.0)
+    return float(np.sqrt((excess + 2 * 0.25**2) / (np.count_nonzero(some) + 2)))

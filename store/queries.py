@@ -4,10 +4,11 @@ Placeholders are psycopg's (`%(name)s`); a literal percent sign in a statement t
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
+from uuid import UUID
 
 from psycopg.rows import dict_row
 
@@ -85,6 +86,14 @@ def parse(text: str, *, file: str) -> dict[str, str]:
 
 def _without_comments(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--")).strip()
+
+
+def id_array(ids: Iterable[UUID | None]) -> str:
+    """Ids as PostgreSQL writes an array, for a parameter with `::uuid[]`.
+
+    A list of ten thousand takes psycopg a tenth of a second of processor, since it turns each by itself.
+    """
+    return "{" + ",".join("NULL" if one is None else str(one) for one in ids) + "}"
 
 
 Row = dict[str, Any]

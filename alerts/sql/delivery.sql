@@ -20,7 +20,7 @@ WHERE warning_id = %(warning_id)s AND version < %(version)s
 -- name: pushes_lately
 SELECT d.policyholder_id, count(*) AS n, array_agg(DISTINCT w.level) AS levels
 FROM delivery AS d JOIN warning AS w ON w.warning_id = d.warning_id AND w.version = d.version
-WHERE d.policyholder_id = ANY(%(people)s) AND d.channel = 'web_push' AND d.queued_at > %(since)s
+WHERE d.policyholder_id = ANY(%(people)s::uuid[]) AND d.channel = 'web_push' AND d.queued_at > %(since)s
   AND d.state IN ('claimed', 'accepted', 'delivered', 'uncertain')
   AND (d.warning_id, d.version) <> (%(warning_id)s::uuid, %(version)s::integer)
 GROUP BY d.policyholder_id;

@@ -97,13 +97,13 @@ JOIN LATERAL (
 ) AS f ON true
 JOIN warning_recipient AS r ON r.warning_id = w.warning_id AND r.version = w.version
 WHERE w.tenant_id = %(tenant_id)s AND w.event = %(event)s AND w.warning_id <> %(warning_id)s AND w.state = 'released'
-  AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s AND r.policyholder_id = ANY(%(people)s)
+  AND NOT w.all_clear AND w.msg_type <> 'Cancel' AND w.expires_at > %(now)s AND r.policyholder_id = ANY(%(people)s::uuid[])
   AND r.left_out_by IS NULL
 UNION ALL
 -- ... and those that stand, and would speak to them were they not told of worse.
 SELECT k.policyholder_id, k.warning_id, k.level, false, k.at
 FROM kept_out AS k
-WHERE k.policyholder_id = ANY(%(people)s) AND k.tenant_id = %(tenant_id)s AND k.warning_id <> %(warning_id)s
+WHERE k.policyholder_id = ANY(%(people)s::uuid[]) AND k.tenant_id = %(tenant_id)s AND k.warning_id <> %(warning_id)s
   AND (EXISTS (
         SELECT FROM rule_state AS s WHERE s.warning_id = k.warning_id AND s.state ->> 'level' <> 'none'
           AND (SELECT r.definition ->> 'peril' FROM rule AS r WHERE r.rule_id = s.rule_id ORDER BY version DESC LIMIT 1)
@@ -137,8 +137,11 @@ SELECT EXISTS (
           AND array_position(ARRAY['blue', 'yellow', 'orange', 'red'], w.level)
               >= array_position(ARRAY['blue', 'yellow', 'orange', 'red'], k.level))) AS in_vain;
 
+-- name: kept_out_of
+SELECT policyholder_id FROM kept_out WHERE warning_id = %(warning_id)s;
+
 -- name: let_in
-DELETE FROM kept_out WHERE warning_id = %(warning_id)s AND policyholder_id = ANY(%(people)s);
+DELETE FROM kept_out WHERE warning_id = %(warning_id)s AND policyholder_id = ANY(%(people)s::uuid[]);
 
 -- name: repeats_due
 -- Whoever was told of a live warning longer ago than its level's interval, and has not answered: the address that took it,

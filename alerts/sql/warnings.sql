@@ -101,13 +101,13 @@ SELECT p.policyholder_id, p.language, coalesce(h.lon, l.lon) AS lon, coalesce(h.
 FROM policyholder AS p
 LEFT JOIN household AS h ON h.policyholder_id = p.policyholder_id
 LEFT JOIN location AS l ON l.location_id = p.location_id
-WHERE p.tenant_id = %(tenant_id)s AND p.policyholder_id = ANY(%(policyholder_ids)s);
+WHERE p.tenant_id = %(tenant_id)s AND p.policyholder_id = ANY(%(policyholder_ids)s::uuid[]);
 
 -- name: channels_of
 -- One address a channel and person: the one to try first, while consent stands.
 SELECT DISTINCT ON (policyholder_id, channel) policyholder_id, channel, contact_point_id
 FROM contact_point
-WHERE tenant_id = %(tenant_id)s AND policyholder_id = ANY(%(policyholder_ids)s) AND withdrawn_at IS NULL
+WHERE tenant_id = %(tenant_id)s AND policyholder_id = ANY(%(policyholder_ids)s::uuid[]) AND withdrawn_at IS NULL
 ORDER BY policyholder_id, channel, rank, contact_point_id;
 
 -- name: usual_people

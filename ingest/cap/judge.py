@@ -297,6 +297,8 @@ def content_sha256(message: CapMessage) -> bytes:
 def _about_text(document: bytes, root: etree._Element) -> Iterable[Finding]:
     """What the way in which a document was written says."""
     text, declared = decode(document)
+    if declared in ("utf-16", "utf-16le", "utf-16be") and b"\0" not in document:
+        yield Finding(Weight.WARN, "declared as UTF-16 but written in UTF-8")
     if declared == "iso-8859-1" and not text.isascii():
         try:
             document.decode("utf-8")

@@ -24,6 +24,7 @@ _FUTURE_S = 900.0
 _LONG_LIFE_S = 30 * 86_400.0
 #: Nobody lives beyond these latitudes; what lies there altogether has probably changed lat and lon.
 _NORTH, _SOUTH = 80.0, -60.0
+_NORTH_OF_SVALBARD = 79.2  #: Ny-Ålesund, 78.9 N, is the northernmost settlement of the Old World
 #: No warning is for a third of the globe (degrees squared of 64,800) or reaches half way around it.
 _WORLD_DEG2, _WORLD_SPAN, _WORLD_RADIUS_KM = 21_600.0, 180.0, 3_000.0
 _FAR_DEG = 20.0
@@ -119,6 +120,18 @@ def _once(found: Iterable[Finding]) -> list[Finding]:
 _NOT_IN_NAMES = re.compile(r"[\s,<&]")
 
 
+#: What agencies call a rehearsal although its status says Actual. A river may be called Test: the word alone is not
+#: enough.
+_REHEARSED_EVENT = re.compile(
+    r"(?i)\W*(?:required (?:weekly|monthly) test|practice\W+demo\b.*"
+    r"|(?:test|exercise|drill)(?: (?:message|alert|warning))?)\W*"
+)
+_REHEARSED_HEADLINE = re.compile(
+    r"\W*(?:(?:TEST|EXERCISE|DRILL)(?:\W*$|\s*[:!.,–—-]|\s+(?:TEST|EXERCISE|DRILL|MESSAGE|ALERT|WARNING|ONLY)\b)"
+    r"|(?i:this is (?:only |just )?an? (?:test|exercise|drill)\b))"
+)
+
+
 def _envelope(message: CapMessage, now: datetime) -> Iterable[Finding]:
     for name, text in (("identifier", message.identifier), ("sender", message.sender)):
         bare = collapse(text)
@@ -187,6 +200,9 @@ def _expiry(message: CapMessage, now: datetime) -> Iterable[Finding]:
 def _info(info: CapInfo, message: CapMessage) -> Iterable[Finding]:
     if not info.event.strip():
         yield Finding(Weight.WARN, "event is empty")
+    rehearsed = _REHEARSED_EVENT.fullmatch(info.event) or _REHEARSED_HEADLINE.match(info.headline or "")
+    if message.status == "Actual" and rehearsed:
+        yield Finding(Weight.HOLD, "status Actual, and its own words call it a test or an exercise")
     if info.expires is not None:
         if instant(info.expires) <= instant(message.sent):
             yield Finding(Weight.REJECT, "expires no later than it was sent")
@@ -238,7 +254,7 @@ def _areas(areas: Sequence[CapArea]) -> Iterable[Finding]:
                 yield Finding(Weight.HOLD, f"a circle of {radius_km:g} km is no place")
             elif radius_km == 0:
                 yield Finding(Weight.WARN, "a circle without a radius is a point")
-            if not _SOUTH < lat < _NORTH:
+            if _nobody_lives([lon], [lat]):
                 yield Finding(Weight.HOLD, _EMPTY_LATITUDES)
             if lon == lat == 0:
                 yield Finding(Weight.HOLD, "a circle about 0,0 is an unset place")
@@ -276,12 +292,19 @@ def _polygon(ring: Sequence[tuple[float, float]]) -> Iterable[Finding]:
         return
     if max(lon for lon, _ in run) - min(lon for lon, _ in run) > _WORLD_SPAN:
         yield Finding(Weight.HOLD, "the polygon reaches more than half way around the world")
-    if shape.area == 0:
+    if shape.convex_hull.area == 0:  # a bow tie of two equal halves has none either, and is somewhere
         yield Finding(Weight.REJECT, "the polygon has no area")
     elif not shape.is_valid:
         yield Finding(Weight.HOLD, f"the polygon is not one: {shapely.is_valid_reason(shape).split('[')[0].strip()}")
-    if min(lats) > _NORTH or max(lats) < _SOUTH:
+    if _nobody_lives([lon for lon, _ in run], lats):
         yield Finding(Weight.HOLD, _EMPTY_LATITUDES)
+
+
+def _nobody_lives(lons: Sequence[float], lats: Sequence[float]) -> bool:
+    """Whether all of it lies south of 60 S, or north of the settlements: 79.2 N, over Ellesmere and Greenland 80 N."""
+    if max(lats) < _SOUTH or min(lats) >= _NORTH:
+        return True
+    return min(lats) > _NORTH_OF_SVALBARD and not (max(lons) > -100.0 and min(lons) < -10.0)
 
 
 def shapes(area: CapArea) -> list[Polygon]:

@@ -86,9 +86,13 @@ def read_stations(path: Path) -> dict[str, Station]:
     return out
 
 
-def read_levels(path: Path, stations: Mapping[str, Station]) -> Series:
-    """Readings by station in order of time (epoch seconds, metres); of one station and time the first stands."""
+def read_levels(path: Path, stations: Mapping[str, Station], say: Callable[[str], None] = lambda text: None) -> Series:
+    """Readings by station in order of time (epoch seconds, metres); of one station and time the first stands.
+
+    A row without a level is a silent gauge: it is left out, and `say` is told how many there were.
+    """
     found: dict[str, dict[float, float]] = {}
+    n_blank = 0
     for line, row in enumerate(_rows(path, ["station_name", "time_utc", "water_level_m"]), 2):
         text = row["time_utc"] or ""
         try:
@@ -97,9 +101,14 @@ def read_levels(path: Path, stations: Mapping[str, Station]) -> Series:
             raise BadLevels(f"{path.name}, line {line}: time_utc is not a time: {text!r}") from error
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
+        if not (row["water_level_m"] or "").strip():
+            n_blank += 1
+            continue
         value = _number(path, line, "water_level_m", row["water_level_m"])
         if row["station_name"] in stations:
             found.setdefault(row["station_name"], {}).setdefault(at.timestamp(), value)
+    if n_blank:
+        say(f"{path.name}: {n_blank} rows have no level: the gauge is silent there")
     if not found:
         raise BadLevels(f"{path.name}: no reading of any station of the stations file")
     return {name: sorted(series.items()) for name, series in found.items()}

@@ -17,9 +17,10 @@ WHERE tenant_id = %(tenant_id)s AND (as_of IS NULL OR as_of <= %(as_of)s) AND mo
 ORDER BY kind, coalesce(device_class, ''), as_of DESC NULLS LAST, stored_at DESC;
 
 -- name: in_force_with_alarms
--- Bound quotes whose period covers a day and of whose devices one published an alarm that no work order answers yet.
+-- Bound quotes whose period covers a day and of whose devices one published an alarm that no work order answers yet: none
+-- is open, and none was closed since it was read, or cancelled at a value that was as bad.
 WITH alarmed AS (
-    SELECT s.tenant_id, s.code AS asset_id, d.quantity AS signal, l.observed_at
+    SELECT s.tenant_id, s.code AS asset_id, d.quantity AS signal, l.value, l.observed_at
     FROM unnest(%(signals)s::text[], %(least)s::float8[]) AS t (signal, least)
     JOIN datastream AS d ON d.quantity = t.signal
     JOIN latest_observation AS l ON l.datastream_id = d.datastream_id
@@ -39,6 +40,7 @@ WHERE a.action = 'bind'
   AND NOT EXISTS (
       SELECT 1 FROM work_order AS w
       WHERE w.quote_id = q.quote_id AND w.asset_id = x.asset_id
-        AND (w.signal = x.signal OR w.state = 'open' OR w.closed_at >= x.observed_at)
+        AND (w.state = 'open' OR w.closed_at >= x.observed_at
+             OR (w.state = 'cancelled' AND w.signal = x.signal AND w.value >= x.value))
   )
 ORDER BY q.quote_id;

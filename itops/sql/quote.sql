@@ -40,17 +40,24 @@ FROM quote_action WHERE quote_id = %(quote_id)s ORDER BY acted_at, action_id;
 SELECT pg_advisory_xact_lock(hashtextextended('quote ' || %(quote_id)s::text, 0));
 
 -- name: add_work_order
--- The same order again is the same order: the first one stays.
+-- The same order again is the same order: the first one stays. One that was closed answers what was read until then; one
+-- that was cancelled also a reading that is no worse.
 INSERT INTO work_order (work_order_id, tenant_id, quote_id, asset_id, signal, value, action, hazard_before, hazard_after,
-                        premium_before, premium_after, origin, opened_at)
-VALUES (%(work_order_id)s, %(tenant_id)s, %(quote_id)s, %(asset_id)s, %(signal)s, %(value)s, %(action)s,
-        %(hazard_before)s, %(hazard_after)s, %(premium_before)s, %(premium_after)s, %(origin)s, %(opened_at)s)
-ON CONFLICT (tenant_id, quote_id, asset_id, signal, action) DO NOTHING
+                        premium_before, premium_after, origin, seen_at, opened_at)
+SELECT %(work_order_id)s, %(tenant_id)s, %(quote_id)s, %(asset_id)s, %(signal)s, %(value)s, %(action)s,
+       %(hazard_before)s, %(hazard_after)s, %(premium_before)s, %(premium_after)s, %(origin)s, %(seen_at)s, %(opened_at)s
+WHERE NOT EXISTS (
+    SELECT 1 FROM work_order AS w
+    WHERE w.quote_id = %(quote_id)s AND w.asset_id = %(asset_id)s AND w.signal = %(signal)s AND w.state <> 'open'
+      AND (%(seen_at)s::timestamptz IS NULL OR w.closed_at >= %(seen_at)s::timestamptz
+           OR (w.state = 'cancelled' AND w.value >= %(value)s))
+)
+ON CONFLICT DO NOTHING
 RETURNING work_order_id;
 
 -- name: work_orders
 SELECT work_order_id, quote_id, asset_id, signal, value, action, hazard_before, hazard_after, premium_before,
-       premium_after, origin, state, opened_at, closed_at, closed_by, evidence
+       premium_after, origin, state, seen_at, opened_at, closed_at, closed_by, evidence
 FROM work_order WHERE quote_id = %(quote_id)s ORDER BY opened_at, asset_id COLLATE "C", signal COLLATE "C";
 
 -- name: close_work_order

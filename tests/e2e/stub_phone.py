@@ -11,6 +11,13 @@ from tests.e2e.world import RED_TEXTS, ZONES, World, at, key, river, route, vall
 TOKEN = "link-token-of-amara"
 
 
+TAKEN_BACK = pu.PublicWarning(
+    warning_id=key("red"), version=2, level="none", all_clear=False, headline="Flood warning sent in error. Millbridge",
+    description="", instruction="You need do nothing. If you left, you may go back.", area_desc="Millbridge",
+    language="en", sent_at=at(186), expires_at=at(600), sender="flood-desk@example.org", delivery_id=None, answered=None,
+)  # fmt: skip
+
+
 def add_phone_routes(app: FastAPI, world: World) -> None:
     """Adds what a signed link may read and send."""
 
@@ -58,6 +65,7 @@ def add_phone_routes(app: FastAPI, world: World) -> None:
             home=route(1)[0],
             order=None,
             warnings=warnings if warned else [],
+            taken_back=TAKEN_BACK if world.taken_back else None,
             route=pu.PublicRoute(
                 status=world.route_status,
                 safe_zone=zones[1],

@@ -555,3 +555,19 @@ def test_size_budgets(built_pages: Path) -> None:
     assert sum(len(gzip.compress(path.read_bytes(), 9)) for path in assets) <= 450 * 1024
     console = loaded(built_pages, "index.html")
     assert not any("view-" in name for name in console), "the map is loaded only where it is shown"
+
+
+def test_a_warning_sent_in_error_is_said_to_be_taken_back(phone_context: BrowserContext, stub: Server) -> None:
+    stub.world.phone_state, stub.world.taken_back = "no_warning", True
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    card = page.locator("[data-taken-back]")
+    expect(card).to_contain_text("sent in error")
+    expect(card).to_contain_text("You need do nothing")
+    assert violations(page) == []
+    # what we cannot tell is not made safe by it
+    stub.world.phone_state, stub.world.phone_reason = "cannot_tell", "silent_station"
+    page.reload()
+    driver.wait_for_phone_level(page, "unknown")
+    expect(card).to_contain_text("sent in error")
+    expect(card).not_to_contain_text("do nothing")

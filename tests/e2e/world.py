@@ -135,6 +135,7 @@ class World:
     steps_done: dict[str, datetime] = field(default_factory=dict)
     phone_state: str = "warning"
     phone_reason: str = ""
+    taken_back: bool = False  #: the red warning was sent in error
     events: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
     last_event_ids: list[str | None] = field(default_factory=list)
     extra_warning: bool = False

@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
             raise BadVerification(f"--model: {model!r} is none of {', '.join(verb.NAMES)}, chosen, all")
         which = [k for k, m in enumerate(verb.NAMES) if m == name or (name == "all" and m != "prophet")]
         known = verb.read_stations(stations)
-        series = verb.read_levels(levels, known)
+        series = verb.read_levels(levels, known, lambda text: print(text, file=sys.stderr))
 
         def progress(done: int, total: int) -> None:
             print(f"{done} of {total} readings", file=sys.stderr)

@@ -176,6 +176,35 @@ def test_an_alarm_of_a_device_in_force_becomes_an_order_by_itself(postgres_url: 
     assert run(look()) == 1
     assert len(run(orders(quote_id))) == 2
 
+    async def close(of: dict[str, Any], state: str) -> None:
+        async with await connect_worker_async(postgres_url) as conn, conn.transaction():
+            await bind.close_order(
+                conn,
+                quote_id,
+                of["work_order_id"],
+                state=state,
+                by="Ann",
+                evidence="seen",
+                now=now - timedelta(seconds=80),
+            )
+
+    # Done: what was read before the work is answered, what is read after it is a new alarm and a new order.
+    open_orders = {item["asset_id"]: item for item in run(orders(quote_id))}
+    run(close(open_orders["sn-17"], "done"))
+    run(close(open_orders["sn-18"], "cancelled"))
+    assert run(look()) == 0
+    bench.accept(reading("sn-17", 0, 70), flush=True)  # the new disk is well: zero is a reading, and no alarm
+    assert run(look()) == 0
+    bench.accept(reading("sn-17", 130, 60), reading("sn-18", 9, 60), flush=True)
+    assert run(look()) == 1  # of the cancelled one no worse was read
+    assert run(look()) == 0
+    bench.accept(reading("sn-18", 150, 50), flush=True)
+    assert run(look()) == 1  # a worse reading than the one that was waved away
+    told = [(o["asset_id"], o["state"], o["value"]) for o in run(orders(quote_id))]
+    assert sorted(told) == [
+        ("sn-17", "done", 150.0), ("sn-17", "open", 130.0), ("sn-18", "cancelled", 9.0), ("sn-18", "open", 150.0),
+    ]  # fmt: skip
+
 
 def test_the_loop_ends_when_it_is_told_to(postgres_url: str, settings: Settings) -> None:
     async def body() -> None:

@@ -44,18 +44,28 @@ def test_smart_values_become_work_orders(postgres_url: str, broker: brokers.Brok
             ("sn-17", "smart_197", {"id": "1", "t": now.timestamp() - 60, "v": 150}),
             ("sn-17", "smart_5", {"id": "2", "t": now.timestamp() - 60, "v": 0}),
             ("sn-18", "smart_197", {"id": "3", "t": now.timestamp() - 60, "v": 0}),
+            ("sn-18", "smart_5", {"id": "5", "t": now.timestamp() - 60, "v": None}),  # not reported: not zero
             ("sn-18", "inlet_temperature", {"id": "4", "t": now.timestamp() - 60, "v": 104, "u": "degF"}),
         ]
         sender.publish([(f"tocsin/v1/lk/obs/{code}/{name}", json.dumps(body).encode()) for code, name, body in sent])
         sender.close()
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         with psycopg.connect(postgres_url, autocommit=True) as conn:
             while time.monotonic() < deadline:
                 (n,) = conn.execute("SELECT count(*) FROM latest_observation").fetchone() or (0,)
-                if n == 4:
+                if n == 5:
                     break
                 time.sleep(0.2)
-            assert n == 4, conn.execute("SELECT reason FROM quarantine").fetchall()
+            assert n == 5, (conn.execute("SELECT reason FROM quarantine").fetchall(), process.log.read_text()[-3000:])
+            stored_values = {
+                (code, quantity): value
+                for code, quantity, value in conn.execute(
+                    "SELECT s.code, d.quantity, l.value FROM latest_observation AS l JOIN datastream AS d USING (datastream_id)"
+                    " JOIN station AS s USING (station_id)"
+                )
+            }
+            assert stored_values["sn-18", "smart_5"] is None
+            assert stored_values["sn-17", "smart_5"] == 0.0
             row = conn.execute("SELECT tenant_id FROM tenant WHERE slug = 'lk'").fetchone()
             assert row is not None
     finally:

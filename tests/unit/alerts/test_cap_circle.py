@@ -20,7 +20,7 @@ PLACES = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(PLACES)
 def test_what_was_a_circle_is_that_circle_digit_by_digit(place: tuple[float, float, float]) -> None:
     assert circle_of(circle(*place)) == place  # as a rule with radius_km has it

@@ -18,7 +18,7 @@ from geo.covers import (
     recovered,
     reinstatement_premium,
 )
-from geo.ep import BadLossTable, Curve, EventLosses, YearLosses
+from geo.ep import BadLossTable, Curve, EventLosses, YearLosses, descending
 
 
 @pytest.fixture
@@ -36,6 +36,17 @@ def test_oep_of_means_is_the_product_over_events(events: EventLosses) -> None:
             if mean >= x:
                 none *= np.exp(-rate)  # no event of this kind in the year
         assert p == pytest.approx(1 - none, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 1000])
+def test_largest_first_also_where_values_differ_by_their_last_bits(n: int) -> None:
+    rng = np.random.default_rng(n)
+    close = np.nextafter(1e6, 2e6) + np.arange(n) * np.spacing(1e6)
+    for values in (rng.permutation(close), rng.lognormal(3, 3, n), np.zeros(n), rng.choice([0.0, -0.0, 5.0], n)):
+        order, found = descending(values)
+        assert sorted(order.tolist()) == list(range(n))
+        assert (found == values[order]).all()
+        assert (found == -np.sort(-values)).all()
 
 
 def test_exceedance_and_levels_are_counts(events: EventLosses) -> None:

@@ -387,7 +387,9 @@ def test_another_unit_of_money_changes_nothing(programme: Programme, losses: lis
         flat = np.where(t.deductible_of_loss, 1.0, unit)
         terms = with_columns(t, deductible=t.deductible * flat, min_deductible=t.min_deductible * unit,
                              max_deductible=t.max_deductible * unit, limit=t.limit * unit)  # fmt: skip
-        made = Level.make(level.name, level.node, terms)
+        node = np.full(12, -1)  # a level holds only the rows whose node changes something
+        node[level.rows] = level.node
+        made = Level.make(level.name, node, terms)
         assert made is not None
         changed.append(made)
     other = Programme(12, np.arange(12), tuple(changed), (), np.ones(12, dtype=bool))

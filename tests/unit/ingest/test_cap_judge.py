@@ -87,6 +87,15 @@ ONE: dict[str, tuple[str | bytes, Verdict, bool]] = {
     "24:00:00": (doc(expires="2026-03-01T24:00:00+00:00"), ACC, True),
     "a circle": (circle("7.2,80.1 12.5"), ACC, True),
     "an arctic town": (circle("78.2,15.6 20"), ACC, True),
+    "the northernmost settlement": (polygon("79.5,-86.5 79.5,-85.0 80.3,-85.0 80.3,-86.5 79.5,-86.5"), ACC, True),
+    "a river called Test": (doc(headline="Test Valley: river levels are high", event="River Test"), ACC, True),
+    # ---- looks real, and a duty officer would not send it on
+    "Actual, and its headline says TEST": (doc(headline="TEST: this is a message"), STO, False),
+    "Actual, and it says so in words": (doc(headline="This is only a test of the system"), STO, False),
+    "Actual, a monthly test": (doc(event="Required Monthly Test"), STO, False),
+    "Sri Lanka with its axes swapped": (polygon("80.0,7.0 80.0,7.1 80.2,7.1 80.2,7.0 80.0,7.0"), STO, False),
+    "the same a little further west": (polygon("79.6,6.4 79.6,7.1 79.9,7.1 79.9,6.4 79.6,6.4"), STO, False),
+    "a bow tie of two equal halves": (polygon("7.0,80.0 7.1,80.2 7.1,80.0 7.0,80.2 7.0,80.0"), STO, False),
     # ---- not parsed at all
     "DOCTYPE": (with_doctype("<!DOCTYPE alert>"), REJ, False),
     "doctype in small letters": (with_doctype("<!doctype alert>"), REJ, False),
@@ -231,6 +240,13 @@ def test_structure_refuses_what_the_schema_refuses(shared_data: Path) -> None:
             continue
         if not xsd.validate(root):
             assert verdict is REJ, name
+
+
+def test_what_says_utf16_and_is_utf8_is_read_with_a_warning() -> None:
+    """Programs that write a string and declare how they hold it; an XML parser would refuse what people can read."""
+    got = Feed().judge(doc().replace("UTF-8", "UTF-16").encode(), NOW)
+    assert (got.verdict, got.would_notify) == (WRN, True)
+    assert got.reasons == ("declared as UTF-16 but written in UTF-8",)
 
 
 def test_many_points_and_many_messages_are_judged_in_a_second() -> None:

@@ -227,3 +227,16 @@ def test_a_bad_file_is_named_with_its_line(tmp_path: Path, file: str, text: str,
     assert result.exit_code != 0
     assert word in str(result.exception)
     assert file in str(result.exception)
+
+
+def test_a_row_without_a_level_is_a_silent_gauge(tmp_path: Path) -> None:
+    """Told, and left out: not a level of zero, and no reason to refuse the record."""
+    stations, levels, said = tmp_path / "s.csv", tmp_path / "l.csv", list[str]()
+    stations.write_text("station_name,alert_m,minor_flood_m,major_flood_m\nA,1,2,\n")
+    levels.write_text(
+        "station_name,time_utc,water_level_m\nA,2025-11-23T05:00:00Z,0.5\nA,2025-11-23T06:00:00Z,\nA,2025-11-23T07:00:00Z, \n"
+        "A,2025-11-23T08:00:00Z,0.7\n"
+    )
+    series = verb.read_levels(levels, verb.read_stations(stations), said.append)
+    assert [value for _, value in series["A"]] == [0.5, 0.7]
+    assert said == ["l.csv: 2 rows have no level: the gauge is silent there"]

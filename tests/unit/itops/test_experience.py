@@ -1,6 +1,7 @@
 """`tocsin fleet` and `tocsin repair`: out of sample on real records, and what a bad row says."""
 
 import json
+import math
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from itops import experience, restoration
+from itops import experience, restoration, telemetry
 from itops.credibility import fit_gamma_poisson
 from itops.incident import RepairTimes
 from itops.regime import CountLaw, Panel, fit_levels
@@ -216,3 +217,79 @@ def test_a_site_without_a_record_of_its_own_is_the_collective() -> None:
     fit = fit_repairs(repairs, begin + timedelta(hours=600), rolling=False)
     by_name = {site.site: site.credibility for site in fit.sites}
     assert by_name["busy"] > 0.45 > 0.2 > by_name["slow"]
+
+
+def test_quarters_that_hardly_differ_leave_the_judged_spread_and_no_spread_is_poisson() -> None:
+    ago = np.repeat(np.arange(6) * 91.3125 + 1.0, 40)
+    failed, expected = (
+        np.tile([1.0, 0.0], 120),
+        np.full(240, 0.5),
+    )  # 20 of 20 expected in each quarter: no chance at all
+    cv = telemetry._regime_cv(ago, failed, expected)
+    assert cv == pytest.approx(math.sqrt(2 * 0.25**2 / 8))
+    low, high = experience._negative_binomial(np.array([3.0, 0.0]), np.array([0.0, 0.1]))
+    assert (low[0], high[0]) == (stats.poisson.ppf(0.05, 3.0), stats.poisson.ppf(0.95, 3.0))
+    assert (low[1], high[1]) == (0.0, 0.0)
+
+
+LANL_HEAD = "system,started,fixed,down_min,cause,hw_type,cpu_type\n"
+
+
+def test_an_open_ticket_of_the_lanl_columns_is_open_and_its_own_minutes_win() -> None:
+    text = LANL_HEAD + (
+        "7,2003-01-01 00:00,2003-01-01 05:00,300,Hardware,smp,a\n"
+        "7,2003-03-30 00:00,2003-03-30 05:00,240,Hardware,smp,a\n"  # a clock change between: the log's own minutes win
+        "7,2003-05-01 00:00,2003-05-01 02:00,,Hardware,smp,a\n"
+        "7,2003-06-01 00:00,,,Hardware,smp,a\n"
+        "7,2003-07-01 00:00,2003-07-01 00:00,0,Hardware,smp,a\n"
+    )
+    repairs, left = restoration.read_repairs(text)
+    hours = [None if r.restored is None else (r.restored - r.opened).total_seconds() / 3600 for r in repairs]
+    assert (hours, left) == ([5.0, 4.0, 2.0, None], 1)
+    with pytest.raises(BadTable, match=r"line 2, fixed '2002-12-31 05:00': is before started"):
+        restoration.read_repairs(LANL_HEAD + "7,2003-01-01 00:00,2002-12-31 05:00,,Hardware,smp,a\n")
+
+
+def test_times_with_offsets_are_told_apart() -> None:
+    head = "opened,restored,cause,site\n"
+    (one,), _ = restoration.read_repairs(head + "2024-01-01T08:00+08:00,2024-01-01T02:00Z,x,a\n")
+    assert one.restored is not None
+    assert one.restored - one.opened == timedelta(hours=2)
+    with pytest.raises(BadTable, match=r"line 2, restored .*one has an offset and the other none"):
+        restoration.read_repairs(head + "2024-01-01T08:00+08:00,2024-01-01 09:00,x,a\n")
+    # A day that ends in -02 is no offset.
+    assert restoration.read_repairs(head + "2024-01-01 08:00,2024-01-01 09:00:30,x,a\n")[0][0].restored is not None
+
+
+def test_a_failure_without_exposure_and_a_month_that_is_none_are_named() -> None:
+    systems = "system,nodes,node_years,prod_month_mode\na,10,0,2001-01\n"
+    with pytest.raises(BadTable, match=r"line 2, system 'a': has no node-years in the exposure file"):
+        experience.fit("system,started\na,2002-01-01 00:00\n", systems, None)
+    with pytest.raises(BadTable, match=r"line 2, prod_month_mode 'soon': is not a month of the form YYYY-MM"):
+        experience.fit("system,started\na,2002-01-01 00:00\n", systems.replace("2001-01", "soon"), None)
+
+
+BARE_SPELLS = "drive_id,model,tstart,tstop,fails\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("a,m,0,10,1\na,m,10,20,0\n", r"line 3, tstop '20': is after decommissioning: the drive failed at 10 h"),
+        ("a,m,10,20,0\na,m,0,10,1\n", r"line 2, tstop '20': is after decommissioning: the drive failed at 10 h"),
+        (",m,0,10,1\n", "line 2, drive_id: is blank"),
+        ("a,,0,10,1\n", "line 2, model: is blank"),
+        ("a,m,0,1e12,0\n", "line 2, tstop '1e12': is above 1,000,000 h"),
+        ("a,m,10,10,0\n", "line 2, tstop '10': is not after tstart 10"),
+        ("a,m,-1,10,0\n", "line 2, tstart '-1': is negative"),
+    ],
+)
+def test_a_spell_that_cannot_be_is_named_whatever_the_order(rows: str, reason: str) -> None:
+    with pytest.raises(BadTable, match=reason):
+        experience.fit(BARE_SPELLS + rows, BARE_SPELLS + rows, None)
+
+
+def test_counts_by_model_may_come_in_drive_days() -> None:
+    years = "model,drive_years,failures\na,100,5\nb,200,30\nc,50,1\n"
+    days = "model,capacity_tb,drive_days,failed\na,1,36525,5\nb,2,73050,30\nc,4,18262.5,1\n"
+    assert experience.fit(days, days, None)["units"] == experience.fit(years, years, None)["units"]

@@ -104,3 +104,10 @@ def test_help_names_the_command(folder: Path) -> None:
     done = tocsin("quote", "--help")
     assert done.returncode == 0
     assert "SUBMISSION.json" in done.stdout
+
+
+def test_a_quote_does_not_load_the_library_of_distributions() -> None:
+    """scipy.stats costs more to load than a quote of ten thousand devices costs to price."""
+    told = "import sys, itops.underwrite; print('scipy.stats' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"

@@ -14,18 +14,18 @@ from typer.testing import CliRunner
 
 from core.errors import Conflict
 from itops import experience, reference, restoration, underwrite
+from itops.book import read_book
 from itops.fit_use import document_sha256
 from itops.fleet import read_fleet
 from itops.frequency import Evidence, FrequencyPrior, update
 from itops.incident import RepairTimes, read_incidents
-from itops.inputs import UNNAMED_MODEL
 from itops.severity import Updated
 from itops.struck import Part, lost_per_hour
 from itops.submission import BadSubmission, submission_from
 from itops.underwrite import load_book, load_priors, price_inputs, price_request, priced_again, same
 from tocsin.cli import app
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "itops_quotes" / "model_2026_2.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "itops_quotes"
 
 
 def sent(name: str = "data_centre", **more: Any) -> tuple[dict[str, Any], str, str]:
@@ -69,7 +69,7 @@ def test_a_quote_stands_on_the_fits_it_names() -> None:
     plain = price_request(submission, fleet, incidents).result()
     with_fits = price_request(submission | {"fits": fits()}, fleet, incidents)
     told = with_fits.result()
-    assert told["model_version"] == "itops-2026.3"
+    assert told["model_version"] == "itops-2026.4"
     rates, repairs = told["fits"]
     assert (rates["kind"], rates["version"], rates["unit"], rates["n_unknown"]) == ("fleet", "fleet-2", "site", 0)
     assert rates["sha256"] == document_sha256(systems_fit())
@@ -271,23 +271,26 @@ def test_a_declined_risk_shows_an_indication_and_no_offer(tmp_path: Path) -> Non
     assert price_request(submission, fleet, incidents).result()["offer"]["kind"] != "indication"
 
 
+@pytest.mark.parametrize("made_by", ["itops-2026.2", "itops-2026.3"])
 @pytest.mark.parametrize("name", reference.NAMES)
-def test_quotes_of_the_earlier_model_come_out_to_the_cent(name: str) -> None:
-    """Made by the release before fits and kernels, on another machine; kept whole."""
-    stored = json.loads(GOLDEN.read_text(encoding="utf-8"))[name]
+def test_quotes_of_the_earlier_models_come_out_to_the_cent(name: str, made_by: str) -> None:
+    """Made by the release that had this model, with the book of that time; kept whole."""
+    file = GOLDEN / f"model_{made_by.removeprefix('itops-').replace('.', '_')}.json"
+    stored = json.loads(file.read_text(encoding="utf-8"))[name]
+    text = (GOLDEN / "book_2026_1.json").read_text(encoding="utf-8")
+    book = read_book(text)
     submission, fleet_csv, incidents_csv = sent(name)
-    book, text = load_book()
     wire = submission_from(submission, known_classes=book.priors.classes())
     fleet = read_fleet(fleet_csv, known_classes=book.priors.classes())
     incidents = read_incidents(incidents_csv, fleet=fleet, time_zone=wire.time_zone)
-    inputs = underwrite._price(wire, fleet, incidents, book, text, UNNAMED_MODEL).inputs
-    again = priced_again(inputs, stored["result"], stored["inputs_sha256"], UNNAMED_MODEL, quote_id=name)
+    inputs = underwrite._price(wire, fleet, incidents, book, text, made_by).inputs
+    again = priced_again(inputs, stored["result"], stored["inputs_sha256"], made_by, quote_id=name)
     assert again.result()["premium"] == stored["result"]["premium"]
-    assert again.quote.model_version == "itops-2026.2"
+    assert again.quote.model_version == made_by
     with pytest.raises(Conflict):
         priced_again(
             inputs, stored["result"] | {"premium": stored["result"]["premium"] + 0.01}, stored["inputs_sha256"],
-            UNNAMED_MODEL, quote_id=name,
+            made_by, quote_id=name,
         )  # fmt: skip
     with pytest.raises(Conflict):
         priced_again(inputs, stored["result"], stored["inputs_sha256"], "itops-2025.1", quote_id=name)

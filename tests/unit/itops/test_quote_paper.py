@@ -2,14 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from itops import pdf, reference
+from itops import face, pdf, reference
 from itops.cmdb import renamed
 from itops.dryrun import dry_run
 from itops.rules import BadRules
@@ -43,6 +45,86 @@ def test_the_pdf_says_what_the_quote_says(result: dict[str, object], language: s
     # Every page has ink on it, and none is blank but for its foot.
     for page in document:
         assert len(page.get_textpage().get_text_range()) > 200
+
+
+def test_the_chinese_pdf_brings_its_own_letters(result: dict[str, object], tmp_path: Path) -> None:
+    """Poppler, which has no Chinese face of its own, is the judge: embedded is what it can draw."""
+    made = pdf.render(result, "zh", quote_id="Q-1")
+    assert b"STSong" not in made
+    assert made.count(b"/FontFile2") >= 2  # text and headings
+    if shutil.which("pdffonts") is None:
+        pytest.skip("poppler-utils is not installed: the bytes were checked, poppler was not asked")
+    path = tmp_path / "zh.pdf"
+    path.write_bytes(made)
+    told = subprocess.run(["pdffonts", str(path)], capture_output=True, text=True, check=True)
+    assert not told.stderr, told.stderr
+    rows = [line.split() for line in told.stdout.splitlines()[2:]]
+    assert all(row[-5] == "yes" for row in rows if not row[0].startswith("Helvetica")), told.stdout  # column emb
+    subprocess.run(["pdftoppm", "-r", "40", "-f", "1", "-l", "1", "-gray", str(path), str(tmp_path / "p")], check=True)
+    page = next(tmp_path.glob("p*.pgm")).read_bytes()
+    _, size, _, pixels = page.split(b"\n", 3)
+    width = int(size.split()[0])
+    title = [sum(pixel < 128 for pixel in pixels[y * width : (y + 1) * width]) for y in range(20, 60)]
+    assert sum(title) > 60  # the heading is ink and not blank
+
+
+def test_a_name_that_helvetica_lacks_is_embedded_and_an_english_quote_needs_no_font(result: dict[str, object]) -> None:
+    assert b"/FontFile2" not in pdf.render(result, "en")
+    named = pdf.render({**result, "insured": "Łódź 数据中心"}, "en")
+    assert named.count(b"/FontFile2") >= 2
+    reader = pytest.importorskip("pypdfium2")
+    assert "Łódź 数据中心" in reader.PdfDocument(named)[0].get_textpage().get_text_range()
+
+
+def test_quotes_printed_at_once_do_not_take_each_others_letters(result: dict[str, object]) -> None:
+    names = ["甲乙丙丁", "戊己庚辛", "壬癸子丑"]
+    alone = [pdf.render({**result, "insured": name}, "zh") for name in names]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda name: pdf.render({**result, "insured": name}, "zh"), names)) == alone
+
+
+def test_without_a_font_the_refusal_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    face.source.cache_clear()
+    monkeypatch.setattr(face, "_folders", lambda: iter(()))
+    with pytest.raises(face.NoTypeface, match=r"manimgx-fonts-cjk.*fonts-noto-cjk"):
+        face.source()
+    face.source.cache_clear()
+
+
+def test_the_systems_own_font_serves_where_the_package_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Path("/usr/share/fonts/opentype/noto")
+    if not list(system.glob("NotoSansCJK*")):
+        pytest.skip("Noto Sans CJK is not installed on this system")
+    caches = (face.source, face._open, face._glyph, face._glyphs)
+    for one in caches:
+        one.cache_clear()
+    monkeypatch.setattr(face, "_folders", lambda: iter((system,)))
+    assert face.source()[0].parent == system
+    assert len(face.truetype("报价 quote")) > 1000
+    assert face.missing("报Łก") == ["ก"]
+    for one in caches:
+        one.cache_clear()
+
+
+def test_terms_on_paper_have_units_and_the_paper_is_signed_or_says_why_not(result: dict[str, object]) -> None:
+    reader = pytest.importorskip("pypdfium2")
+
+    def text(of: dict[str, object]) -> str:
+        pages = [page.get_textpage().get_text_range() for page in reader.PdfDocument(pdf.render(of, "en"))]
+        return " ".join(" ".join(pages).split())
+
+    told = text({**result, "decision": "refer"})
+    for words in (
+        "limit each event 12,000,000 CNY", "waiting period 8 h", "type of waiting period retention",
+        "deductible, then insured's share, then limit", "All amounts in CNY", "of technical premium",
+        "Approvals by others than the underwriter that are needed before binding: 1", "for the insured",
+        "IRIS 2022", "device-years on record", "flood at the sites",
+    ):  # fmt: skip
+        assert words in told, words
+    assert "12000000" not in told
+    declined = text({**result, "decision": "decline"})
+    assert "is not an offer and is not signed" in declined
+    assert "for the insured" not in declined
 
 
 def test_both_languages_have_every_text_and_others_are_refused() -> None:

@@ -1,6 +1,8 @@
 """The clock faults reported against other tools (GLPI, Zammad, frappe, osTicket), each as a case."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -195,3 +197,12 @@ def test_breach_probability_over_kinds() -> None:
     assert breach_probability([0.1, 0.4], [0.75, 0.25]) == pytest.approx(0.175)
     with pytest.raises(BadEvents):
         breach_probability([0.1], [0.9])
+
+
+def test_the_table_of_reported_faults_names_each_test() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "methods" / "itops.md").read_text(encoding="utf-8")
+    table = page.split("## 9. Clock faults", 1)[1]
+    named = re.findall(r"^\|.*`(test_\w+)` \|$", table, re.MULTILINE)
+    own = Path(__file__).read_text(encoding="utf-8")
+    assert len(named) >= 13
+    assert [name for name in named if f"def {name}(" not in own] == []

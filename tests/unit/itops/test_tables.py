@@ -64,6 +64,8 @@ def test_exposure_is_counted_by_the_day_inside_the_window() -> None:
         ("c,server,,2022-01-01,,,-1", "value", "is negative"),
         ("c,server,,2022-01-01,,,NaN", "value", "finite"),
         (",server,,2022-01-01,,,", "asset_id", "is blank"),
+        ("c,server,,2022-01-01,,,1e400", "value", "above 1e15"),
+        ("c,server,,1900-01-01,,,", "commissioned_on", "is before 1970"),
         ("c,server,,2022-01-01,,,1,9", "row", "8 cells where the header has 7"),
     ],
 )
@@ -72,6 +74,11 @@ def test_a_bad_fleet_row_is_refused(row: str, field: str, reason: str) -> None:
     assert bad.line == 4
     assert bad.field == field
     assert reason in bad.reason
+
+
+def test_a_fleet_without_a_device_says_so() -> None:
+    with pytest.raises(BadTable, match="line 1, asset_id: the table has a header and no device"):
+        read_fleet("asset_id,device_class,commissioned_on\n", known_classes=["server"])
 
 
 def test_every_bad_row_is_reported_at_once() -> None:

@@ -3,6 +3,7 @@
 import json
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -278,3 +279,12 @@ def test_accumulation_names_what_two_policies_share() -> None:
     premium = float(one.commercial.premium.amount) * 2
     assert sim.mean == pytest.approx(2 * one.expected_loss / premium, rel=0.15)
     assert sim == simulate([one, two], n_years=4000, seed=2)
+
+
+@pytest.mark.long
+def test_the_page_shows_what_the_reference_portfolios_earn() -> None:
+    """About ten seconds of processor time: all three at their full size, simulated and stressed."""
+    from benchmarks import itops_portfolio
+
+    page = (Path(__file__).resolve().parents[3] / "docs/methods/itops.md").read_text(encoding="utf-8")
+    assert itops_portfolio.table(itops_portfolio.quotes()) in page

@@ -104,6 +104,12 @@ def test_the_real_log_is_planned_and_prophet_stands_in_the_table(shared_data: Pa
     table = {row["model"]: row["mase_mean"] for row in plan["table"]}
     assert set(table) == {"seasonal-naive", "poisson-regression", "prophet"}
     assert plan["chosen"] == min(table, key=lambda name: table[name])
+    # The figures on the page are these.
+    page = (Path(__file__).resolve().parents[3] / "docs/methods/itops-experience.md").read_text(encoding="utf-8")
+    said = "{:.1f} seasonal-naive, {:.1f} Poisson, {:.1f} Prophet".format(
+        *(table[name] for name in ("seasonal-naive", "poisson-regression", "prophet"))
+    )
+    assert said in " ".join(page.split())
     assert len(plan["forecast"]) == 14
     assert all(row["expected"] >= 0 for row in plan["forecast"])
 
