@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,8 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
     features = document.get("features") if isinstance(document, dict) else None
     if features is None:
         features = [{"geometry": document, "properties": {}}]
+    if not isinstance(features, list):
+        raise BadFootprint(f"{path.name}: features: it is not a list")
     present, zones, partial, perils = [], [], [], set()
     dry: list[PartialLayer] = []  # what is not water, whole: it closes bridges where the file has water as well
     for number, feature in enumerate(features):
@@ -103,6 +105,8 @@ def read_hazard(path: Path) -> tuple[Hazard, tuple[PartialLayer, ...]]:
         if not isinstance(feature, dict) or not feature.get("geometry"):
             raise BadFootprint(f"{where}: it has no geometry")
         given = feature.get("properties") or {}
+        if not isinstance(given, dict):
+            raise BadFootprint(f"{where}.properties: it is not an object")
         geometry = check_polygon(from_geojson(feature["geometry"], field=where), field=where)
         peril = str(given.get("peril") or "flood")
         if peril not in PERILS:
@@ -153,47 +157,37 @@ def _number(given: dict[str, Any], key: str, where: str) -> float | None:
 def read_overrides(path: Path, network: RoadNetwork) -> list[Override]:
     """An operator's word from CSV: way (OpenStreetMap's id), action (open or close), by, reason."""
     found = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for line, row in enumerate(csv.DictReader(file), start=2):
-                where = f"{path.name}, line {line}"
-                try:
-                    way, action = int(row["way"]), row["action"].strip()
-                except (KeyError, TypeError, ValueError) as error:
-                    raise InvalidInput(f"{where}: it needs way (a number) and action") from error
-                if action not in ("open", "close"):
-                    raise InvalidInput(f"{where}.action: {action!r} is neither open nor close")
-                if not (row.get("by") or "").strip():
-                    raise InvalidInput(f"{where}.by: it is empty: who says so?")
-                roads = np.flatnonzero(network.road_osm_id == way).astype(np.int32)
-                if not len(roads):
-                    raise InvalidInput(f"{where}.way: the network has no way {way}")
-                found.append(
-                    Override(roads=roads, opened=action == "open", by=row["by"].strip(), reason=row.get("reason") or "")
-                )
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from error
+    for where, row in _rows(path, "way", "action", "by"):
+        action, by = row["action"].strip(), row["by"].strip()
+        try:
+            way = int(row["way"])
+        except ValueError as error:
+            raise InvalidInput(f"{where}.way: {row['way']!r} is not a number") from error
+        if action not in ("open", "close"):
+            raise InvalidInput(f"{where}.action: {action!r} is neither open nor close")
+        if not by:
+            raise InvalidInput(f"{where}.by: it is empty: who says so?")
+        roads = np.flatnonzero(network.road_osm_id == way).astype(np.int32)
+        if way <= 0 or not len(roads):
+            raise InvalidInput(f"{where}.way: the network has no way {way}")
+        found.append(Override(roads=roads, opened=action == "open", by=by, reason=row.get("reason") or ""))
     return found
 
 
 def read_ways(path: Path, network: RoadNetwork) -> npt.NDArray[np.int32]:
     """Roads of the ways (OpenStreetMap's ids) in the column `way` of a CSV file that have both directions."""
     found: list[npt.NDArray[np.int64]] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for line, row in enumerate(csv.DictReader(file), start=2):
-                try:
-                    way = int(row["way"])
-                except (KeyError, TypeError, ValueError) as error:
-                    raise InvalidInput(f"{path.name}, line {line}.way: it needs a number") from error
-                roads = np.flatnonzero((network.road_osm_id == way) & network.road_car)
-                if way <= 0 or not len(roads):
-                    raise InvalidInput(f"{path.name}, line {line}.way: the network has no way {way} for cars")
-                if network.road_oneway[roads].any():
-                    raise InvalidInput(f"{path.name}, line {line}.way: way {way} is one-way: it has no lanes to turn")
-                found.append(roads)
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from error
+    for where, row in _rows(path, "way"):
+        try:
+            way = int(row["way"])
+        except ValueError as error:
+            raise InvalidInput(f"{where}.way: {row['way']!r} is not a number") from error
+        roads = np.flatnonzero((network.road_osm_id == way) & network.road_car)
+        if way <= 0 or not len(roads):
+            raise InvalidInput(f"{where}.way: the network has no way {way} for cars")
+        if network.road_oneway[roads].any():
+            raise InvalidInput(f"{where}.way: way {way} is one-way: it has no lanes to turn")
+        found.append(roads)
     if not found:
         raise InvalidInput(f"{path.name}: it names no way")
     return np.unique(np.concatenate(found)).astype(np.int32)
@@ -207,6 +201,7 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
     for path, weight in zip(job.hazards, job.weights or [1.0] * len(job.hazards), strict=True):
         hazard, partial = read_hazard(path)
         forecasts.append(Forecast(hazard=hazard, weight=weight, partial=partial))
+    forecasts = _of_one_peril(job.hazards, forecasts)
     zones = imports.read_safe_zones(job.safe_zones, need_seats=job.seats)
     refused: list[BadRow] = []
     refused_ids: dict[int, str] = {}
@@ -253,6 +248,34 @@ def evacuate(job: Job, tell: Callable[[str], None] = lambda _: None) -> Done:
     if told is not None:
         summary["clearance"] = told
     return Done(plan=plan, people=people, refused=refused, zones=zones, summary=summary, unplaced=unplaced)
+
+
+def _of_one_peril(paths: Sequence[Path], forecasts: list[Forecast]) -> list[Forecast]:
+    """The members of an ensemble; one in which nothing happens is of the others' peril. Raises InvalidInput."""
+    empty = [f.hazard.geometry.is_empty and not f.hazard.zones and not f.partial for f in forecasts]
+    told = {f.hazard.peril: path.name for path, f, nothing in zip(paths, forecasts, empty, strict=True) if not nothing}
+    if len(told) > 1:
+        named = ", ".join(f"{name} is {peril}" for peril, name in sorted(told.items()))
+        raise InvalidInput(f"--hazard: the forecasts of one ensemble are of one peril, but {named}")
+    return [
+        replace(f, hazard=replace(f.hazard, peril=next(iter(told)))) if nothing and told else f
+        for f, nothing in zip(forecasts, empty, strict=True)
+    ]
+
+
+def _rows(path: Path, *needed: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """(place, row) of a CSV file that must have these columns; a missing value is empty. Raises InvalidInput."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            if lacks := [name for name in needed if name not in (reader.fieldnames or ())]:
+                raise InvalidInput(f"{path.name}: the header lacks {', '.join(lacks)}")
+            for line, row in enumerate(reader, start=2):
+                yield f"{path.name}, line {line}", row
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"{path.name}: it is not a CSV file in UTF-8: {error}") from error
 
 
 def _spread(

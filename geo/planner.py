@@ -192,7 +192,7 @@ class Planner:
         barred = np.where(self.closed.barred[road], -1.0, np.inf)
         share, edge = sources.share, sources.edge
         walk_s = sources.access_m / WALKING_M_S
-        dry = self.zone_close[sources.zone] > self.now_s
+        dry = (self.zone_close[sources.zone] > self.now_s) & (barred[edge] > 0.0)
         risky = (
             run_sweep(graph, cost, barred, edge, share * cost[edge] + walk_s, np.where(dry, np.inf, -np.inf))
             if crossing
@@ -523,6 +523,8 @@ class Planner:
         direct = np.zeros(s.edge.shape, dtype=bool)
         for hit, column, src, travel in self._direct(trees, s):
             if self.zone_close[trees.sources.zone[src]] <= self.now_s:
+                continue
+            if self.closed.barred[graph.edge_road[trees.sources.edge[src]]]:
                 continue
             wet = inside_m[hit, column]
             price = wet / INSIDE_SPEED_M_S * _INSIDE_WEIGHT + travel

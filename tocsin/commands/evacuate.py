@@ -2,7 +2,8 @@
 
 import json
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,15 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """What goes wrong with --out, as one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(f"--out: {out}: {error.strerror}") from error
+
+
 def build(
     extract: Annotated[Path, typer.Argument(help=".osm.pbf, .graphml, .geojson, .gpkg or .shp", show_default=False)],
     out: Annotated[Path, typer.Option(help="The network file to write, for example town.roads.")],
@@ -40,14 +50,14 @@ def build(
         _say(f"{extract.name}: {assumed}")
     content = network.to_bytes()
     partial = out.with_name(f".{out.name}.partial")
-    try:
+    with _writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(out)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise InvalidInput(f"--out: {out}: {error.strerror}") from error
+        try:
+            partial.write_bytes(content)
+            partial.replace(out)
+        finally:
+            with suppress(OSError):
+                partial.unlink()
     told: dict[str, Any] = {
         "file": str(out), "bytes": len(content), "n_nodes": network.n_nodes, "n_roads": network.n_roads,
         "n_edges": network.n_edges, "about": network.about,
@@ -116,7 +126,7 @@ def evacuate(
         raise InvalidInput(f"--mode: {mode!r} is neither car nor foot")
     if weight and len(weight) != len(hazard):
         raise InvalidInput(f"--weight: {len(weight)} weights for {len(hazard)} hazards")
-    if weight and not all(0 < w < float("inf") for w in weight):
+    if weight and not (all(w > 0 for w in weight) and sum(weight) < float("inf")):
         raise InvalidInput("--weight: a weight is a number above 0")
     margins = Margins(
         travel=travel_margin, notice_s=0.0, max_inside_m=max_inside_m, max_snap_m=max_snap_m, quantile=quantile
@@ -128,6 +138,8 @@ def evacuate(
         raise InvalidInput("--longer-share: it goes with --clearance and is a share within 0..1")
     if clearance:
         demand = Demand(vehicles=vehicles, mobilisation_min=mobilisation_min, shadow_share=shadow_share)
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     done = run(
         Job(
             roads=roads, hazards=hazard, weights=weight or [], safe_zones=safe_zones, households=households, mode=mode,
@@ -136,7 +148,8 @@ def evacuate(
         ),
         _say,
     )  # fmt: skip
-    files = write(done, out, routes=routes)
+    with _writing(out):
+        files = write(done, out, routes=routes)
     for row in done.refused:
         _say(f"refused: {row}")
     if as_json:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInput
 from geo.closing import Override, PartialLayer, closures
-from geo.evacuate import Done, Job, evacuate, read_hazard, write
+from geo.evacuate import Done, Job, evacuate, read_hazard, read_overrides, write
 from geo.evacuation import Forecast, Households, Margins, SafeZones, Status, plan_routes
 from geo.hazard import ArrivalZone, BadFootprint, Hazard
 from geo.imports import BadFile
@@ -155,6 +155,40 @@ def test_a_bad_hazard_is_one_clear_line(tmp_path: Path, geometry: Any, given: di
         read_hazard(path)
     assert "h.geojson: features[0]" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_odd_documents_are_one_line_and_a_quiet_forecast_is_of_the_others_peril(tmp_path: Path) -> None:
+    path = tmp_path / "h.geojson"
+    square = json.loads(shapely.to_geojson(box(0, 0, 1, 1)))
+    for document, reason in (({"features": 5}, "h.geojson: features: it is not a list"),
+                             ({"features": [{"properties": "p", "geometry": square}]}, r"features\[0\].properties: it")):  # fmt: skip
+        path.write_text(json.dumps(document))
+        with pytest.raises(BadFootprint, match=reason):
+            read_hazard(path)
+    fire, zone = [feature(box(1.2, -1, 1.8, 3), peril="fire")], [point(0, 0, id="z")]
+    done = run(tmp_path, grid(3), [fire, []], zone, [("a", 2, 1)], weights=[1.0, 99.0])
+    assert done.summary["counts"]["clear"] == 1
+    with pytest.raises(InvalidInput, match=r"of one peril, but h1\.geojson is flood, h0"):
+        run(tmp_path, grid(3), [fire, [feature(box(0, 0, 1, 1))]], zone, [("a", 2, 1)], weights=[1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "o.csv: the header lacks way, action, by"),
+        (b"\xff\xfe", "o.csv: it is not a CSV file in UTF-8"),
+        (b"way,action,by\n5\n", "line 2.action: '' is neither open nor close"),
+        (b"way,action,by\nfive,close,me\n", "line 2.way: 'five' is not a number"),
+        (b"way,action,by\n7,close, \n", "line 2.by: it is empty"),
+        (b"way,action,by\n8,close,me\n", "line 2.way: the network has no way 8"),
+        (b"way,action,by\n0,close,me\n", "line 2.way: the network has no way 0"),
+    ],
+)
+def test_a_bad_file_of_overrides_is_one_line(tmp_path: Path, text: bytes, reason: str) -> None:
+    network = build([line((0, 0), (1, 0), osm_id=7), line((1, 0), (2, 0))])
+    (tmp_path / "o.csv").write_bytes(text)
+    with pytest.raises(InvalidInput, match=reason):
+        read_overrides(tmp_path / "o.csv", network)
 
 
 def test_a_hazard_with_a_hole_keeps_the_dry_island_in_it(tmp_path: Path) -> None:
@@ -298,6 +332,17 @@ def test_an_operator_wins_over_the_hazard_and_a_barred_road_is_not_crossed() -> 
     assert status(wet) is Status.CUT_OFF
     assert status(wet, Override(roads=road, opened=True, by="duty officer", reason="seen dry")) is Status.CLEAR
     assert status(NO_HAZARD, Override(roads=road, opened=False, by="duty officer", reason="")) is Status.CUT_OFF
+    # who stands in the water is told to cross what is left of it, but not over a road that somebody has closed
+    around = Hazard(geometry=box(-1, -1, 1, 1))
+    assert status(around) is Status.THROUGH_HAZARD
+    shut = Override(roads=road, opened=False, by="duty officer", reason="the bridge is gone")
+    assert status(around, shut) is Status.SHELTER_IN_PLACE
+    network = build([line((0, 0), (4, 0)), line((4, 0), (9, 0))])
+    assert status(around) is Status.THROUGH_HAZARD
+    further = Override(roads=np.array([1], dtype=np.int32), opened=False, by="duty officer", reason="")
+    assert status(around, further) is Status.SHELTER_IN_PLACE
+    network = build([line((0, 0), (4, 0)), line((4, 0), (7, 0)), line((7, 0), (9, 0))])
+    assert status(around, further) is Status.SHELTER_IN_PLACE
 
 
 def test_private_ways_are_left_and_never_entered_and_motorways_have_no_doors() -> None:

@@ -176,6 +176,15 @@ def test_leave_by_goes_with_the_route_that_is_shown() -> None:
     (careful,) = solve(network, hazard, [(6, 0)], [(0, 0)], margins=Margins(notice_s=3600))
     assert careful.distance_m == pytest.approx(metres(10), rel=0.02)
     assert careful.leave_by_s == np.inf
+    # a shorter road still that is closed now changes nothing of this
+    closed_now = build(
+        [line((0, 0), (6, 0)), line((0, 0), (0, 2), (6, 2), (6, 0)), line((0, 0), (3, -0.1), (6, 0), speed=90)]
+    )
+    pond = Hazard(
+        geometry=box(2.9, -0.2, 3.1, -0.05), zones=(ArrivalZone(arrival_min=120, geometry=box(3.5, -0.1, 4, 1)),)
+    )
+    (same,) = solve(closed_now, pond, [(6, 0)], [(0, 0)])
+    assert same.leave_by_s == pytest.approx(7200 - route.travel_s, abs=1.0)
     # 39 min later only the long road can still be driven to its end
     (late,) = solve(network, hazard, [(6, 0)], [(0, 0)], now_s=39 * 60)
     assert late.distance_m == pytest.approx(metres(10), rel=0.02)
@@ -220,6 +229,31 @@ def test_parallel_roads_are_not_summed() -> None:
     network = build([line((0, 0), (4, 0)), line((0, 0), (2, 1), (4, 0))])
     (route,) = solve(network, Hazard(geometry=EMPTY), [(4, 0)], [(0, 0)])
     assert route.distance_m == pytest.approx(metres(4), rel=0.02)
+    assert route.travel_s == pytest.approx(route.distance_m / 10.0, rel=1e-6)  # a csr matrix adds doubled entries up
+    # the same in the middle of a way
+    longer = build([line((-2, 0), (0, 0)), line((0, 0), (4, 0)), line((0, 0), (2, 1), (4, 0)), line((4, 0), (6, 0))])
+    (through,) = solve(longer, Hazard(geometry=EMPTY), [(6, 0)], [(-2, 0)])
+    assert through.travel_s == pytest.approx(through.distance_m / 10.0, rel=1e-6)
+    assert through.distance_m == pytest.approx(metres(8), rel=0.02)
+
+
+def test_walkers_climb_slowly_and_keep_off_motorways() -> None:
+    roads = [line((0, 0), (4, 0)), line((0, 0), (0, 1), (4, 1), (4, 0), kind="motorway", foot=False)]
+    level = build(roads, heights={})
+    key = {x: (round(x * D * 1e7), round(10 * 1e7)) for x in (0, 4)}
+    hill = build(roads, heights={key[0]: 0.0, key[4]: 40.0})
+    times = {}
+    for name, network, way in (("level", level, (0, 4)), ("up", hill, (0, 4)), ("down", hill, (4, 0))):
+        for foot in (False, True):
+            (route,) = solve(network, Hazard(geometry=EMPTY), [(way[1], 0)], [(way[0], 0)], foot=foot)
+            times[name, foot] = route.travel_s
+    assert times["up", True] > 1.25 * times["level", True]  # a slope of about 9 %
+    assert times["up", False] == times["down", False] == times["level", False]
+    roads.append(line((0, -1), (0, 0)))
+    (walker,) = solve(build(roads), Hazard(geometry=box(1, -0.5, 2, 0.5)), [(4, 0)], [(0, -1)], foot=True)
+    (driver,) = solve(build(roads), Hazard(geometry=box(1, -0.5, 2, 0.5)), [(4, 0)], [(0, -1)])
+    assert walker.status is Status.CUT_OFF
+    assert driver.status is Status.CLEAR
 
 
 def test_a_dry_door_on_a_road_that_is_closed_further_on_leaves_the_other_way() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.network import BadNetwork, Road, build, from_geojson, load, save, to_geojson
+from geo.network import BadNetwork, Road, TurnRule, build, from_geojson, load, save, to_geojson
 from geo.snapping import snap
+from geo.tags import road_of
 
 D = 0.001
 
@@ -38,6 +39,34 @@ def test_roads_are_cut_where_others_meet_them_and_not_where_they_pass_over() -> 
     edge = 3
     assert network.node_lat[network.edge_tail[edge]] > network.node_lat[network.edge_head[edge]]
     assert network.road_length_m[0] == pytest.approx(109.6, rel=0.01)
+
+
+def test_turn_rules_become_bans_and_an_only_rule_bans_every_other_turn() -> None:
+    # a crossroads: way 1 from the south, 2 west, 3 north, 4 east
+    arms = {1: (0.0, 10 - D), 2: (-D, 10.0), 3: (0.0, 10 + D), 4: (D, 10.0)}
+    roads = [Road(points=[place, (0.0, 10.0)], speed_kmh=36, osm_id=way, keys=[way, 99]) for way, place in arms.items()]
+
+    def banned(*rules: TurnRule) -> set[tuple[int, int]]:
+        network = build(roads, rules=rules)
+        way = network.road_osm_id
+        return {(int(way[a // 2]), int(way[b // 2])) for a, b in zip(network.ban_from, network.ban_to, strict=True)}
+
+    assert banned(TurnRule(1, 99, 2, False)) == {(1, 2)}
+    assert banned(TurnRule(1, 99, 3, True)) == {(1, 2), (1, 4)}  # and turning round is no turn of the rule
+    assert banned(TurnRule(1, 99, 8, False), TurnRule(1, 98, 2, False)) == set()
+    assert build(roads, rules=[TurnRule(1, 99, 8, True)]).about["n_turn_rules_used"] == 0
+
+
+def test_ferries_squares_and_ways_not_built_are_no_roads_and_an_emergency_exit_has_no_doors() -> None:
+    points = [(0.0, 10.0), (D, 10.0)]
+    for tags in ({"route": "ferry"}, {"highway": "residential", "route": "ferry"}, {"highway": "construction"},
+                 {"highway": "pedestrian", "area": "yes"}, {"highway": "service", "access": "no"}):  # fmt: skip
+        assert road_of(tags, points) is None
+    exit_ = road_of({"highway": "service", "service": "emergency_access"}, points)
+    assert exit_ is not None
+    assert (exit_.emergency, exit_.car, exit_.foot) == (True, False, True)
+    network = build([Road(points=points, speed_kmh=36, emergency=True), Road(points=points[::-1], speed_kmh=36)])
+    assert network.has_doors.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

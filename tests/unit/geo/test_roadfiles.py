@@ -172,3 +172,12 @@ def test_a_network_file_is_known_by_its_content_and_an_output_that_cannot_be_wri
         with pytest.raises(InvalidInput, match="--out: "):
             command.build(tmp_path / "town.net", out)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_evacuate_tells_an_output_that_cannot_be_written_before_it_plans(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    none = tmp_path / "none"
+    with pytest.raises(InvalidInput, match=r"--out: .*taken"):
+        command.evacuate(none, [none], none, none, tmp_path / "taken")
+    with pytest.raises(InvalidInput, match="--weight: a weight is a number above 0"):
+        command.evacuate(none, [none, none], none, none, tmp_path / "out", weight=[1e308, 1e308])
