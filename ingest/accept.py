@@ -7,7 +7,7 @@ staging tables (docs/adr/0010). The caller acknowledges a message after `Accepto
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -177,6 +177,7 @@ class Acceptor:
         async with errors_as_kinds():
             rows = await rows_of(conn, batch, self._catalog, skew_us=self._skew_us)
             await self._ensure_partitions(conn, rows)
+        _share_clock(rows, _wrong_clocks(rows))
         n_rejected = len(batch.rejected)
         accepted = Accepted(
             n_messages=len(batch.messages),
@@ -192,6 +193,11 @@ class Acceptor:
             accepted.outcomes = Counter({"same": batch.n_same} if batch.n_same else {})
             try:
                 async with errors_as_kinds(), conn.transaction():
+                    if overtaken:
+                        # What was ahead of the clock on its first arrival may be in time on its second: one reading
+                        # still, and it is not among the neighbours that quality control knows.
+                        bits = int(CLOCK_SUSPECT)
+                        _share_clock(rows, await repository.wrong_clocks(conn, rows.ds, rows.observed, bits))
                     result = await self._check_and_keep(conn, rows, batch, accepted, staged=staged)
             except (AlreadyStored, _Overtaken) as met:
                 # Keys that were stored before what is remembered, or by somebody else: look again, and stage.
@@ -211,6 +217,14 @@ class Acceptor:
             accepted.staged = staged
             return accepted
         raise TooManyWriters(n_datastreams=len(set(rows.ds.tolist())))
+
+    async def set_aside(self, conn: AsyncConnection, message: Message, error: Exception) -> Accepted:
+        """Keeps a message whole in quarantine that this code could not deal with, so that others are not held up."""
+        rejected = Rejected(0, message.topic, message.body, "not_kept", f"{type(error).__name__}: {error}",
+                            message.received_us)  # fmt: skip
+        async with errors_as_kinds(), conn.transaction():
+            await self._keep_quarantine(conn, [rejected])
+        return Accepted(n_messages=1, rejected=[rejected], received_until_us=message.received_us)
 
     async def _check_and_keep(
         self, conn: AsyncConnection, rows: Rows, batch: Batch, accepted: Accepted, *, staged: bool
@@ -382,6 +396,23 @@ class Acceptor:
                 received_until=moment(int(rows.received[mine].max())),
             )
             await outbox.publish(conn, event, ordering_key=f"readings:{tenant or 'public'}", tenant_id=tenant)
+
+
+def _wrong_clocks(rows: Rows) -> dict[tuple[int, int], int]:
+    """Clock checks that failed, by (datastream, microseconds since 1970)."""
+    bits = rows.checks & int(CLOCK_SUSPECT)
+    found: dict[tuple[int, int], int] = defaultdict(int)
+    for i in np.flatnonzero(bits).tolist():
+        found[int(rows.ds[i]), int(rows.observed[i])] |= int(bits[i])
+    return found
+
+
+def _share_clock(rows: Rows, wrong: Mapping[tuple[int, int], int]) -> None:
+    """What arrives twice is one reading: where the clock was wrong at one arrival, it counts as wrong at the other."""
+    if not wrong:
+        return
+    for i in np.flatnonzero(np.isin(rows.observed, [observed for _, observed in wrong])).tolist():
+        rows.checks[i] |= wrong.get((int(rows.ds[i]), int(rows.observed[i])), 0)
 
 
 @dataclass(frozen=True, slots=True)

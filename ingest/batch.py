@@ -51,6 +51,16 @@ class Accepted:
     marks: list[str] = field(default_factory=list)  #: a replay waits to hear that these were committed
     staged: bool = False
 
+    def add(self, other: "Accepted") -> None:
+        """Takes in what became of the messages that come behind these."""
+        self.n_messages += other.n_messages
+        self.outcomes.update(other.outcomes)
+        self.rejected += other.rejected
+        self.received_until_us = max(self.received_until_us, other.received_until_us)
+        self.step_ends |= other.step_ends
+        self.marks += other.marks
+        self.staged |= other.staged
+
 
 @dataclass(slots=True)
 class Rows:

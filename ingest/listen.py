@@ -18,7 +18,7 @@ from core.errors import Unavailable
 from core.log import get_logger
 from core.settings import Settings
 from ingest import repository, silence
-from ingest.accept import Acceptor
+from ingest.accept import Acceptor, TooManyWriters
 from ingest.batch import Accepted, Batch, Message
 from ingest.mqtt import BrokerLogin, Delivered, Inbox, Listener
 from ingest.repository import ConnectionLost, errors_as_kinds
@@ -170,14 +170,8 @@ class Ingest:
     # ------------------------------------------------------------------ keeping
     async def _keep(self, messages: Sequence[Message] | Batch) -> Accepted | None:
         """Stores a batch; none where the database is away."""
-        conn = await self._database()
-        if conn is None or self._acceptor is None:
-            return None
-        try:
-            async with asyncio.timeout(_KEEP_TIMEOUT_S):
-                accepted = await self._acceptor.accept(conn, messages)
-        except (ConnectionLost, TimeoutError) as error:
-            await self._lose_database(error)
+        accepted = await self._store(messages)
+        if accepted is None:
             return None
         c = self.counters
         c.n_batches += 1
@@ -187,10 +181,46 @@ class Ingest:
         c.n_rejected += len(accepted.rejected)
         return accepted
 
+    async def _store(self, messages: Sequence[Message] | Batch) -> Accepted | None:
+        """As `_keep`, uncounted. A batch that cannot be kept is halved until the message that breaks it is alone."""
+        conn = await self._database()
+        if conn is None or self._acceptor is None:
+            return None
+        try:
+            async with asyncio.timeout(_KEEP_TIMEOUT_S):
+                return await self._acceptor.accept(conn, messages)
+        except (ConnectionLost, TimeoutError) as error:
+            await self._lose_database(error)
+            return None
+        except Exception as error:
+            # A defect of ours must not end ingest: unacknowledged, the same batch would come back and end it again.
+            alone = messages.messages if isinstance(messages, Batch) else messages
+            if len(alone) == 1 and isinstance(error, TooManyWriters):
+                raise  # nothing is wrong with the message
+            log.error("a batch could not be kept", n_messages=len(alone), exc_info=error)
+            self._acceptor.forget()
+            broken = error
+        if len(alone) == 1:
+            try:
+                return await self._acceptor.set_aside(conn, alone[0], broken)
+            except ConnectionLost as error:
+                await self._lose_database(error)
+                return None
+        half = len(alone) // 2
+        accepted, rest = await self._store(alone[:half]), await self._store(alone[half:])
+        if accepted is None or rest is None:
+            return None
+        accepted.add(rest)
+        return accepted
+
     def _decode(self, delivered: list[Delivered]) -> _Live:
         """A live batch, decoded where it is known already what database it is for."""
         messages = [Message(d.topic, d.body, self._received_us(d.received_ns)) for d in delivered]
-        return _Live(delivered, messages, None if self._acceptor is None else self._acceptor.decode(messages))
+        batch = None
+        if self._acceptor is not None:
+            with contextlib.suppress(Exception):  # it is decoded again when it is stored, and told of then
+                batch = self._acceptor.decode(messages)
+        return _Live(delivered, messages, batch)
 
     async def _live(self, live: _Live, listener: Listener) -> bool:
         """Keeps a live batch, in the database or the spool, and acknowledges it; False: neither could."""

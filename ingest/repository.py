@@ -151,6 +151,16 @@ async def by_key(conn: AsyncConnection, keys: Sequence[tuple[int, int]]) -> dict
     return {(ds, int(row["observed_us"])): row for ds, rows in known.items() for row in rows}
 
 
+async def wrong_clocks(
+    conn: AsyncConnection, datastream_ids: npt.NDArray[np.int64], observed_us: npt.NDArray[np.int64], clock_suspect: int
+) -> dict[tuple[int, int], int]:
+    """Which of these readings are stored with a wrong clock: failed clock checks by (datastream, microseconds)."""
+    times = [moment(us) for us in observed_us.tolist()]
+    params = {"datastream_ids": datastream_ids.tolist(), "times": times, "clock_suspect": clock_suspect}
+    rows = await fetch(conn, "wrong_clocks", params)
+    return {(int(datastream_ids[n - 1]), int(observed_us[n - 1])): int(bits) for n, bits in rows}
+
+
 _FIELDS = (
     ("ds", ">i8"),
     ("observed", ">i8"),

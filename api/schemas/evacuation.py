@@ -57,7 +57,9 @@ class SafeZoneProperties(Out):
     seats: int
     accessible_seats: int
     opens_at: datetime | None
-    n_households: int | None = Field(description="Sent here by the newest plan; null: no plan yet.")
+    n_households: int | None = Field(
+        description="Sent here by the newest plan and not arrived yet, here or elsewhere; null: no plan yet."
+    )
     n_people: int | None = Field(description="People in those households; null: no plan yet.")
     n_arrived: int = Field(description="People who said that they are safe there, in the last three days.")
 

@@ -247,19 +247,22 @@ WITH plan AS (
     WHERE e.ended_at IS NULL OR e.ended_at > %(now)s
     ORDER BY p.computed_at DESC, f.version DESC, p.evacuation_plan_id
     LIMIT 1
-), sent AS (
-    SELECT r.safe_zone_id, count(*) AS n_households, sum(h.people)::bigint AS n_people
-    FROM household_route AS r
-    JOIN plan ON plan.evacuation_plan_id = r.evacuation_plan_id
-    JOIN household AS h ON h.household_id = r.household_id
-    WHERE r.safe_zone_id IS NOT NULL
-    GROUP BY r.safe_zone_id
 ), said AS (
     -- what each person said last, of standing warnings and of none
     SELECT DISTINCT ON (a.policyholder_id) a.policyholder_id, a.kind, a.detail
     FROM answer AS a
     WHERE a.answered_at > %(now)s - interval '3 days'
     ORDER BY a.policyholder_id, a.answered_at DESC, a.answer_id DESC
+), sent AS (
+    -- who has arrived, here or elsewhere, is no longer on the way
+    SELECT r.safe_zone_id, count(*) AS n_households, sum(h.people)::bigint AS n_people
+    FROM household_route AS r
+    JOIN plan ON plan.evacuation_plan_id = r.evacuation_plan_id
+    JOIN household AS h ON h.household_id = r.household_id
+    WHERE r.safe_zone_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM said AS s
+                      WHERE s.policyholder_id = h.policyholder_id AND s.kind = 'safe' AND s.detail ? 'safe_zone_id')
+    GROUP BY r.safe_zone_id
 ), arrived AS (
     SELECT s.detail ->> 'safe_zone_id' AS safe_zone_id,
            sum(CASE WHEN s.detail ->> 'people' ~ '^[0-9]{1,3}$' THEN (s.detail ->> 'people')::integer

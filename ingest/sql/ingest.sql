@@ -61,6 +61,13 @@ FROM unnest(%(datastream_ids)s::bigint[], %(times)s::timestamptz[]) AS a (datast
 JOIN observation AS o ON o.datastream_id = a.datastream_id AND o.observed_at = a.observed_at
 CROSS JOIN LATERAL reading_state(o.datastream_id, o.observed_at, o.value, o.quality, o.tests) AS c;
 
+-- name: wrong_clocks
+-- Which of these readings (counted from 1) are stored with a wrong clock, and what of it was wrong.
+SELECT a.n, o.tests & %(clock_suspect)s
+FROM unnest(%(datastream_ids)s::bigint[], %(times)s::timestamptz[]) WITH ORDINALITY AS a (datastream_id, observed_at, n)
+JOIN observation AS o ON o.datastream_id = a.datastream_id AND o.observed_at = a.observed_at
+WHERE (o.tests & %(clock_suspect)s) > 0;
+
 -- name: make_staging
 -- Where a batch lies while it is compared with what is stored; empty again after each transaction.
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_ledger (

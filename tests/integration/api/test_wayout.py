@@ -212,5 +212,6 @@ def test_arrivals_fill_a_safe_zone(console: Any, world: World) -> None:
         async with app.as_role(world, "operator") as client:
             (zone,) = (await client.get("/v1/safe-zones")).json()["features"]
         assert zone["properties"]["n_arrived"] == 3  # the household's people
+        assert zone["properties"]["n_people"] == 0  # and nobody is on the way any more
 
     console(body)

@@ -132,6 +132,28 @@ def test_wrong_clocks_are_kept_as_sent_and_suspect(bench: Bench) -> None:
     assert again.outcomes["same"] == 2
 
 
+def test_a_reading_that_was_ahead_of_the_clock_comes_again_when_its_time_has_come(bench: Bench) -> None:
+    at, early, late = START_S + 600, START_S, START_S + 605  # 600 s ahead on its first arrival, in time on its second
+    bench.accept(plain("Hanwella", at, 1.2, received=early))
+    for acceptor in (bench.acceptor, Acceptor(exercise=True)):
+        bench.acceptor = acceptor
+        again = bench.accept(plain("Hanwella", at, 1.2, received=late), plain("Hanwella", at + 600, 1.3))
+        assert again.outcomes["same"] >= 1
+    assert bench.current() == [("Hanwella", at, 1.2, 3, 0), ("Hanwella", at + 600, 1.3, 1, 0)]
+    conflict = bench.accept(plain("Hanwella", at, 7.0, received=late))
+    assert [r.reason for r in conflict.rejected] == ["conflict"]
+    corrected = bench.accept(plain("Hanwella", at, 1.5, received=late, id="c", corrects="h"))
+    assert corrected.outcomes["correction"] == 1
+    assert bench.current()[0][2:] == (1.5, 3, 1)
+
+
+def test_both_arrivals_of_a_reading_may_lie_in_one_batch(bench: Bench) -> None:
+    at = START_S + 600
+    together = bench.accept(plain("Hanwella", at, 1.2, received=START_S), plain("Hanwella", at, 1.2, received=at + 5))
+    assert (together.outcomes["new"], together.outcomes["same"]) == (1, 1)
+    assert bench.current() == [("Hanwella", at, 1.2, 3, 0)]
+
+
 def test_a_spike_gets_its_final_flag_when_the_next_reading_comes(bench: Bench) -> None:
     for i, v in enumerate([1.0, 1.01, 1.02, 9.3, 1.04, 1.05]):
         bench.accept(plain("Hanwella", START_S + 600 * i, v))

@@ -5,7 +5,7 @@ export const STATUSES = ["clear", "through-hazard", "shelter-in-place", "no-seat
 
 export interface Zone {
   seats: number; // 0: not known
-  n_people: number | null; // sent there by the newest plan; null: no plan yet
+  n_people: number | null; // sent there by the newest plan and not arrived yet; null: no plan yet
   n_arrived: number;
 }
 
@@ -15,9 +15,9 @@ export interface ZoneUse {
   over: number;
 }
 
-/** Whether those sent or those who came fill a zone: the larger of the two, since who came was mostly sent. */
+/** Whether those who came and those on their way fill a zone. */
 export function zoneUse(zone: Zone): ZoneUse {
   if (zone.seats <= 0 || (zone.n_people === null && zone.n_arrived === 0)) return { state: "unknown", over: 0 };
-  const over = Math.max(zone.n_people ?? 0, zone.n_arrived) - zone.seats;
+  const over = (zone.n_people ?? 0) + zone.n_arrived - zone.seats;
   return { state: over > 0 ? "over" : over === 0 ? "full" : "free", over: Math.max(over, 0) };
 }

@@ -4490,7 +4490,7 @@ export interface components {
             opens_at: string | null;
             /**
              * N Households
-             * @description Sent here by the newest plan; null: no plan yet.
+             * @description Sent here by the newest plan and not arrived yet, here or elsewhere; null: no plan yet.
              */
             n_households: number | null;
             /**

@@ -1,0 +1,79 @@
+"""A message that this code cannot deal with is kept whole in quarantine; it holds up no other and ends no process."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from core.settings import Settings
+from ingest.accept import Acceptor, TooManyWriters
+from ingest.batch import Accepted, Batch, Message
+from ingest.listen import Ingest
+from store.pool import AsyncConnection
+from tests.integration.ingest.conftest import START_S, Bench, plain
+
+
+class Breaking(Acceptor):
+    """Breaks on one value, as a defect of ours would."""
+
+    error: Exception = IndexError("index 3 is out of bounds")
+
+    async def accept(self, conn: AsyncConnection, messages: Sequence[Message] | Batch) -> Accepted:
+        found = messages.messages if isinstance(messages, Batch) else messages
+        if any(b'"v": 6.66' in one.body for one in found):
+            raise self.error
+        return await super().accept(conn, messages)
+
+
+def ingest(bench: Bench, tmp_path: Path, acceptor: Acceptor) -> Ingest:
+    made = Ingest(Settings(home=tmp_path, mode="exercise", database_worker_url=bench.url))
+    made._acceptor = acceptor
+    return made
+
+
+def batch(acceptor: Acceptor) -> list[Message]:
+    values = [1.0, 1.01, 6.66, 1.02, 1.03]
+    return [plain("Hanwella", START_S + 600 * i, v, id=f"h:{i}") for i, v in enumerate(values)]
+
+
+@pytest.mark.parametrize("decoded", [False, True], ids=["raw", "decoded"])
+def test_the_message_that_breaks_is_set_aside_and_the_others_are_kept(
+    bench: Bench, tmp_path: Path, decoded: bool
+) -> None:
+    acceptor = Breaking(exercise=True)
+    process = ingest(bench, tmp_path, acceptor)
+    messages = batch(acceptor)
+
+    async def main() -> Accepted | None:
+        try:
+            return await process._keep(acceptor.decode(messages) if decoded else messages)
+        finally:
+            if process._conn is not None:
+                await process._conn.close()
+
+    accepted = asyncio.run(main())
+    assert accepted is not None
+    assert (accepted.n_messages, accepted.outcomes["new"]) == (5, 4)
+    assert [row[2] for row in bench.current()] == [1.0, 1.01, 1.02, 1.03]
+    kept = bench.rows("SELECT reason, detail, payload FROM quarantine")
+    assert kept == [("not_kept", "IndexError: index 3 is out of bounds", messages[2].body)]
+    assert process.counters.n_readings == 4
+    assert process.counters.n_rejected == 1
+
+
+def test_contention_sets_nothing_aside(bench: Bench, tmp_path: Path) -> None:
+    acceptor = Breaking(exercise=True)
+    acceptor.error = TooManyWriters(n_datastreams=1)
+    process = ingest(bench, tmp_path, acceptor)
+
+    async def main() -> None:
+        try:
+            await process._keep(batch(acceptor))
+        finally:
+            if process._conn is not None:
+                await process._conn.close()
+
+    with pytest.raises(TooManyWriters):
+        asyncio.run(main())
+    assert bench.rows("SELECT count(*) FROM quarantine") == [(0,)]
