@@ -27,6 +27,7 @@ from geo.loss import (
     distribution,
     event_table,
     every_sample,
+    quantiles,
     run_chunk,
     simulate,
     year_table,
@@ -328,3 +329,11 @@ def test_tables_of_events_and_years() -> None:
     full, _ = every_sample(events, happened, "gul", 2)
     assert full.n_years == 10
     assert list(zip(full.year.tolist(), full.loss.tolist(), strict=True)) == [(0, 5), (1, 15), (6, 5), (7, 15)]
+
+
+def test_a_distribution_is_its_order_statistics_and_its_mean_has_an_error() -> None:
+    """0..100 in any order: the quantiles are known, and the mean's error is sd over the root of how many there are."""
+    told = quantiles(np.random.default_rng(3).permutation(np.arange(101.0)))
+    assert (told["p5"], told["p50"], told["p95"], told["mean"]) == pytest.approx((5.0, 50.0, 95.0, 50.0))
+    assert told["sd"] == pytest.approx(np.sqrt(101 * 102 / 12))  # n (n + 1) / 12 with n - 1 below
+    assert told["mean_se"] == pytest.approx(told["sd"] / np.sqrt(101))
