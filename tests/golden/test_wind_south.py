@@ -22,8 +22,8 @@ def test_winds_of_real_southern_storms_are_climadas(storm: str, model: Model) ->
         rows = list(csv.DictReader(file))
     lon, lat, theirs = (np.array([float(row[name]) for row in rows]) for name in ("lon", "lat", model))
     ours = max_wind_m_s(track, lon, lat, model=model)
-    strong = theirs > 25.0
-    assert strong.sum() >= 8
+    strong = theirs > 20.0  # one of them is weak: above 25 m/s it has two points in one model
+    assert strong.sum() >= 15
     assert np.abs(ours[strong] / theirs[strong] - 1.0).max() < 0.005
 
 
