@@ -16,6 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from alerts.alert import Alert, Text
+from geo.directions import polyline
 from geo.evacuation import Status
 from geo.orders import STAY, OfficialOrder
 
@@ -68,22 +69,6 @@ def distance_m(lon_a: float, lat_a: float, lon_b: float, lat_b: float) -> float:
     half_lat, half_lon = radians(lat_b - lat_a) / 2, radians(lon_b - lon_a) / 2
     chord = sin(half_lat) ** 2 + cos(radians(lat_a)) * cos(radians(lat_b)) * sin(half_lon) ** 2
     return 2 * _EARTH_M * asin(sqrt(min(1.0, chord)))
-
-
-def encode_polyline(places: Sequence[tuple[float, float]]) -> str:
-    """(lon, lat) places as text, 1e-5 degree a unit, latitude first: Google's Encoded Polyline Algorithm Format."""
-    text: list[str] = []
-    last_lat = last_lon = 0
-    for lon, lat in places:
-        here_lat, here_lon = round(lat * 1e5), round(lon * 1e5)
-        for delta in (here_lat - last_lat, here_lon - last_lon):
-            value = ~(delta << 1) if delta < 0 else delta << 1
-            while value >= 0x20:
-                text.append(chr((0x20 | value & 0x1F) + 63))
-                value >>= 5
-            text.append(chr(value + 63))
-        last_lat, last_lon = here_lat, here_lon
-    return "".join(text)
 
 
 def nearest(zones: Sequence[SafeZone], home: tuple[float, float] | None, n: int = 3) -> list[SafeZone]:
@@ -150,7 +135,7 @@ def _line(line: BaseGeometry | None, tolerance: float) -> str | None:
     if line is None or line.is_empty:
         return None
     simple = line.simplify(tolerance) if tolerance else line
-    return encode_polyline([(float(x), float(y)) for x, y in shapely.get_coordinates(simple)])
+    return polyline(shapely.get_coordinates(simple))
 
 
 def to_push(payload: Mapping[str, Any], line: BaseGeometry | None, limit: int) -> bytes:

@@ -426,10 +426,12 @@ def from_geojson(document: object) -> RoadNetwork:
     for number, feature in enumerate(document.get("features") or ()):
         where = f"features[{number}]"
         try:
-            geometry, given = feature["geometry"], dict(feature.get("properties") or {})
+            geometry, given = feature["geometry"], feature.get("properties") or {}
             kind, coordinates = geometry["type"], geometry["coordinates"]
         except (KeyError, TypeError) as error:
             raise BadNetwork(f"{where}: it has no geometry") from error
+        if not isinstance(given, dict):
+            raise BadNetwork(f"{where}.properties: it is not an object")
         if kind not in ("LineString", "MultiLineString"):
             raise BadNetwork(f"{where}: a road is a LineString or MultiLineString, not {kind}")
         for part in [coordinates] if kind == "LineString" else coordinates:

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from geo.crs import to_wgs84
-from geo.network import BadNetwork, Road, RoadNetwork, TurnRule, build, from_geojson, open_file, tagged
+from core.errors import InvalidInput
+from geo.crs import WGS84, FloatArray, to_wgs84
+from geo.network import MAGIC, BadNetwork, Road, RoadNetwork, TurnRule, build, from_geojson, open_file, tagged
 
 OSM = "(c) OpenStreetMap contributors, ODbL 1.0"
+#: Columns of line files that may hold the id of OpenStreetMap's way.
+_WAY_IDS = ("osmid", "osm_id", "osm_way_id", "@id")
 _WATER = frozenset({"river", "canal", "tidal_channel"})
 _VEHICLE_RULES = ("restriction", "restriction:motorcar", "restriction:motor_vehicle")
 
@@ -20,25 +23,35 @@ def read_extract(path: Path, progress: Callable[[int], None] | None = None) -> R
 
     `progress` is told how many roads were read. Raises BadNetwork naming the file and the reason.
     """
+    if path.is_dir():
+        raise BadNetwork(f"{path}: it is a folder, not a file")
     if not path.is_file():
         raise BadNetwork(f"{path}: there is no such file")
     name = path.name.lower()
     try:
-        if name.endswith(".roads"):
+        if name.endswith(".roads") or _is_network(path):
             return open_file(path)
         if name.endswith((".pbf", ".osm", ".osm.bz2", ".osm.gz")):
             return _read_osm(path, progress)
         if name.endswith(".graphml"):
             return _read_graphml(path)
         if name.endswith((".geojson", ".json")):
-            return from_geojson(json.loads(path.read_text(encoding="utf-8-sig")))
+            return _read_geojson(path)
         if name.endswith((".gpkg", ".shp", ".fgb")):
             return _read_lines(path)
     except BadNetwork as error:
         raise BadNetwork(f"{path.name}: {error}") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadNetwork(f"{path.name}: not JSON: {error}") from error
+    except OSError as error:
+        raise BadNetwork(f"{path.name}: it cannot be read: {error.strerror}") from error
     raise BadNetwork(f"{path.name}: not one of .roads, .osm.pbf, .graphml, .geojson, .gpkg, .shp")
+
+
+def _is_network(path: Path) -> bool:
+    """Whether a file begins as `tocsin roads build` writes it, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 # -------------------------------------------------------------------- OpenStreetMap
@@ -120,12 +133,15 @@ def _add_rule(relation: Any, rules: list[TurnRule], skipped: dict[str, int]) -> 
 # -------------------------------------------------------------------- OSMnx
 def _read_graphml(path: Path) -> RoadNetwork:
     """A graph of OSMnx: directed edges with `geometry` (WKT) or straight between nodes with x, y and elevation."""
+    from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import ParseError, parse
 
     try:
         root: Any = parse(path).getroot()
     except ParseError as error:
         raise BadNetwork(f"not XML: {error}") from error
+    except DefusedXmlException as error:
+        raise BadNetwork("it declares XML entities, which are not read") from error
     space = "{http://graphml.graphdrawing.org/xmlns}"
     key: dict[str, str] = {k.get("id"): k.get("attr.name") for k in root.iter(f"{space}key")}
     graph = root.find(f"{space}graph")
@@ -136,6 +152,7 @@ def _read_graphml(path: Path) -> RoadNetwork:
         return {key.get(d.get("key"), ""): d.text or "" for d in element.findall(f"{space}data")}
 
     about = data(graph)
+    epsg = _epsg(about["crs"]) if about.get("crs") else WGS84
     place: dict[str, tuple[float, float]] = {}
     heights: dict[int, float] = {}
     number: dict[str, int] = {}
@@ -149,6 +166,9 @@ def _read_graphml(path: Path) -> RoadNetwork:
         except (KeyError, ValueError) as error:
             raise BadNetwork(f"node {name}: it has no x and y in degrees") from error
         number[name] = len(number)
+    if place:
+        flat = np.array(list(place.values()))
+        place = dict(zip(place, _degrees(flat, epsg), strict=True))
     roads: list[Road] = []
     seen: set[tuple[str, str, str, str]] = set()
     next_key = -1
@@ -158,20 +178,20 @@ def _read_graphml(path: Path) -> RoadNetwork:
         if a not in place or b not in place:
             raise BadNetwork(f"edge {a} to {b}: it names a node that is not there")
         both = given.get("oneway", "False").lower() in ("false", "no", "0", "")
-        osm, length = given.get("osmid", "").strip("[]"), f"{float(given.get('length') or 0):.0f}"
+        osm, length = given.get("osmid", "").strip("[]"), given.get("length", "").partition(".")[0]
         mark = (b, a, ",".join(sorted(osm.replace(" ", "").split(","))), length)
         if both and mark in seen:
             continue  # the way back of a road that is there already
         if both:
             seen.add((a, b, mark[2], length))
-        points = _wkt_line(given["geometry"], f"edge {a} to {b}") if given.get("geometry") else [place[a], place[b]]
+        points = (
+            _wkt_line(given["geometry"], f"edge {a} to {b}", epsg) if given.get("geometry") else [place[a], place[b]]
+        )
         inner = list(range(next_key, next_key - len(points) + 2, -1))
         next_key -= len(inner)
         tags = given | {"oneway": "no" if both else "yes"}
-        way = osm.split(",")[0].strip()
         road = tagged(
-            tags, points, f"edge {a} to {b}", osm_id=int(way) if way.lstrip("-").isdigit() else 0,
-            keys=[number[a], *inner, number[b]],
+            tags, points, f"edge {a} to {b}", osm_id=_way_id(osm), keys=[number[a], *inner, number[b]]
         )  # fmt: skip
         if road is not None:
             roads.append(road)
@@ -180,14 +200,31 @@ def _read_graphml(path: Path) -> RoadNetwork:
     return build(roads, heights=heights, about=told)
 
 
-def _wkt_line(text: str, where: str) -> list[tuple[float, float]]:
+def _degrees(xy: FloatArray, epsg: int) -> list[tuple[float, float]]:
+    """(k, 2) coordinates of a system as lon, lat. Raises BadNetwork where they are outside its reach."""
+    try:
+        lon, lat = to_wgs84(xy[:, 0].copy(), xy[:, 1].copy(), epsg)
+    except InvalidInput as error:
+        raise BadNetwork(f"EPSG:{epsg}: {error}") from error
+    return list(zip(lon.tolist(), lat.tolist(), strict=True))
+
+
+def _way_id(value: Any) -> int:
+    """The id of OpenStreetMap's way; of a list the first; 0 where there is none that fits 64 bits."""
+    text = str(value).strip("[] ").split(",")[0].strip().removesuffix(".0")
+    return int(text) if len(text) < 19 and text.isascii() and text.lstrip("-").isdigit() else 0
+
+
+def _wkt_line(text: str, where: str, epsg: int) -> list[tuple[float, float]]:
     import shapely
 
     try:
         line = shapely.from_wkt(text)
     except shapely.errors.GEOSException as error:
         raise BadNetwork(f"{where}: its geometry is not WKT: {error}") from error
-    return [(float(x), float(y)) for x, y in shapely.get_coordinates(line)]
+    if line.geom_type != "LineString" or line.is_empty:
+        raise BadNetwork(f"{where}: its geometry is a {line.geom_type} and no line with points")
+    return _degrees(shapely.get_coordinates(line), epsg)
 
 
 # -------------------------------------------------------------------- line files
@@ -199,23 +236,46 @@ def _read_lines(path: Path) -> RoadNetwork:
     try:
         info, _, geometry, columns = pyogrio.raw.read(path)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise BadNetwork(f"it cannot be read: {error}") from error
+        raise BadNetwork(f"it cannot be read: {str(error).partition('; It might')[0]}") from error
     if info["crs"] is None:
         raise BadNetwork("it does not say its coordinate system")
     epsg = _epsg(info["crs"])
     names = [str(name) for name in info["fields"]]
     roads: list[Road] = []
+    n_empty = 0
     for i, line in enumerate(shapely.from_wkb(geometry)):
+        if line is None or line.is_empty:
+            n_empty += 1
+            continue
         given = {n: c[i] for n, c in zip(names, columns, strict=True) if c[i] is not None and c[i] == c[i]}
         for part in shapely.get_parts(line):
             if part.geom_type != "LineString":
                 raise BadNetwork(f"feature {i}: a road is a LineString or MultiLineString, not {part.geom_type}")
-            xy = shapely.get_coordinates(part)
-            lon, lat = to_wgs84(xy[:, 0].copy(), xy[:, 1].copy(), epsg)
-            road = tagged(given, list(zip(lon.tolist(), lat.tolist(), strict=True)), f"feature {i}")
+            points = _degrees(shapely.get_coordinates(part), epsg)
+            way = next((_way_id(given[key]) for key in _WAY_IDS if key in given), 0)
+            road = tagged(given, points, f"feature {i}", osm_id=way)
             if road is not None:
                 roads.append(road)
-    return build(roads, about={"source": path.name, "extract_date": None})
+    about: dict[str, Any] = {"source": path.name, "extract_date": None, "skipped": {"without_geometry": n_empty}}
+    if "highway" not in names:
+        about["assumed"] = "there is no column highway: every road is taken for an unclassified street"
+    return build(roads, about=about)
+
+
+def _read_geojson(path: Path) -> RoadNetwork:
+    """A FeatureCollection of lines in degrees; one that names another system (GeoJSON of 2008) is read as lines are."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise BadNetwork("not JSON that can be read: it is nested too deeply") from error
+    said = document.get("crs") if isinstance(document, dict) else None
+    if said is not None:
+        name = (said.get("properties") or {}).get("name") if isinstance(said, dict) else None
+        if not isinstance(name, str):
+            raise BadNetwork("crs: it names no coordinate system")
+        if "CRS84" not in name and _epsg(name) != WGS84:
+            return _read_lines(path)
+    return from_geojson(document)
 
 
 def _epsg(text: str) -> int:

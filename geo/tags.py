@@ -116,7 +116,7 @@ def road_of(
         oneway=one,
         names=names,
         kind=kind,
-        capacity_per_h=_number(tags, "capacity_per_h") or CAPACITY_PER_LANE.get(kind, 300.0) * lanes,
+        capacity_per_h=_capacity(tags) or CAPACITY_PER_LANE.get(kind, 300.0) * lanes,
         car=car,
         foot=foot,
         private=private,
@@ -127,10 +127,15 @@ def road_of(
 
 def _first(value: Any) -> str:
     """A tag as text; of a list (OSMnx merges ways) the first."""
-    text = str(value)
+    text = str(value).strip()
     if text.startswith("[") and text.endswith("]"):
         return text[1:-1].split(",")[0].strip().strip("'\"")
     return text
+
+
+def _first_value(tags: Mapping[str, str], key: str) -> str:
+    """The first of several values of one tag (`2;3`, `50|30`)."""
+    return tags.get(key, "").replace("|", ";").split(";")[0].strip()
 
 
 def _car_access(tags: Mapping[str, str], kind: str) -> tuple[bool, bool, bool]:
@@ -162,35 +167,46 @@ def _layer(tags: Mapping[str, str]) -> int:
         return 0
 
 
-def _number(tags: Mapping[str, str], key: str) -> float | None:
-    try:
-        value = float(tags[key])
-    except (KeyError, ValueError):
+def _capacity(tags: Mapping[str, str]) -> float | None:
+    """What `capacity_per_h` says; None where it is not told. Raises BadTag."""
+    text = tags.get("capacity_per_h", "").strip()
+    if not text:
         return None
-    return value if math.isfinite(value) and value > 0 else None
+    try:
+        value = float(text)
+    except ValueError:
+        raise BadTag("capacity_per_h", f"{text!r} is not a number") from None
+    if not (math.isfinite(value) and value > 0):
+        raise BadTag("capacity_per_h", f"{text!r} is not above 0")
+    return value
 
 
 def _lanes(tags: Mapping[str, str], kind: str, oneway: bool) -> float:
     """Lanes in one direction."""
-    told = _number(tags, "lanes")
-    if told is None or told > 20:
+    try:
+        told = float(_first_value(tags, "lanes"))
+    except ValueError:
+        told = math.nan
+    if not 0 < told <= 20:
         return DEFAULT_LANES.get(kind, 1.0)
     return max(told if oneway else told / 2.0, 0.5)
 
 
 def _speed_kmh(tags: Mapping[str, str], kind: str) -> float:
-    for key in ("speed_kmh", "maxspeed"):
-        text = tags.get(key, "").strip().lower()
-        if not text:
-            continue
-        factor = 1.609344 if text.endswith("mph") else 1.0
+    if text := tags.get("speed_kmh", "").strip():
         try:
-            speed = float(text.removesuffix("mph").removesuffix("km/h").strip()) * factor
+            speed = float(text)
         except ValueError:
-            if key == "maxspeed":
-                continue  # "none", "RO:urban" and the like: the class decides
-            raise BadTag(key, f"{tags[key]!r} is not a number") from None
+            raise BadTag("speed_kmh", f"{text!r} is not a number") from None
         if not 0 < speed <= 300:
-            raise BadTag(key, f"{tags[key]!r} is not within 0..300 km/h")
-        return speed if key == "speed_kmh" else min(speed, SURFACE_KMH.get(tags.get("surface", ""), 300.0))
-    return min(DEFAULT_SPEED_KMH[kind], SURFACE_KMH.get(tags.get("surface", ""), 300.0))
+            raise BadTag("speed_kmh", f"{text!r} is not within 0..300 km/h")
+        return speed
+    text = _first_value(tags, "maxspeed").lower()
+    factor = 1.609344 if text.endswith("mph") else 1.0
+    try:
+        speed = float(text.removesuffix("mph").removesuffix("km/h").strip()) * factor
+    except ValueError:
+        speed = DEFAULT_SPEED_KMH["pedestrian"] if text == "walk" else math.nan
+    if not 0 < speed <= 300:  # "none", "RO:urban", 0 and the like: the class decides
+        speed = DEFAULT_SPEED_KMH[kind]
+    return min(speed, SURFACE_KMH.get(tags.get("surface", ""), 300.0))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,8 @@ def build(
 
     _say(f"Reading {extract.name}")
     network = read_extract(extract, lambda n: _say(f"  {n:,} roads") if n % 20_000 == 0 else None)
+    if assumed := network.about.get("assumed"):
+        _say(f"{extract.name}: {assumed}")
     content = network.to_bytes()
     partial = out.with_name(f".{out.name}.partial")
     try:
@@ -42,6 +45,8 @@ def build(
         partial.write_bytes(content)
         partial.replace(out)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise InvalidInput(f"--out: {out}: {error.strerror}") from error
     told: dict[str, Any] = {
         "file": str(out), "bytes": len(content), "n_nodes": network.n_nodes, "n_roads": network.n_roads,

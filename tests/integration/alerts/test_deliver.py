@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
@@ -25,11 +26,11 @@ from shapely.geometry import LineString, Point, box
 from alerts import deliver, delivery_repository, release
 from alerts.channels import Outcome, Outgoing, Result
 from alerts.links import read_link
-from alerts.payload import encode_polyline
 from core.clock import FixedClock
 from core.events import WarningReleased
 from core.ids import new_id
 from core.settings import Settings
+from geo.directions import polyline
 from store.pool import role_pool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,7 +125,7 @@ def test_each_person_gets_each_channel_once_with_all_they_need(valley: Any) -> N
         assert message.payload["route"] == {
             "status": "clear",
             "leave_by": valley.at(45).isoformat(),
-            "polyline": encode_polyline([(80.05, 7.05), (80.3, 7.2)]),
+            "polyline": polyline(np.array([(80.05, 7.05), (80.3, 7.2)])),
         }
         assert message.payload["safe_zones"] == [{"name": "学校", "lon": 80.3, "lat": 7.2}]
         link = read_link(message.url.partition("#t=")[2], key=KEY.encode())

@@ -259,10 +259,11 @@ def test_the_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- payload
 
 
-def test_polyline_is_the_published_example() -> None:
+def test_a_route_carries_its_line_as_the_published_example() -> None:
     # Google, "Encoded Polyline Algorithm Format", worked example
-    places = [(-120.2, 38.5), (-120.95, 40.7), (-126.453, 43.252)]
-    assert payload.encode_polyline(places) == "_p~iF~ps|U_ulLnnqC_mqNvxq`@"
+    line = LineString([(-120.2, 38.5), (-120.95, 40.7), (-126.453, 43.252)])
+    drawn = payload.route(payload.WayOut(status="clear", leave_by=None, line=line))
+    assert drawn["polyline"] == "_p~iF~ps|U_ulLnnqC_mqNvxq`@"
 
 
 def test_distance_is_a_known_one() -> None:

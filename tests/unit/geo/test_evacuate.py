@@ -236,6 +236,11 @@ def test_an_underpass_closes_before_the_roads_around_it_and_shallow_water_closes
     network = build([line((0, 0), (4, 0)), line((4, 0), (5, 0), tunnel=True), line((5, 0), (9, 0))])
     beside = Hazard(geometry=box(4.4, 0.1, 4.6, 1))  # 11 m from the underpass, on no road
     assert closures(network, beside).closed().tolist() == [False, True, False]
+    # a layer below the ground is an underpass without the word, a bridge of a deeper layer is none
+    below = build([line((0, 0), (4, 0)), line((4, 0), (5, 0), layer=-1), line((5, 0), (9, 0))])
+    assert closures(below, beside).closed().tolist() == [False, True, False]
+    above = build([line((0, 0), (4, 0)), line((4, 0), (5, 0), layer=-1, bridge=True), line((5, 0), (9, 0))])
+    assert not closures(above, beside).closed().any()
     fire = Hazard(geometry=beside.geometry, peril="wildfire")
     assert not closures(network, fire).closed().any()
     shallow = PartialLayer(arrival_min=0, geometry=box(3, -1, 6, 1), only="underpass")

@@ -126,6 +126,14 @@ def test_people_inside_get_a_flagged_way_out_with_the_least_hazard_in_it() -> No
     assert "500 m" in far.reason
 
 
+def test_the_way_out_has_the_least_hazard_in_it_and_not_the_least_time() -> None:
+    # west: 2 steps inside and 2 dry ones; east: 1 step inside and a long way round
+    network = build([line((-2, 0), (2, 0)), line((2, 0), (3, 0), (3, 9), (-2, 9), (-2, 0))])
+    (route,) = solve(network, Hazard(geometry=box(0, -1, 2.9, 1)), [(-2, 0)], [(1.99, 0)])
+    assert route.inside_m == pytest.approx(metres(0.91), rel=0.05)
+    assert route.distance_m == pytest.approx(metres(24), rel=0.05)
+
+
 def test_cut_off_off_network_and_no_road_are_named() -> None:
     network = build([line((0, 0), (3, 0)), line((20, 0), (21, 0))])
     ring = Hazard(geometry=box(1, -1, 2, 1))
@@ -171,6 +179,32 @@ def test_leave_by_goes_with_the_route_that_is_shown() -> None:
     # 39 min later only the long road can still be driven to its end
     (late,) = solve(network, hazard, [(6, 0)], [(0, 0)], now_s=39 * 60)
     assert late.distance_m == pytest.approx(metres(10), rel=0.02)
+
+
+def test_the_margin_on_travel_times_counts_along_the_whole_way() -> None:
+    network = build([line((0, 0), (2, 0)), line((2, 0), (4, 0)), line((4, 0), (6, 0)), line((4, 0), (4, 1))])
+    for closes, driven in ((2.5, 4.0), (4.5, 5.9)):  # the road in the middle; the one that the safe zone stands on
+        zones = (ArrivalZone(arrival_min=60, geometry=box(closes, -0.2, closes + 0.2, 0.2)),)
+        hazard = Hazard(geometry=box(50, 50, 51, 51), zones=zones)
+        for margin in (1.0, 1.5):
+            careful = Margins(notice_s=0.0, travel=margin)
+            (route,) = solve(network, hazard, [(5.9, 0)], [(0, 0)], margins=careful)
+            latest = 3600.0 - margin * driven * D * 109_640 / 10.0
+            assert route.leave_by_s == pytest.approx(latest, abs=1.0)
+            assert route.last_way_out_s == pytest.approx(latest, abs=1.0)
+            # the part of the road at its own door counts as well
+            (near,) = solve(network, hazard, [(5.9, 0)], [(1, 0)], margins=careful)
+            assert near.leave_by_s == pytest.approx(latest + margin * D * 109_640 / 10.0, abs=1.0)
+
+
+def test_a_safe_zone_beside_its_road_closes_when_the_hazard_is_there() -> None:
+    zones = (ArrivalZone(arrival_min=60, geometry=box(3.9, 0.8, 4.1, 1.2)),)  # over the safe zone and no road
+    network = build([line((0, 0), (6, 0))])
+    (route,) = solve(network, Hazard(geometry=EMPTY, zones=zones), [(4, 1)], [(0, 0)])
+    assert route.leave_by_s == pytest.approx(3600.0 - route.travel_s, abs=1.0)
+    drowned = Hazard(geometry=zones[0].geometry)
+    (none,) = solve(network, drowned, [(4, 1)], [(0, 0)])
+    assert none.status is Status.CUT_OFF
 
 
 def test_one_way_streets_bind_cars_and_not_walkers() -> None:
