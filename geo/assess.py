@@ -12,11 +12,11 @@ from shapely.geometry.base import BaseGeometry
 from core.errors import Conflict, InvalidInput
 from core.events import AssessmentMade, FootprintPublished
 from core.log import get_logger
-from geo import repository
+from geo import repository, repository_books
 from geo.exposure import Book, within
 from geo.hazard import ArrivalZone, BadFootprint, check_not_swapped, check_polygon, check_zones
 from geo.hazard_field import HazardField
-from geo.repository import Portfolio
+from geo.repository_books import Portfolio
 from store import outbox
 from store.clock import read_clock
 from store.outbox import Work
@@ -113,7 +113,7 @@ class BookShelf:
         if kept is not None and kept[0] == edition:
             self._books.move_to_end(portfolio.portfolio_id)
             return kept[1]
-        book = await repository.load_book(conn, portfolio.portfolio_id)
+        book = await repository_books.load_book(conn, portfolio.portfolio_id)
         self._books[portfolio.portfolio_id] = (edition, book)
         self._books.move_to_end(portfolio.portfolio_id)
         while len(self._books) > 1 and sum(len(b) for _, b in self._books.values()) > self.max_rows:
@@ -135,7 +135,7 @@ async def assess_footprint(
     made: list[UUID] = []
     async with repository.transaction(conn):
         footprint = await repository.footprint(conn, footprint_id)
-        for portfolio in await repository.portfolios(conn, footprint.tenant_id):
+        for portfolio in await repository_books.portfolios(conn, footprint.tenant_id):
             book = await shelf.book(conn, portfolio)
             exposed = await asyncio.to_thread(within, book, footprint.hazard.geometry)
             assessment_id = await repository.save_assessment(

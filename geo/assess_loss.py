@@ -14,7 +14,7 @@ import numpy as np
 from core.errors import InvalidInput, NotFound, TocsinError
 from core.events import AssessmentMade, LossEstimated
 from core.log import get_logger
-from geo import kept_files, loss, repository, repository_loss
+from geo import kept_files, loss, repository, repository_books, repository_loss
 from geo._compiled_loss import warm_up
 from geo.curve_choice import CURVE_SIGMA
 from geo.estimate import Estimate, NoSuchField, Places, estimate, tiv_reconciliation
@@ -27,7 +27,7 @@ from geo.oed import TIV_FIELDS
 from geo.oed_table import OedTable, encode
 from geo.reasons import tell
 from geo.reported import MAX_REPORTS, ReportedField
-from geo.repository import Portfolio
+from geo.repository_books import Portfolio
 from geo.repository_loss import Assessed
 from geo.terms import BoolArray, FloatArray, IntArray
 from store import outbox
@@ -102,7 +102,8 @@ class FileShelf:
     async def fill(self, conn: AsyncConnection) -> int:
         """Reads the newest books that are not here and for which there is room; how many it read."""
         n_read, room = 0, self.max_rows
-        for portfolio in sorted(await repository.portfolios(conn, None), key=lambda p: p.imported_at, reverse=True):
+        books = await repository_books.portfolios(conn, None)
+        for portfolio in sorted(books, key=lambda p: p.imported_at, reverse=True):
             kept = self._kept.get(portfolio.portfolio_id)
             if kept is None or kept[0] != (bytes(portfolio.source_sha256), portfolio.imported_at):
                 if room < self.max_rows // 10:
@@ -297,7 +298,8 @@ async def estimate_assessment(
     if n_samples is not None:
         loss.Uncertainty(n_samples=n_samples)
     of = await repository_loss.assessed(conn, assessment_id)
-    portfolio = next(p for p in await repository.portfolios(conn, of.tenant_id) if p.portfolio_id == of.portfolio_id)
+    books = await repository_books.portfolios(conn, of.tenant_id)
+    portfolio = next(p for p in books if p.portfolio_id == of.portfolio_id)
     outcome = await _outcome(conn, of, portfolio, shelf or _SHELF, n_samples, seed, mapper, by_source, flood, by)
     if not outcome.problem:
         outcome.result["difference"] = difference(

@@ -19,14 +19,14 @@ from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput, TocsinError
 from core.ids import derived_id
-from geo import flood_choice, hazard, kept_files, repository, repository_loss
+from geo import flood_choice, hazard, kept_files, repository, repository_books, repository_loss
 from geo import network as roads
 from geo.crs import WGS84, coordinate_fault
 from geo.flood_choice import FloodChoice
 from geo.oed import BadRow, LocationRow, PolicyRow, Reconciliation, read_accounts, read_locations
 from geo.oed_lines import extra_json
 from geo.plausibility import Codes, Doubt, Quality, doubtful_coordinates, doubtful_values, outside_country
-from geo.repository import LocationImport
+from geo.repository_books import LocationImport
 from store.pool import AsyncConnection
 
 
@@ -503,8 +503,8 @@ async def import_people(
     policies: dict[str, UUID] = {}
     async with repository.transaction(conn):
         if portfolio_id is not None and accounts:
-            places = await repository.location_ids(conn, portfolio_id, accounts)
-            policies = await repository.policy_ids(conn, portfolio_id, accounts)
+            places = await repository_books.location_ids(conn, portfolio_id, accounts)
+            policies = await repository_books.policy_ids(conn, portfolio_id, accounts)
         when = consent_at or datetime.now(UTC)
         ids: list[UUID] = []
         rows: list[dict[str, Any]] = []

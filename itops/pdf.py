@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from itops import face as typeface
+from itops.paper_basis import on_paper
 from itops.paper_words import LANGUAGES, UnknownLanguage, words
 from itops.pricing import Waterfall
 
@@ -233,15 +234,13 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         rows = [[t["denominator"], money(comparison["denominator"])], [t["saving"], saving]]
         flow += [p(t["comparison"], head), table(rows, (120, 54), header=False, numeric=1)]
         if comparison["why_not"]:
-            flow.append(p(comparison["why_not"], small))
+            flow.append(p(on_paper(comparison["why_not"], language), small))
 
     flow += [p(t["assumptions"], head), p(t["assumptions_help"], small)]
     rows = [
         [
             p(t.get(f"kind.{a['kind']}", a["kind"]), small),
-            p(a["name"], small),
-            p(a["value"], small),
-            p(a["basis"], small),
+            *(p(on_paper(a[part], language), small) for part in ("name", "value", "basis")),
         ]
         for a in result["assumptions"]
         if a["kind"] != "default"
@@ -252,7 +251,7 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         flow.append(p(f"{t['kind.default']} ({t['given.default']}): {'; '.join(given)}", small))
     if result["notes"]:
         flow.append(p(t["notes"], head))
-        flow += [p(note, small) for note in result["notes"]]
+        flow += [p(on_paper(note, language), small) for note in result["notes"]]
     if "fits" in result and result["validation"]:
         rows = [[t["validation"], "", t["check.error"]]]
         rows += [
@@ -304,6 +303,7 @@ def _letters(result: Mapping[str, Any], t: Mapping[str, str], quote_id: str, lan
                 yield from texts(one)
         elif isinstance(value, str):
             yield value
+            yield on_paper(value, language)
 
     ours = "".join(map(chr, range(32, 127))) + "–·"
     return frozenset(ours + quote_id + "".join(t.values()) + "".join(texts(result)))

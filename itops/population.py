@@ -94,8 +94,9 @@ class Population:
             for device in self.devices:
                 value = device.asset.value
                 if value is None or value <= 0:
+                    told = "blank" if value is None else value
                     raise BadTerms(
-                        f"fleet: asset {device.asset.asset_id!r}, value: is blank; physical damage needs every "
+                        f"fleet: asset {device.asset.asset_id!r}, value: is {told}; physical damage needs every "
                         "device's replacement cost, and blank is unknown, not zero"
                     )
                 out[device.asset.asset_id] = cover.insured_value(float(value), device.age_years)

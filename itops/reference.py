@@ -6,6 +6,7 @@ under stress; every incident is drawn from the priors of the book with a fixed s
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -47,8 +48,12 @@ def portfolio(
     }[name]  # fmt: skip
     fleet: list[list[Any]] = []
     incidents: list[list[Any]] = []
+    named = Counter(
+        asset.rsplit("-", 1)[0] for item in _submission(name).get("services", []) for asset in item.get("assets", [])
+    )
     for device_class, n in counts.items():
-        for k in range(max(round(n * scale), 1)):
+        # However small the portfolio, the devices that its services name are there.
+        for k in range(max(round(n * scale), named[device_class], 1)):
             asset = f"{device_class}-{k:05d}"
             born = date(2019, 6, 1) + timedelta(days=int(rng.integers(0, 365 * 5)))
             maker = _MAKERS[int(rng.integers(0, 3))]

@@ -373,9 +373,11 @@ def _short(shown: Any) -> bool:
 def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
     problems: list[tuple[str, str]] = []
     window, period = wire.exposure_window, wire.policy_period
-    for name, span in (("exposure_window", window), ("policy_period", period)):
+    for name, span, most in (("exposure_window", window, 50), ("policy_period", period, 5)):
         if span.to <= span.from_:
             problems.append((name, f"ends {span.to}, which is not after its start {span.from_}"))
+        elif (span.to - span.from_).days > most * 366:
+            problems.append((name, f"runs from {span.from_} to {span.to}; it may be at most {most} years long"))
     if wire.as_of < window.to:
         problems.append(
             ("as_of", f"{wire.as_of} is before the exposure window ends ({window.to}): its end is not known yet")

@@ -106,6 +106,12 @@ def read_rows(text: str, *, table: str, required: Sequence[str], optional: Seque
             reason = f"has {len(record)} cells where the header has {len(header)}"
             bad.append(BadRow(line=line, field="row", value="", reason=reason))
             continue
+        # A zero byte is a damaged file; no database keeps one in a text.
+        bad += [
+            BadRow(line=line, field=name, value=record[at[name]], reason="holds a zero byte")
+            for name in wanted
+            if "\0" in record[at[name]]
+        ]
         rows.append(Row(line=line, cells={name: record[at[name]].strip() for name in wanted} | absent))
     if bad:
         raise BadTable(table, bad)

@@ -70,10 +70,15 @@ def load_book() -> tuple[Book, str]:
 
 
 def price(submission: Submission, fleet_csv: str, incidents_csv: str) -> Priced:
-    """Prices a submission with its tables given as CSV text; raises BadTable, BadTerms, NothingInForce."""
+    """Prices a submission with tables as CSV text; raises BadTable, BadSubmission, BadTerms, NothingInForce."""
     book, book_text = load_book()
     fleet = read_fleet(fleet_csv, known_classes=book.priors.classes())
     incidents = read_incidents(incidents_csv, fleet=fleet, time_zone=submission.time_zone)
+    # A site that is spelled otherwise than in the table would lose its floods and storms without a word.
+    stands = {asset.site for asset in fleet.assets}
+    lost = [site.site for site in submission.sites if site.site not in stands]
+    if lost:
+        raise BadSubmission([("sites", f"{name!r} has no device of the fleet table") for name in lost])
     held = {*fleet.classes(), None}
     submission = replace(
         submission, fits=tuple(use for use in submission.fits if use.source != "store" or use.device_class in held)

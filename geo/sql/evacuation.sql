@@ -37,13 +37,6 @@ INSERT INTO contact_point (contact_point_id, tenant_id, policyholder_id, channel
 VALUES (%(contact_point_id)s, %(tenant_id)s, %(policyholder_id)s, %(channel)s, %(address)s, %(rank)s, %(consent_at)s)
 ON CONFLICT (policyholder_id, channel, address) DO NOTHING;
 
--- name: locations_of_accounts
-SELECT acc_number, loc_number, location_id FROM location WHERE portfolio_id = %(portfolio_id)s AND acc_number = ANY(%(accounts)s);
-
--- name: policies_of_accounts
-SELECT DISTINCT ON (acc_number) acc_number, policy_id FROM policy
-WHERE portfolio_id = %(portfolio_id)s AND acc_number = ANY(%(accounts)s) ORDER BY acc_number, pol_number;
-
 -- name: tenants_with_households
 SELECT DISTINCT tenant_id FROM household WHERE %(tenant_id)s::uuid IS NULL OR tenant_id = %(tenant_id)s ORDER BY tenant_id;
 

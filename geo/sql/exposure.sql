@@ -102,3 +102,10 @@ GROUP BY l.acc_number ORDER BY l.acc_number COLLATE "C";
 SELECT location_id, lon, lat, (dense_rank() OVER (ORDER BY acc_number COLLATE "C") - 1)::integer,
     currency, (building_tiv * 100)::bigint, (other_tiv * 100)::bigint, (contents_tiv * 100)::bigint, (bi_tiv * 100)::bigint
 FROM location WHERE portfolio_id = %(portfolio_id)s;
+
+-- name: locations_of_accounts
+SELECT acc_number, loc_number, location_id FROM location WHERE portfolio_id = %(portfolio_id)s AND acc_number = ANY(%(accounts)s);
+
+-- name: policies_of_accounts
+SELECT DISTINCT ON (acc_number) acc_number, policy_id FROM policy
+WHERE portfolio_id = %(portfolio_id)s AND acc_number = ANY(%(accounts)s) ORDER BY acc_number, pol_number;

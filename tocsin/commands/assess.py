@@ -42,7 +42,7 @@ def assess(
     from core import log
     from core.settings import load_settings
     from geo import assess as assessing
-    from geo import assess_loss, repository, repository_loss
+    from geo import assess_loss, repository, repository_books, repository_loss
     from geo.flood_choice import FloodChoice
     from store.clock import read_clock
     from tocsin.commands.workers import Workers
@@ -59,7 +59,7 @@ def assess(
             settings, settings.mode, create=False, say=lambda text: print(text, file=sys.stderr, flush=True)
         ) as conn:
             tenant_id = await repository.tenant_of(conn, tenant)
-            books = await repository.portfolios(conn, tenant_id)
+            books = await repository_books.portfolios(conn, tenant_id)
             book = next((b for b in books if b.name == portfolio), None)
             if book is None:
                 raise assess_loss.NoSuchBook(portfolio=portfolio)

@@ -222,7 +222,7 @@ def households(
 ) -> None:
     """Import policyholders and their households: CSV with id, lon, lat and optionally people, mode, name, language,
     account, location, needs, channel, address."""
-    from geo import imports, repository
+    from geo import imports, repository, repository_books
     from geo.oed import BadRow
 
     refused: list[BadRow] = []
@@ -234,7 +234,7 @@ def households(
         tenant_id = await repository.tenant_of(conn, tenant)
         book = None
         if portfolio is not None:
-            book = next((p for p in await repository.portfolios(conn, tenant_id) if p.name == portfolio), None)
+            book = next((p for p in await repository_books.portfolios(conn, tenant_id) if p.name == portfolio), None)
             if book is None:
                 raise InvalidInput(f"--portfolio: this tenant has no book {portfolio!r}")
         return await imports.import_people(

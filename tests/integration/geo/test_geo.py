@@ -12,12 +12,12 @@ import pytest
 import shapely
 
 from core.settings import Settings
-from geo import assess, imports, plan, repository
+from geo import assess, imports, plan, repository, repository_books
 from geo.assess import OlderThanTheLast
 from geo.hazard import BadFootprint
 from geo.imports import Person, RowsRefused
 from geo.network import Road, build
-from geo.repository import StillNeeded
+from geo.repository_books import StillNeeded
 from store import outbox
 from store.pool import AsyncConnection, connect_worker_async
 
@@ -182,7 +182,7 @@ def test_the_book_in_memory_is_renewed_when_the_portfolio_is(
         for rows in (GOOD, GOOD[:1]):
             path = book_file(tmp_path, *rows)
             await imports.import_oed(conn, path, tenant_id=tenant, portfolio="Book")
-            (portfolio,) = await repository.portfolios(conn, tenant)
+            (portfolio,) = await repository_books.portfolios(conn, tenant)
             async with conn.transaction():
                 sizes.append(len(await shelf.book(conn, portfolio)))
                 assert await shelf.book(conn, portfolio) is await shelf.book(conn, portfolio)

@@ -27,6 +27,7 @@ from geo.loss import (
     distribution,
     event_table,
     every_sample,
+    quantiles,
     run_chunk,
     simulate,
     year_table,
@@ -245,6 +246,26 @@ def test_a_large_book_keeps_its_spread_where_places_share_and_loses_it_where_the
     assert cv(3200) / cv(50) > 0.8
 
 
+@pytest.mark.parametrize("kind", ["hazard_correlation", "damage_correlation"])
+def test_the_event_is_shared_across_neighbourhoods_and_a_neighbourhood_only_within_itself(kind: str) -> None:
+    other = {"hazard_correlation": "damage_correlation", "damage_correlation": "hazard_correlation"}[kind]
+
+    def kept(cell: int | None, shared: Correlation) -> float:
+        """What is left of the coefficient of variation when 50 places become 800."""
+
+        def cv(n: int) -> float:
+            f = felt(n, cell=cell, curve_sigma=0.0, **{kind: shared, other: NOTHING_SHARED})  # type: ignore[arg-type]
+            got = distribution(simulate(chain(n), f, 200))["gul"]
+            return got["sd"] / got["mean"]
+
+        return cv(800) / cv(50)
+
+    alone = math.sqrt(50 / 800)
+    assert kept(None, Correlation(0.5, 0.0)) > 0.6
+    assert kept(1, Correlation(0.0, 0.5)) > 0.6
+    assert kept(None, Correlation(0.0, 0.5)) == pytest.approx(alone, rel=0.35)
+
+
 def test_demand_surge_raises_large_events_before_the_terms() -> None:
     f = felt(50, n_samples=40)
     plain = simulate(chain(50, limit=70.0), f, 40).total
@@ -328,3 +349,11 @@ def test_tables_of_events_and_years() -> None:
     full, _ = every_sample(events, happened, "gul", 2)
     assert full.n_years == 10
     assert list(zip(full.year.tolist(), full.loss.tolist(), strict=True)) == [(0, 5), (1, 15), (6, 5), (7, 15)]
+
+
+def test_a_distribution_is_its_order_statistics_and_its_mean_has_an_error() -> None:
+    """0..100 in any order: the quantiles are known, and the mean's error is sd over the root of how many there are."""
+    told = quantiles(np.random.default_rng(3).permutation(np.arange(101.0)))
+    assert (told["p5"], told["p50"], told["p95"], told["mean"]) == pytest.approx((5.0, 50.0, 95.0, 50.0))
+    assert told["sd"] == pytest.approx(np.sqrt(101 * 102 / 12))  # n (n + 1) / 12 with n - 1 below
+    assert told["mean_se"] == pytest.approx(told["sd"] / np.sqrt(101))

@@ -205,6 +205,13 @@ def test_no_premium_without_an_as_of_date(tmp_path: Path) -> None:
         ({"as_of": "2025-12-31"}, "as_of", "before the exposure window ends"),
         ({"exposure_window": {"from": "2026-01-01", "to": "2024-01-01"}}, "exposure_window", "not after its start"),
         ({"exposure_window": {"from": "2024-01-01"}}, "exposure_window.to", "missing"),
+        ({"exposure_window": {"from": "0001-01-01", "to": "2026-01-01"}}, "exposure_window", "at most 50 years long"),
+        ({"policy_period": {"from": "2026-02-01", "to": "9999-12-31"}}, "policy_period", "at most 5 years long"),
+        (
+            {"sites": [{"site": "nowhere", "flood_depth_m": {"100": 1}}]},
+            "sites",
+            "'nowhere' has no device of the fleet table",
+        ),
         ({"policy_period": {"from": "2025-02-01", "to": "2027-02-01"}}, "policy_period.from", "already known"),
         ({"time_zone": "Mars/Base"}, "time_zone", "not a time zone"),
         ({"currency": "yuan"}, "currency", "'yuan' is not a currency of three capital letters"),

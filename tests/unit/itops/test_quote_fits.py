@@ -111,6 +111,7 @@ def test_what_a_fit_already_knows_is_not_counted_twice() -> None:
 
 def test_a_site_the_fit_does_not_have_gets_the_fits_collective() -> None:
     submission, fleet, incidents = sent()
+    submission["sites"] = [site | {"site": site["site"].replace("DC-2", "DC-9")} for site in submission["sites"]]
     found = price_request(submission | {"fits": fits()}, fleet.replace("DC-2", "DC-9"), incidents).result()["fits"]
     assert all(0 < fit["n_unknown"] < fit["n_devices"] for fit in found)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from itops import face, pdf, reference
 from itops.cmdb import renamed
 from itops.dryrun import dry_run
+from itops.paper_basis import chinese
 from itops.rules import BadRules
 from itops.underwrite import load_book, load_priors, price_files, price_request
 
@@ -231,3 +233,70 @@ def test_quote_rerun_and_stress_by_id_without_a_database(tmp_path: Path) -> None
     differs = tocsin(home, "quote", "rerun", quote["quote_id"])
     assert differs.returncode != 0
     assert "differs from what was stored" in differs.stderr
+
+
+def _bare(text: str) -> bool:
+    """Whether a text has English words of ours left: three words in a row, names of sources left out."""
+    kept = re.sub(r"Uptime Institute|Backblaze Drive Stats|LANL LA-UR|Cyentia IRIS|`[^`]*`|SHA-256 \w+", "", text)
+    return re.search(r"[A-Za-z]{2,}[ ,]+[a-z]{2,}[ ,]+[a-z]{2,}", kept) is not None
+
+
+@pytest.mark.parametrize("name", reference.NAMES)
+def test_the_chinese_paper_says_what_it_stands_on_in_chinese(name: str) -> None:
+    submission, fleet, incidents = reference.portfolio(name, load_priors()[0], scale=0.1)
+    disk = fleet.splitlines()[1].split(",")[0]
+    submission |= {
+        "service_plan": ["insurance", "health_care", "managed"],
+        "alarms": [{"asset_id": disk, "signal": "inlet_temperature", "value": 40}],
+        "claims_history": [{"opened_on": "2025-03-01", "amount": 20000}],
+    }
+    told = price_request(submission, fleet + "x-1,server,2023-01-01,,,,9000,,,\n", incidents).result()
+    texts = [
+        item[part] for item in told["assumptions"] if item["kind"] != "default" for part in ("name", "value", "basis")
+    ]
+    texts += told["notes"]
+    assert len(texts) > 40
+    for text in texts:
+        assert not _bare(chinese(text)), text
+        if re.search("[A-Za-z]{3}", text) and not re.fullmatch(r"[\d,.]+ [A-Z]{3}", text):
+            assert re.search("[\u4e00-\u9fff]", chinese(text)), text
+        # Every figure of the English text stands in the Chinese one.
+        figures = re.findall(r"\d+(?:[.,]\d+)*", text)
+        assert sorted(figures) == sorted(re.findall(r"\d+(?:[.,]\d+)*", chinese(text))), text
+
+
+def test_every_basis_of_the_book_is_in_the_catalogue_and_an_unknown_text_stays() -> None:
+    folder = Path(face.__file__).parent / "data"
+
+    def bases(value: object) -> list[str]:
+        if isinstance(value, dict):
+            own = [value["basis"]] if isinstance(value.get("basis"), str) else []
+            return own + [text for item in value.values() for text in bases(item)]
+        return []
+
+    shown = [
+        text
+        for name in ("priors", "shocks", "tariff")
+        for key, part in json.loads((folder / f"{name}.json").read_text(encoding="utf-8")).items()
+        if key != "burst"
+        for text in bases(part)
+    ]
+    never = {
+        "redundancy",
+        "monitored",
+        "sla_tier",
+    }  # their figures are part of the relativities, whose basis is printed
+    tariff = json.loads((folder / "tariff.json").read_text(encoding="utf-8"))["relativity"]
+    unprinted = {tariff[name]["basis"] for name in never}
+    assert [text for text in shown if text not in unprinted and chinese(text) == text] == []
+    assert chinese("somebody's own words") == "somebody's own words"
+
+
+def test_the_chinese_pdf_holds_the_chinese_basis(result: dict[str, object]) -> None:
+    reader = pytest.importorskip("pypdfium2")
+    pages = reader.PdfDocument(pdf.render(result, "zh", quote_id="Q-1"))
+    text = re.sub(r"\s", "", "".join(page.get_textpage().get_text_range() for page in pages))
+    assert "略高于不间断电源" in text
+    assert "taken slightly above" not in text
+    english = reader.PdfDocument(pdf.render(result, "en", quote_id="Q-1"))
+    assert "taken slightly above" in "".join(page.get_textpage().get_text_range() for page in english)

@@ -147,3 +147,8 @@ def test_the_record_as_of_a_day_forgets_what_came_later() -> None:
     assert known.restored is None
     assert opened_within((known,), datetime(2023, 1, 2, tzinfo=UTC), moment) == (known,)
     assert opened_within((known,), datetime(2023, 1, 3, tzinfo=UTC), moment) == ()
+
+
+def test_a_zero_byte_is_named_and_not_kept() -> None:
+    with pytest.raises(BadTable, match=r"line 2, model.*holds a zero byte"):
+        read_fleet("asset_id,device_class,commissioned_on,model\na,server,2024-01-01,x\0y\n", known_classes=["server"])

@@ -288,3 +288,8 @@ def test_the_page_shows_what_the_reference_portfolios_earn() -> None:
 
     page = (Path(__file__).resolve().parents[3] / "docs/methods/itops.md").read_text(encoding="utf-8")
     assert itops_portfolio.table(itops_portfolio.quotes()) in page
+
+
+def test_the_smallest_reference_portfolio_still_holds_what_its_services_name() -> None:
+    made = price_request(*reference.portfolio("data_centre", load_priors()[0], scale=0.01))
+    assert made.result()["premium"] > 0
