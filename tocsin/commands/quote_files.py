@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from itops.underwrite import Priced
 
 
+#: What computes a quote again.
+_FIELDS = ("submission", "result", "inputs_sha256", "model_version")
+
+
 class NotOnThisMachine(NotFound):
     """There is no quote of this id on this machine."""
 
@@ -49,7 +53,10 @@ def find(folder: Path, quote_id: UUID) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}") from error
-    return document
+    lost = [name for name in _FIELDS if not (isinstance(document, dict) and name in document)]
+    if lost:
+        raise InvalidInput(f"{path} does not hold a quote: {lost[0]} is missing")
+    return dict(document)

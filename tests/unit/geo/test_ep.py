@@ -18,7 +18,7 @@ from geo.covers import (
     recovered,
     reinstatement_premium,
 )
-from geo.ep import BadLossTable, Curve, EventLosses, YearLosses, descending
+from geo.ep import BadLossTable, Curve, EventLosses, YearLosses, descending, summary
 
 
 @pytest.fixture
@@ -238,3 +238,12 @@ def test_oep_of_means_at_a_return_period(tmp_path: Path) -> None:
     means = {line["return_period"]: line["loss"] for line in told["lines"] if line["curve"] == "OEP of means"}
     # P(>= 1000) = 0.00995, P(>= 100) = 0.104, P(>= 10) = 0.457
     assert means == {5.0: 10.0, 50.0: 100.0, 200.0: 1000.0}
+
+
+def test_the_summary_tells_the_largest_of_a_year_apart_from_its_sum() -> None:
+    """Ten years by hand: one with 60 and 50, one with 100, the others without."""
+    told = summary(YearLosses.make([0, 0, 1], [60.0, 50.0, 100.0], 10), (5.0, 10.0, 20.0))
+    levels = {name: [point.loss for point in curve] for name, curve in told["curves"].items()}
+    assert levels == {"AEP": [100.0, 110.0], "OEP": [60.0, 100.0]}
+    assert (told["aal"], told["n_occurrences"], told["periods_left_out"]) == (21.0, 3, [20.0])
+    assert told["aal_se"] == pytest.approx(np.std([110.0, 100.0] + [0.0] * 8, ddof=1) / np.sqrt(10))

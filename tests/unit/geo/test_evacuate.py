@@ -342,6 +342,7 @@ def test_an_operator_wins_over_the_hazard_and_a_barred_road_is_not_crossed() -> 
     assert status(around) is Status.THROUGH_HAZARD
     further = Override(roads=np.array([1], dtype=np.int32), opened=False, by="duty officer", reason="")
     assert status(around, further) is Status.SHELTER_IN_PLACE
+    assert status(around, shut) is Status.SHELTER_IN_PLACE
     network = build([line((0, 0), (4, 0)), line((4, 0), (7, 0)), line((7, 0), (9, 0))])
     assert status(around, further) is Status.SHELTER_IN_PLACE
 

@@ -76,6 +76,10 @@ def test_draws_equal_splitmix64_in_plain_python() -> None:
     assert first == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
     start, key, sample = int(chance.start_of(5, 9, chance.OWN)), 77, 11
+    plain = mix((5 + golden) & mask)
+    for part in (9, chance.OWN):
+        plain = mix(plain ^ part)
+    assert start == plain  # the same in every process and on every machine
     begin = mix(start ^ key)
     a, b = (mix((begin + (2 * sample + k) * golden) & mask) >> 11 for k in (1, 2))
     radius, angle = math.sqrt(-2 * math.log((a + 1) / 2**53)), 2 * math.pi * b / 2**53

@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from core.errors import InvalidInput
 from itops import face, pdf, reference
 from itops.cmdb import renamed
 from itops.dryrun import dry_run
 from itops.paper_basis import chinese
 from itops.rules import BadRules
 from itops.underwrite import load_book, load_priors, price_files, price_request
+from tocsin.commands import quote_files
 
 ROOT = Path(__file__).resolve().parents[3]
 BOOK = load_book()[0]
@@ -300,3 +302,15 @@ def test_the_chinese_pdf_holds_the_chinese_basis(result: dict[str, object]) -> N
     assert "taken slightly above" not in text
     english = reader.PdfDocument(pdf.render(result, "en", quote_id="Q-1"))
     assert "taken slightly above" in "".join(page.get_textpage().get_text_range() for page in english)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "cannot be read"), ("[]", "submission is missing"), ('{"submission": {}}', "result is missing")],
+)
+def test_a_kept_quote_that_was_damaged_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    quote_id = quote_files.id_of("0" * 64, "itops-2026.4")
+    (tmp_path / f"{quote_id}.json").write_text(text)
+    with pytest.raises(InvalidInput, match=f"{quote_id}.json.*{reason}"):
+        quote_files.find(tmp_path, quote_id)
+    assert quote_files.find(tmp_path, quote_files.id_of("1" * 64, "itops-2026.4")) is None

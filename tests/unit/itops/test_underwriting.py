@@ -10,7 +10,7 @@ import pytest
 
 from itops import reference, rules
 from itops.alarms import averaged
-from itops.portfolio import accumulate, simulate
+from itops.portfolio import MixedCurrencies, accumulate, simulate
 from itops.stress import SCENARIOS, expected_at, reverse_stress, stress
 from itops.underwrite import Priced, load_book, load_priors, price_inputs, price_request
 
@@ -118,6 +118,10 @@ def test_the_floor_holds_unless_a_named_person_approves() -> None:
     held = priced(**thin, market={"factor": 0.85}).result()
     assert held["commercial"]["below_floor"] is True
     assert held["commercial_premium"] == held["commercial"]["floor"]
+    assert held["commercial"]["floor"] == pytest.approx(held["expected_loss"], abs=0.01)
+    usual = priced().result()  # 15 % acquisition and 10 % administration, not the profit
+    assert usual["commercial"]["floor"] == pytest.approx(usual["expected_loss"] / 0.75, abs=0.02)
+    assert usual["commercial"]["below_floor"] is False
     assert next(r for r in held["rules"] if r["rule"] == "below-floor")["state"] == "fired"
     signed = priced(**thin, market={"factor": 0.85, "approved_by": "M. Chen"}).result()
     assert signed["commercial"]["approved_by"] == "M. Chen"
@@ -139,6 +143,11 @@ def test_experience_moves_the_premium_within_its_swing_and_leaves_shocks_out() -
     assert none["waterfall"]["experience"] < 0
     many = [{"opened_on": f"2025-0{1 + k % 9}-01", "amount": 50000} for k in range(30)]
     assert priced(claims_history=many).result()["experience"]["modification"] == 1.5
+    # One claim of 500,000 counts as a quarter of the limit of 300,000; M = Z A / E + 1 - Z.
+    one = priced(claims_history=[{"opened_on": "2025-03-01", "amount": 500000}]).result()["experience"]
+    assert one["actual_capped"] == 75_000
+    by_hand = one["credibility"] * 75_000 / one["expected"] + 1 - one["credibility"]
+    assert one["modification"] == pytest.approx(min(max(by_hand, 0.7), 1.5), abs=1e-4)
     site = [c | {"cause": "site"} for c in many]
     assert priced(claims_history=site).result()["experience"]["n_left_out"] == 30
 
@@ -226,6 +235,10 @@ def test_the_range_holds_the_premium_and_widens_with_less_record() -> None:
     made = priced().result()
     r = made["parameter_range"]["premium"]
     assert r["p05"] < made["premium"] < r["p95"]
+    # A month of record instead of two years: the range is wider beside the premium it is a range of.
+    thin = priced(exposure_window={"from": "2025-12-01", "to": "2026-01-01"}).result()
+    less = thin["parameter_range"]["premium"]
+    assert (less["p95"] - less["p05"]) / thin["premium"] > 1.02 * (r["p95"] - r["p05"]) / made["premium"]
 
 
 def test_stress_set_and_reverse_stress() -> None:
@@ -279,6 +292,40 @@ def test_accumulation_names_what_two_policies_share() -> None:
     premium = float(one.commercial.premium.amount) * 2
     assert sim.mean == pytest.approx(2 * one.expected_loss / premium, rel=0.15)
     assert sim == simulate([one, two], n_years=4000, seed=2)
+
+
+def test_accumulation_by_hand_and_a_clash_only_where_a_name_is_shared() -> None:
+    here = [{"site": "S0", "region": "east"}, {"site": "S1", "region": "east"}]
+    there = [{"site": "S0", "region": "west"}]
+    quotes = [priced(sites=here).quote, priced(insured="Other", sites=there).quote]
+    made = {(a.kind, a.name): a for a in accumulate(quotes)}
+    # 20 of the 40 servers and 10 of the 20 disks of S0 stop all of 10,000 an hour, for 24 - 4 hours, in each policy.
+    assert made["site", "S0"].amount == pytest.approx(2 * 200_000, rel=1e-6)
+    assert made["site", "S0"].share_of_capacity is None  # the capacity is not known
+    assert (made["region", "east"].n_devices, made["region", "east"].clash) == (60, False)
+    assert (made["region", "west"].n_devices, made["region", "west"].clash) == (30, False)
+    assert made["region", "west"].amount == pytest.approx(200_000, rel=1e-6)
+    assert (made["vendor", "Alder"].n_devices, made["vendor", "Alder"].clash) == (120, True)
+    with pytest.raises(MixedCurrencies, match="EUR"):
+        accumulate([quotes[0], priced(currency="EUR").quote])
+
+
+def test_relativities_of_age_redundancy_and_monitoring_multiply() -> None:
+    fleet = "asset_id,device_class,commissioned_on,site,redundancy,monitored\n" + "".join(
+        f"{row}\n"
+        for row in (
+            "new,server,2025-06-01,A,N,no", "grown,server,2022-08-01,A,,", "old,server,2020-08-01,A,2N,yes",
+            "oldest,server,2018-01-01,A,N+1,no",
+        )
+    )  # fmt: skip
+    request = {"insured": "X", **{k: v for k, v in priced().inputs["submission"].items() if k != "insured"}}
+    fitted = price_request(request, fleet, "asset_id,opened,restored\n").quote.fitted
+    got = {device.asset.asset_id: device.relativity for device in fitted.devices}
+    # Ages at the middle of 2026-02 to 2027-02: 1.2, 4.0, 6.0 and 8.6 years. Unknown redundancy and monitoring move nothing.
+    assert got == pytest.approx({"new": 1.05, "grown": 1.0, "old": 1.35 * 0.55 * 0.92, "oldest": 1.9 * 0.75})
+    model = fitted.classes["server"]
+    assert model.weighted_years == pytest.approx(sum(got.values()) * 365 / 365.25)
+    assert model.expected_incidents == pytest.approx(model.frequency.rate_per_year * model.weighted_years)
 
 
 @pytest.mark.long
