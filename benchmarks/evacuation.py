@@ -25,9 +25,10 @@ import shapely
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from geo.evacuation import Households, Margins, Plan, SafeZones, find_doors, plan_routes
+from geo.evacuation import Households, Margins, Plan, SafeZones, find_doors
 from geo.hazard import Hazard
 from geo.network import RoadNetwork, open_file
+from geo.routing import plan_routes
 from geo.sweep import graph_of, run_sweep
 
 PANDANA = """

@@ -19,9 +19,10 @@ import shapely
 from geo._compiled import earliest_arrival
 from geo.clearance import clearance
 from geo.evacuate import ENTRANCES, LONGER_SHARE, LONGER_SHARE_UNSEATED
-from geo.evacuation import Households, Margins, Plan, SafeZones, Seats, find_doors, plan_routes
+from geo.evacuation import Households, Margins, Plan, SafeZones, Seats, find_doors
 from geo.hazard import ArrivalZone, Hazard
 from geo.network import RoadNetwork, open_file
+from geo.routing import plan_routes
 from geo.spread import spread_out
 from geo.tags import CLASSES
 from geo.traffic import Demand, simulate, who_drives

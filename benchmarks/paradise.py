@@ -26,10 +26,11 @@ import shapely
 from geo.clearance import clearance
 from geo.crs import FloatArray
 from geo.evacuate import LONGER_SHARE_UNSEATED
-from geo.evacuation import Households, Margins, Plan, SafeZones, plan_routes
+from geo.evacuation import Households, Margins, Plan, SafeZones
 from geo.hazard import ArrivalZone, Hazard
 from geo.network import RoadNetwork
 from geo.roadfiles import read_extract
+from geo.routing import plan_routes
 from geo.spread import spread_out
 from geo.tags import CLASSES
 from geo.traffic import Demand, who_drives

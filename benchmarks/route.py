@@ -24,8 +24,9 @@ from evacuation import world
 
 from api.routes.wayout import _detail
 from geo.directions import codes_of
-from geo.evacuation import Plan, plan_routes
+from geo.evacuation import Plan
 from geo.network import open_file
+from geo.routing import plan_routes
 
 
 def row_of(plan: Plan, i: int, file: str, sha256: bytes) -> dict[str, Any]:

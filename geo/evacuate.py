@@ -16,23 +16,13 @@ from geo import imports
 from geo.clearance import clearance
 from geo.closing import ALL, Override, PartialLayer
 from geo.directions import codes_of
-from geo.evacuation import (
-    ACCESSIBLE_NEEDS,
-    STATUSES,
-    Forecast,
-    Households,
-    Margins,
-    Plan,
-    SafeZones,
-    Seats,
-    Status,
-    plan_routes,
-)
+from geo.evacuation import ACCESSIBLE_NEEDS, STATUSES, Forecast, Households, Margins, Plan, SafeZones, Seats, Status
 from geo.hazard import WATER_PERILS, ArrivalZone, BadFootprint, Hazard, check_polygon, from_geojson
 from geo.hazard_rasters import read_sequence
 from geo.network import RoadNetwork
 from geo.oed import BadRow
 from geo.roadfiles import read_extract
+from geo.routing import plan_routes
 from geo.spread import spread_out
 from geo.traffic import Demand, who_drives
 

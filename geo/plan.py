@@ -17,10 +17,11 @@ from core.log import get_logger
 from geo import network as roads
 from geo import repository, repository_seats
 from geo.directions import codes_of
-from geo.evacuation import Households, Margins, Plan, Route, Status, plan_routes
+from geo.evacuation import Households, Margins, Plan, Route, Status
 from geo.orders import ORDER_WORDS, governing, under
 from geo.repository import Footprint, RouteRow, Told
 from geo.repository_seats import ZoneSeats
+from geo.routing import plan_routes
 from store import outbox
 from store.clock import read_clock
 from store.outbox import Handler, Work

@@ -1,4 +1,4 @@
-"""The work of `evacuation.plan_routes`: sweeps towards safe zones, and each household's best start, as arrays."""
+"""The work of `routing.plan_routes`: sweeps towards safe zones, and each household's best start, as arrays."""
 
 from dataclasses import replace
 from typing import NamedTuple

@@ -10,9 +10,10 @@ import shapely
 
 from core.units import QUANTITIES, to_stored
 from geo.closing import closures
-from geo.evacuation import Households, SafeZones, Status, plan_routes
+from geo.evacuation import Households, SafeZones, Status
 from geo.hazard import Hazard, area_km2, check_polygon, check_zones
 from geo.oed import BadRow, Reconciliation, read_locations
+from geo.routing import plan_routes
 from tocsin.drill import files, hydrology, play
 from tocsin.drill.hydrology import DYING_GAUGE, N_STEPS, STEP_S, cascade, effective_rain, muskingum
 from tocsin.drill.inundation import SHALLOW_M, StageAlong

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from core.errors import InvalidInput
 from geo.closing import Override, PartialLayer, closures
 from geo.evacuate import Done, Job, evacuate, read_hazard, read_overrides, write
-from geo.evacuation import Forecast, Households, Margins, SafeZones, Status, plan_routes
+from geo.evacuation import Forecast, Households, Margins, SafeZones, Status
 from geo.hazard import ArrivalZone, BadFootprint, Hazard
 from geo.imports import BadFile
 from geo.network import BadNetwork, Road, RoadNetwork, build, open_file, to_geojson
 from geo.roadfiles import read_extract
+from geo.routing import plan_routes
 from geo.seats import min_cost_flow, whole_households
 
 D = 0.001

@@ -7,17 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo.closing import closures
-from geo.evacuation import (
-    Households,
-    Margins,
-    NoSafeZones,
-    Route,
-    SafeZones,
-    Status,
-    plan_routes,
-)
+from geo.evacuation import Households, Margins, NoSafeZones, Route, SafeZones, Status
 from geo.hazard import ArrivalZone, Hazard
 from geo.network import Road, RoadNetwork, build
+from geo.routing import plan_routes
 from geo.sweep import graph_of
 
 EMPTY = shapely.MultiPolygon()

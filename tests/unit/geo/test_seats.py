@@ -9,10 +9,11 @@ from scipy.optimize import linprog
 
 from geo import seats as seating
 from geo.drive_on import drive_on
-from geo.evacuation import Households, Margins, Plan, SafeZones, Seats, plan_routes
+from geo.evacuation import Households, Margins, Plan, SafeZones, Seats
 from geo.hazard import Hazard
 from geo.network import Road, build
 from geo.planner import Planner
+from geo.routing import plan_routes
 from geo.seats import entrance_per_h, less_crowded, min_cost_flow, whole_households
 from geo.traffic import Demand, departures
 

@@ -9,9 +9,10 @@ import shapely
 from core.errors import InvalidInput
 from geo._traffic import point_queue
 from geo.clearance import clearance
-from geo.evacuation import Households, Margins, Plan, SafeZones, plan_routes
+from geo.evacuation import Households, Margins, Plan, SafeZones
 from geo.hazard import Hazard
 from geo.network import Road, build
+from geo.routing import plan_routes
 from geo.spread import Spread, spread_out
 from geo.traffic import Demand, capacity_per_h, departures, equilibrium, outward, planned_ways, simulate, who_drives
 
