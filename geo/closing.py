@@ -120,6 +120,15 @@ def _lower(close: FloatArray, roads: IntArray, arrival_s: float) -> None:
     close[roads] = np.minimum(close[roads], arrival_s)
 
 
+def opened(network: RoadNetwork, overrides: Sequence[Override]) -> RoadNetwork:
+    """The network with those emergency exits open to cars that an operator opens and none closes; else as it is."""
+    car = network.road_car.copy()
+    for override in overrides:
+        exits = override.roads[network.road_emergency[override.roads]]
+        car[exits] = override.opened
+    return network if np.array_equal(car, network.road_car) else replace(network, road_car=car)
+
+
 def _overridden(closed: Closures, overrides: Sequence[Override]) -> Closures:
     if not overrides:
         return closed

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from core.errors import InvalidInput
-from geo.closing import Override
+from geo.closing import Override, opened
 from geo.evacuation import Doors, Forecast, Households, Margins, NoSafeZones, Plan, SafeZones, Seats, find_doors
 from geo.hazard import Hazard
 from geo.network import RoadNetwork
@@ -38,6 +38,7 @@ def plan_routes(
     if not forecasts or min(f.weight for f in forecasts) <= 0 or len({f.hazard.peril for f in forecasts}) > 1:
         raise InvalidInput("hazard: forecasts need weights above 0 and one peril")
     margins = margins or Margins()
+    network = opened(network, overrides)
     doors = doors or find_doors(network, households, margins)
     planner = Planner(network, forecasts, zones, households, doors, now_s, margins, tuple(overrides))
     columns, trees = planner.everyone()

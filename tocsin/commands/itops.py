@@ -140,8 +140,7 @@ def dry_run(
         rules = json.loads(rules_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{rules_file} cannot be read: {error}") from error
-    kept = [quote_files.find(_folder(), UUID(path.stem)) for path in sorted(_folder().glob("*.json"))]
-    told = dryrun.dry_run(rules, [document for document in kept if document is not None])
+    told = dryrun.dry_run(rules, quote_files.every(_folder()))
     if as_json:
         typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return

@@ -60,3 +60,16 @@ def find(folder: Path, quote_id: UUID) -> dict[str, Any] | None:
     if lost:
         raise InvalidInput(f"{path} does not hold a quote: {lost[0]} is missing")
     return dict(document)
+
+
+def every(folder: Path) -> list[dict[str, Any]]:
+    """All quotes kept on this machine, by id. Raises InvalidInput for a file among them whose name is no quote's id."""
+    kept = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            document = find(folder, UUID(path.stem))
+        except ValueError as error:
+            raise InvalidInput(f"{path} is not a kept quote: its name is no quote's id") from error
+        if document is not None:
+            kept.append(document)
+    return kept

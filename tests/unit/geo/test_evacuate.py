@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from geo.closing import Override, PartialLayer, closures
+from geo.closing import Override, PartialLayer, closures, opened
 from geo.evacuate import Done, Job, evacuate, read_hazard, read_overrides, write
 from geo.evacuation import Forecast, Households, Margins, SafeZones, Status
 from geo.hazard import ArrivalZone, BadFootprint, Hazard
@@ -58,7 +58,7 @@ def run(
     folder: Path, network: RoadNetwork, hazards: list[list[dict[str, Any]]], zones: list[dict[str, Any]],
     homes: list[tuple[Any, ...]], *, seats: bool = False, weights: list[float] | None = None,
     header: str = "id,lon,lat,people,mode,needs", margins: Margins | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None, overrides: Path | None = None,
 ) -> Done:  # fmt: skip
     (folder / "town.roads").write_bytes(network.to_bytes())
     paths = []
@@ -70,7 +70,7 @@ def run(
     (folder / "h.csv").write_text("\n".join([header, *rows]) + "\n")
     job = Job(
         roads=folder / "town.roads", hazards=paths, weights=weights or [], safe_zones=folder / "z.geojson",
-        households=folder / "h.csv", mode=None, seats=seats, overrides=None,
+        households=folder / "h.csv", mode=None, seats=seats, overrides=overrides,
         margins=margins or Margins(notice_s=0.0),
     )  # fmt: skip
     return evacuate(job, tell)
@@ -317,6 +317,35 @@ def test_a_file_of_households_that_cannot_be_used_still_gives_seats_and_clearanc
     done = run(tmp_path, grid(3), [[]], [point(0, 0, id="z", seats=1)], [("bad", 1, 1, "two")], seats=True)
     assert done.summary["counts"]["off-network"] == done.summary["households"] == 1
     assert done.summary["seats"]["people_seated"] == 0
+
+
+def test_an_emergency_exit_is_open_where_an_order_opens_it(tmp_path: Path) -> None:
+    network = build([
+        line((0, 0), (0, 20), (9, 20), (9, 0)),
+        line((0, 0), (9, 0), car=False, emergency=True, osm_id=7),
+    ])  # fmt: skip
+    (tmp_path / "town.roads").write_bytes(network.to_bytes())
+
+    def travel_m(*orders: str) -> float:
+        told = tmp_path / "orders.csv"
+        told.write_text("way,action,by,reason\n" + "".join(f"7,{one},duty officer,order\n" for one in orders))
+        overrides = read_overrides(told, network) if orders else []
+        zones = SafeZones(np.array([9 * D]), np.array([10.0]))
+        homes = Households(np.array([0.0]), np.array([10.0]), np.array([False]))
+        plan = plan_routes(network, NO_HAZARD, zones, homes, overrides=overrides)
+        return float(plan.routes[0].distance_m)
+
+    assert opened(network, []) is network
+    around = travel_m()
+    assert travel_m("open") < 0.25 * around
+    assert travel_m("open", "close") == around
+    orders = tmp_path / "orders.csv"
+    orders.write_text("way,action,by,reason\n7,open,duty officer,order\n")
+    done = run(
+        tmp_path, network, [[feature(box(50, 50, 51, 51))]], [point(9, 0, id="z", seats=1)],
+        [("h", 0, 0, 1, "car")], overrides=orders,
+    )  # fmt: skip
+    assert float(table(done, tmp_path)["h"]["distance_m"]) < 0.25 * around
 
 
 def test_an_operator_wins_over_the_hazard_and_a_barred_road_is_not_crossed() -> None:

@@ -314,3 +314,8 @@ def test_a_kept_quote_that_was_damaged_is_named(tmp_path: Path, text: str, reaso
     with pytest.raises(InvalidInput, match=f"{quote_id}.json.*{reason}"):
         quote_files.find(tmp_path, quote_id)
     assert quote_files.find(tmp_path, quote_files.id_of("1" * 64, "itops-2026.4")) is None
+    (tmp_path / f"{quote_id}.json").unlink()
+    assert quote_files.every(tmp_path) == []
+    (tmp_path / "notes.json").write_text("{}")
+    with pytest.raises(InvalidInput, match=r"notes\.json is not a kept quote"):
+        quote_files.every(tmp_path)
