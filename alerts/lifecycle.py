@@ -322,7 +322,8 @@ def _hold(state: LifecycleState, finding: Finding, now: datetime) -> tuple[Lifec
         return state, None
     if state.phase is Phase.STALE:
         return _decide(state, finding, now, Reason.SILENCE_ENDED, phase=Phase.ACTIVE)
-    clearing = state.level in finding.below_since and state.level not in (*finding.expected, *finding.rising)
+    held = finding.is_foreseen(state.level) or state.level in finding.rising
+    clearing = state.level in finding.below_since and not held
     if clearing and state.phase is Phase.ACTIVE:
         return _decide(state, finding, now, Reason.CLEARING_STARTED, phase=Phase.CLEARING)
     if not clearing and state.phase is Phase.CLEARING:

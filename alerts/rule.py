@@ -348,7 +348,9 @@ class Finding:
     newest_at: datetime | None  #: newest usable reading
     newest_good_at: datetime | None
     value: float | None  #: of the newest usable reading
-    expected: Mapping[Level, datetime] = field(default_factory=dict)  #: levels that the newest forecast expects
+    expected: Mapping[Level, datetime] = field(default_factory=dict)  #: levels that a fresh forecast expects
+    #: levels that the newest forecast expects, whose age counts only when a newer reading has come
+    foreseen: Mapping[Level, datetime] = field(default_factory=dict)
     rising: Mapping[Level, datetime] = field(
         default_factory=dict
     )  #: levels by rate of rise, and when it was last so fast
@@ -361,15 +363,20 @@ class Finding:
     def gives_up(self, one: Level) -> bool:
         """True when readings have stayed below the level less its hysteresis for the whole dwell.
 
-        Time counts from reading to reading: passing time without readings is no evidence.
+        Time counts from reading to reading: passing time without readings is no evidence, neither that the water is low
+        nor that a forecast no longer holds. Whoever expects a higher level gives up no lower one.
         """
-        if one in self.expected:
+        if self.is_foreseen(one):
             return False
         fast = self.rising.get(one)
         if fast is not None and (self.newest_good_at is None or self.newest_good_at - fast < self.dwell):
             return False
         start = self.below_since.get(one)
         return start is not None and self.newest_good_at is not None and self.newest_good_at - start >= self.dwell
+
+    def is_foreseen(self, one: Level) -> bool:
+        """Whether a forecast that still holds expects this level or a higher one."""
+        return any(level >= one for level in self.foreseen)
 
     @property
     def dwell(self) -> timedelta:
@@ -424,6 +431,9 @@ def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime, outloo
         start = _below_since(rule, usable, threshold - rule.hysteresis)
         if start is not None:
             below_since[one] = start
+    newest_at = usable[-1].at if usable else None
+    foreseen = _foreseen(rule, outlooks, now)
+    limit = max(rule.late_after, rule.interval)
     return Finding(
         rule=rule,
         as_of=now,
@@ -431,10 +441,13 @@ def evaluate(rule: LevelRule, readings: Iterable[Reading], now: datetime, outloo
         waiting=waiting,
         too_late=too_late,
         below_since=below_since,
-        newest_at=usable[-1].at if usable else None,
+        newest_at=newest_at,
         newest_good_at=good[-1].at if good else None,
         value=usable[-1].value if usable else None,
-        expected=_expected(rule, outlooks, now),
+        expected={one: made_at for one, made_at in foreseen.items() if now - made_at <= limit},
+        foreseen={
+            one: made_at for one, made_at in foreseen.items() if newest_at is None or newest_at - made_at <= limit
+        },
         rising=_rising(rule, good),
     )
 
@@ -467,11 +480,11 @@ def _rising(rule: LevelRule, good: Sequence[Reading]) -> dict[Level, datetime]:
     return rising
 
 
-def _expected(rule: LevelRule, outlooks: Iterable[Outlook], now: datetime) -> dict[Level, datetime]:
-    """The levels that forecasts expect within the rule's span, and when the newest forecast was made.
+def _foreseen(rule: LevelRule, outlooks: Iterable[Outlook], now: datetime) -> dict[Level, datetime]:
+    """The levels that forecasts expect within the rule's span, and when the newest forecast was made, however old.
 
     By the shipped model's trigger, or where the chance reaches cost over loss (and stands down to half of it); k of the
-    last n forecasts agree, the newest among them, and it is not older than readings may be to raise anything.
+    last n forecasts agree, the newest among them.
     """
     if rule.forecast_within is None:
         return {}
@@ -480,9 +493,9 @@ def _expected(rule: LevelRule, outlooks: Iterable[Outlook], now: datetime) -> di
     told = sorted(
         (one for one in outlooks if one.known_at <= now and one.made_at >= since), key=lambda one: one.made_at
     )
-    if not told or now - told[-1].made_at > max(rule.late_after, rule.interval):
+    if not told:
         return {}
-    expected: dict[Level, datetime] = {}
+    foreseen: dict[Level, datetime] = {}
     for one, threshold in sorted(rule.thresholds.items()):
         trigger = Trigger(threshold, within_h)
         says: list[bool] = []
@@ -494,8 +507,8 @@ def _expected(rule: LevelRule, outlooks: Iterable[Outlook], now: datetime) -> di
                 reach = threshold if chance >= rule.cost_loss / 2 else -inf
             says.append(trigger.step(seen.made_at.timestamp(), seen.value, top, reach))
         if says[-1] and sum(says[-rule.n :]) >= rule.k:
-            expected[one] = told[-1].made_at
-    return expected
+            foreseen[one] = told[-1].made_at
+    return foreseen
 
 
 def _confirmations(rule: LevelRule, usable: Sequence[Reading], threshold: float) -> list[Reading]:

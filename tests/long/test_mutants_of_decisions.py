@@ -155,15 +155,29 @@ MUTANTS = (
     Mutant(
         "a stale forecast raises",
         "alerts/rule.py",
-        "    if not told or now - told[-1].made_at > max(rule.late_after, rule.interval):\n",
-        "    if not told:\n",
+        "expected={one: made_at for one, made_at in foreseen.items() if now - made_at <= limit},",
+        "expected=foreseen,",
         ("tests/unit/alerts/test_forecast_rule.py",),
     ),
     Mutant(
         "a warning is lowered against the forecast",
         "alerts/rule.py",
-        "        if one in self.expected:\n            return False\n",
+        "        if self.is_foreseen(one):\n            return False\n",
         "",
+        ("tests/unit/alerts/test_forecast_rule.py",),
+    ),
+    Mutant(
+        "a forecast that grows old without a reading gives a warning up",
+        "alerts/rule.py",
+        "if newest_at is None or newest_at - made_at <= limit",
+        "if now - made_at <= limit",
+        ("tests/unit/alerts/test_forecast_rule.py",),
+    ),
+    Mutant(
+        "a lower level is given up while a higher one is expected",
+        "alerts/rule.py",
+        "        return any(level >= one for level in self.foreseen)\n",
+        "        return one in self.foreseen\n",
         ("tests/unit/alerts/test_forecast_rule.py",),
     ),
     Mutant(

@@ -54,6 +54,26 @@ def test_a_forecast_not_known_yet_or_no_longer_fresh_expects_nothing() -> None:
     assert not evaluate(made_rule(), [read(0, 2.0)], at(31), [told(0, 2.0, 9.0)]).expected
 
 
+def test_a_forecast_that_grows_old_without_a_reading_gives_nothing_up() -> None:
+    rule = made_rule(clear_dwell=timedelta(0))
+    last = [read(10, 2.0), read(30, 2.0)]
+    old = evaluate(rule, last, at(45), [told(10, 2.0, 3.4)])
+    assert not old.expected  # too old to raise anything
+    assert not old.silent
+    assert not old.gives_up(Level.YELLOW)
+    newer = evaluate(rule, [*last, read(45, 2.0)], at(45), [told(10, 2.0, 3.4)])
+    assert newer.gives_up(Level.YELLOW)  # a reading after the forecast's time says what the water does
+
+
+def test_a_lower_level_is_not_given_up_while_a_higher_one_is_expected() -> None:
+    rule = made_rule(clear_dwell=timedelta(0))
+    # the water stood over yellow when red was forecast: yellow was measured then, and is not what the forecast speaks of
+    found = evaluate(rule, [read(0, 3.2), read(10, 2.0)], at(10), [told(0, 3.2, 6.5)])
+    assert dict(found.foreseen) == {Level.RED: at(0)}
+    assert not found.gives_up(Level.YELLOW)
+    assert evaluate(rule, [read(0, 3.2), read(10, 2.0)], at(10), [told(0, 3.2, 5.0)]).gives_up(Level.YELLOW)
+
+
 def test_k_of_n_forecasts_agree_the_newest_among_them() -> None:
     rule = made_rule(k=2, n=3)
     once = [told(0, 2.0, 2.5), told(10, 2.0, 3.5)]
