@@ -57,10 +57,6 @@ class BasisChanged(Conflict):
     """What this draft says is not what its rules stand at any more: reject it, and wait for the next version."""
 
 
-class NobodyLeft(Conflict):
-    """Everybody this draft is for hears something worse by now, or the same from elsewhere: it would tell nobody."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
     """What an approval led to."""
@@ -104,7 +100,7 @@ async def approve(
 
     In the transaction that `conn` is in. The same person again changes nothing. A draft may have waited long: its level
     is held against what its rules stand at now, and each person against what else speaks to them now. Raises NotFound,
-    NotAnApprover, OwnDraft, NotADraft, ContentChanged, CannotBeReleased, Expired, BasisChanged, NobodyLeft.
+    NotAnApprover, OwnDraft, NotADraft, ContentChanged, CannotBeReleased, Expired, BasisChanged.
     """
     first, _ = await _version(conn, warning_id, version)
     if first.alert.msg_type == "Cancel":
@@ -174,9 +170,10 @@ def _said(one: Level) -> str:
 
 
 async def _leave_out(conn: AsyncConnection, warning: StoredWarning, chain: list[StoredWarning], now: datetime) -> int:
-    """Leaves out whoever hears something worse by now, with the reason; gives how many. Raises NobodyLeft.
+    """Leaves out whoever hears something worse by now, or the same from elsewhere, with the reason; gives how many.
 
-    What was approved stays as it was: it is told to fewer, never to others.
+    What was approved stays as it was: it is told to fewer, never to others. Where it is told to nobody it stands all
+    the same: it keeps an all-clear of the other warning from these people, and speaks when that one ends.
     """
     alert = warning.alert
     out = [one for one in chain if one.released_at is not None]
@@ -196,8 +193,6 @@ async def _leave_out(conn: AsyncConnection, warning: StoredWarning, chain: list[
     await event_repository.let_in(conn, alert.warning_id, heard.told)
     if not heard.kept_out:
         return 0
-    if not heard.told and alert.level > Level.NONE:
-        raise NobodyLeft(n_people=len(people))
     stands = {person: one.warning_id for person, one in heard.kept_out.items()}
     await repository.leave_out(conn, alert.warning_id, alert.version, stands)
     if alert.level > Level.NONE:

@@ -91,13 +91,27 @@ def test_whoever_hears_worse_by_now_is_left_out_with_the_reason(valley: Any) -> 
     go(story())
 
 
-def test_nobody_is_left_so_nothing_goes_out(valley: Any) -> None:
+def test_where_all_hear_worse_the_warning_stands_and_speaks_when_that_ends(valley: Any) -> None:
     async def story() -> None:
         row = await waiting(valley)
-        await worse(valley, AREA.buffer(0.01))
-        with pytest.raises(release.NobodyLeft, match="worse by now"):
-            await approve(valley, row)
-        assert valley.rows("SELECT state FROM warning WHERE warning_id = %s", row["warning_id"])[0]["state"] == "draft"
+        stream = await worse(valley, AREA.buffer(0.01))
+        done = await approve(valley, row)
+        assert (done.released, done.n_left_out) == (True, 3)
+        assert await told(valley, row) == set()
+        for minute in (12, 22, 32, 42, 52):
+            await at_gauge(valley, stream, (minute, 1.0))
+        await valley.tick(53.0)
+        # the end of the worse one is no all-clear for those whom this one now speaks to
+        ended = valley.rows("SELECT warning_id, version FROM warning WHERE all_clear")
+        assert ended
+        for one in ended:
+            assert not await told(valley, one)
+        newest = valley.rows(
+            "SELECT version, level, state FROM warning WHERE warning_id = %s ORDER BY version DESC LIMIT 1",
+            row["warning_id"],
+        )
+        assert newest[0]["level"] == "orange"
+        assert newest[0]["version"] > row["version"]
 
     go(story())
 
