@@ -407,9 +407,9 @@ def test_steps_against_loss_are_shown_in_order_and_done_is_kept_without_a_networ
     expect(card.locator("[data-step=move_car]")).to_contain_text("€6,200")
     phone_context.set_offline(True)
     card.locator("[data-step=move_car] button").click()
-    expect(card.locator("[data-step=move_car]")).to_contain_text("Kept on this phone")
+    expect(card.locator("[data-step=move_car]")).to_contain_text("Kept on this phone", timeout=20_000)
     page.reload()
-    expect(page.locator("[data-step=move_car]")).to_contain_text("Kept on this phone")
+    expect(page.locator("[data-step=move_car]")).to_contain_text("Kept on this phone", timeout=20_000)
     phone_context.set_offline(False)
     expect(page.locator("[data-step=move_car][data-done=true]")).to_contain_text("Done at", timeout=40_000)
     assert list(stub.world.steps_done) == ["move_car"]
