@@ -17,7 +17,8 @@ from itops.fleet import DAYS_PER_YEAR, Asset, Fleet, device_days
 from itops.frequency import Evidence
 from itops.incident import Incident, IncidentTable
 from itops.losses import Capped
-from itops.submission import Submission, services_on
+from itops.service_map import services_on
+from itops.submission import Submission
 from itops.telemetry import ATTRIBUTES
 
 #: Devices without a site are taken to stand together: that is the careful reading.

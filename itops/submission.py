@@ -15,9 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from core.errors import InvalidInput
 from geo.codes import CURRENCIES
 from itops.covers_wire import AnyCover, DataRecoveryIn, cover_from, given_defaults
-from itops.dependency import BadService, Service
 from itops.fit_use import FitsIn, FitUse, problems_of, uses_of
-from itops.fleet import Fleet
 from itops.policy import COVERS, SUBLIMIT_CAUSES, AnnualTerms, Cover
 from itops.pricing import CapitalCharge, Loadings
 from itops.wire import STRICT, Amount, Day, Positive, Reading, Share, Text, Truth
@@ -149,7 +147,7 @@ class Submission:
     segment: str | None = None  #: "data_centre", "branch", "end_user"; None: not said
     usd_rate: Decimal | None = None  #: units of `currency` for one US dollar
     sites: tuple[Site, ...] = ()
-    #: the service map as it was sent; services_on lays it on the fleet. Empty: affected_share stands in for it
+    #: the service map as it was sent; `service_map` lays it on the fleet. Empty: affected_share stands in for it
     service_wires: tuple[Mapping[str, Any], ...] = ()
     plan: tuple[str, ...] = ()  #: services bought with the cover
     answers: tuple[tuple[str, str], ...] = ()  #: questionnaire: (question, answer)
@@ -546,48 +544,6 @@ def cover_again(raw: Mapping[str, Any], submission: Submission, *, at: str) -> C
         return cover_from(item, rate, mapped=bool(submission.service_wires))
     except InvalidInput as error:
         raise BadSubmission([(at, str(error))]) from error
-
-
-def services_on(submission: Submission, fleet: Fleet) -> tuple[Service, ...]:
-    """The services of the submission on the fleet's devices. Raises BadSubmission naming service and field."""
-    problems: list[tuple[str, str]] = []
-    known = {asset.asset_id for asset in fleet.assets}
-    out = []
-    for index, item in enumerate(submission.service_wires):
-        at = f"services.{index}"
-        if "assets" in item:
-            ids = tuple(sorted(set(item["assets"])))
-            missing = [one for one in ids if one not in known]
-            if missing:
-                problems.append((f"{at}.assets", f"{missing[0]!r} is not in the fleet table"))
-                continue
-        else:
-            where = item["where"]
-            ids = tuple(
-                asset.asset_id
-                for asset in fleet.assets
-                if all(getattr(asset, name) == value for name, value in where.items())
-            )
-            if not ids or not where:
-                problems.append((f"{at}.where", "selects no device of the fleet table"))
-                continue
-        try:
-            out.append(
-                Service(
-                    name=item["service"],
-                    revenue_per_hour=Decimal(item["revenue_per_hour"]),
-                    assets=ids,
-                    needed=item.get("needed", len(ids)),
-                )
-            )
-        except BadService as error:
-            problems.append((f"{at}.needed", str(error)))
-    for index, alarm in enumerate(submission.alarms):
-        if alarm.asset_id not in known:
-            problems.append((f"alarms.{index}.asset_id", f"{alarm.asset_id!r} is not in the fleet table"))
-    if problems:
-        raise BadSubmission(problems)
-    return tuple(sorted(out, key=lambda service: service.name))
 
 
 def _assumed(wire: _Submission) -> tuple[tuple[str, str], ...]:
