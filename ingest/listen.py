@@ -21,7 +21,7 @@ from ingest import repository, silence
 from ingest.accept import Acceptor, TooManyWriters
 from ingest.batch import Accepted, Batch, Message
 from ingest.mqtt import BrokerLogin, Delivered, Inbox, Listener
-from ingest.repository import ConnectionLost, errors_as_kinds
+from ingest.repository import ConnectionLost, DoesNotFit, errors_as_kinds
 from ingest.spool import Spool, SpoolFull
 from store.clock import read_clock
 from store.pool import AsyncConnection, connect_worker_async, worker_url
@@ -189,7 +189,7 @@ class Ingest:
         try:
             async with asyncio.timeout(_KEEP_TIMEOUT_S):
                 return await self._acceptor.accept(conn, messages)
-        except (ConnectionLost, TimeoutError) as error:
+        except (ConnectionLost, DoesNotFit, TimeoutError) as error:
             await self._lose_database(error)
             return None
         except Exception as error:
@@ -267,7 +267,7 @@ class Ingest:
                     self._next_purge = at + _PURGE_EVERY_S
                     before = self._clock.now() - timedelta(days=_LEDGER_DAYS)
                     await repository.execute(conn, "forget_old_messages", {"before": before})
-        except (ConnectionLost, TimeoutError) as error:
+        except (ConnectionLost, DoesNotFit, TimeoutError) as error:
             await self._lose_database(error)
 
     # ------------------------------------------------------------------ the process

@@ -38,13 +38,17 @@ class ConnectionLost(Unavailable):
     """The database went away; whether the last transaction was committed is not known."""
 
 
+class DoesNotFit(Unavailable):
+    """The database lacks what this version needs, or refuses it the right to it: run `tocsin migrate`."""
+
+
 def moment(us: int) -> datetime:
     """Microseconds since 1970 as an aware time."""
     return _EPOCH + timedelta(microseconds=us)
 
 
 class errors_as_kinds:
-    """Turns the driver's errors into AlreadyStored and ConnectionLost."""
+    """Turns the driver's errors into AlreadyStored, DoesNotFit and ConnectionLost."""
 
     async def __aenter__(self) -> None:
         return None
@@ -52,6 +56,8 @@ class errors_as_kinds:
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, psycopg.errors.UniqueViolation):
             raise AlreadyStored(table=error.diag.table_name, key=error.diag.message_detail) from error
+        if isinstance(error, psycopg.ProgrammingError):
+            raise DoesNotFit(reason=str(error).strip().splitlines()[:1]) from error
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | DatabaseUnavailable):
             raise ConnectionLost(reason=str(error).strip().splitlines()[-1:]) from error
 

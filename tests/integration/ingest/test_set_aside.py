@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from core.settings import Settings
@@ -60,6 +61,17 @@ def test_the_message_that_breaks_is_set_aside_and_the_others_are_kept(
     assert kept == [("not_kept", "IndexError: index 3 is out of bounds", messages[2].body)]
     assert process.counters.n_readings == 4
     assert process.counters.n_rejected == 1
+
+
+def test_a_database_that_does_not_fit_is_as_if_away_and_sets_nothing_aside(bench: Bench, tmp_path: Path) -> None:
+    acceptor = Acceptor(exercise=True)
+    process = ingest(bench, tmp_path, acceptor)
+    with psycopg.connect(bench.url) as conn:
+        conn.execute("ALTER TABLE ingest_ledger RENAME COLUMN source TO origin")
+
+    assert asyncio.run(process._keep(batch(acceptor))) is None  # then the batch goes to the spool
+    assert process._conn is None
+    assert bench.rows("SELECT count(*) FROM quarantine") == [(0,)]
 
 
 def test_contention_sets_nothing_aside(bench: Bench, tmp_path: Path) -> None:
