@@ -39,11 +39,13 @@ export async function kept<T>(name: string): Promise<T | null> {
   }
 }
 
-export async function keep(name: string, value: unknown): Promise<void> {
+/** Keeps a small value; false where the browser keeps nothing: the page works without it, only not offline. */
+export async function keep(name: string, value: unknown): Promise<boolean> {
   try {
     await run("kept", "readwrite", (store) => store.put(value, name));
+    return true;
   } catch {
-    // The page works without it, only not offline.
+    return false;
   }
 }
 

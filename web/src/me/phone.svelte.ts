@@ -84,6 +84,7 @@ class Phone {
     const [last, sent, language] = await Promise.all([kept<Kept>("now"), kept<Partial<Record<AnswerKind, Sent>>>("sent"), kept<string>("language")]);
     this.kept = last;
     this.sent = sent ?? {};
+    await this.#stillWaiting();
     this.#steps = (await kept<{ warning: string; step: string }[]>("steps")) ?? [];
     this.stepsWaiting = this.#steps.map((one) => one.step);
     if (last !== null) {
@@ -110,6 +111,16 @@ class Phone {
     });
     void this.#pushState();
     await this.refresh();
+  }
+
+  /** Shows as waiting what lies in the outbox, also where the page was closed before it could note so itself. */
+  async #stillWaiting(): Promise<void> {
+    const waiting = await this.#outbox.waiting().catch(() => []);
+    for (const item of waiting.sort((a, b) => a.madeAt.localeCompare(b.madeAt))) {
+      const kind = item.body.kind;
+      const at = Date.parse(item.madeAt);
+      if ((this.sent[kind]?.at ?? 0) <= at) this.sent = { ...this.sent, [kind]: { kind, state: "waiting", at, key: item.key } };
+    }
   }
 
   /** Takes up what the service worker kept from a push: it may be all that gets through. */
@@ -159,9 +170,9 @@ class Phone {
     const key = newKey();
     const standing = this.face.kind === "warning" ? this.face.warning.warning_id : null;
     const item = { key, body: { kind, detail, warning_id: standing, ...(photo === null ? {} : { photo }) }, madeAt: new Date().toISOString(), tries: 0 };
-    this.#mark({ kind, state: "waiting", at: Date.now(), key });
     try {
       await this.#outbox.add(item);
+      this.#mark({ kind, state: "waiting", at: Date.now(), key }); // not before it is kept: the phone may go dark now
     } catch {
       // This browser keeps nothing: it must go now or the person must know that it has not.
       const outcome = await sendAnswer(this.token, item);
@@ -179,8 +190,8 @@ class Phone {
 
   async stepDone(warning: string, step: string): Promise<void> {
     this.#steps = [...this.#steps.filter((one) => one.step !== step), { warning, step }];
-    this.stepsWaiting = this.#steps.map((one) => one.step);
-    await keep("steps", this.#steps);
+    // Not shown as kept before it is kept; where the browser keeps nothing it is told now or stays open.
+    if (await keep("steps", this.#steps)) this.stepsWaiting = this.#steps.map((one) => one.step);
     await this.#tellSteps();
   }
 
