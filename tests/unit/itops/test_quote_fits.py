@@ -230,7 +230,7 @@ def test_what_rests_on_the_lowest_prior_is_told_through_a_fit() -> None:
 
 
 def test_what_a_shock_takes_down_is_the_law_over_all_ways_to_be_hit() -> None:
-    parts = [Part(n=6, per_hour=100.0, hit_probability=0.3), Part(n=3, per_hour=250.0, hit_probability=0.3)]
+    parts = (Part(n=6, per_hour=100.0, hit_probability=0.3), Part(n=3, per_hour=250.0, hit_probability=0.3))
     brute: dict[float, float] = {}
     for a in range(7):
         for b in range(4):
