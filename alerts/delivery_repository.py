@@ -180,14 +180,14 @@ async def claim_deliveries(
 
 async def still_wanted(conn: AsyncConnection, ids: Sequence[UUID], worker: str, now: datetime) -> set[UUID]:
     """Which of these may still be sent this moment."""
-    rows = await _rows(conn, "still_wanted", {"delivery_ids": list(ids), "worker": worker, "now": now})
+    rows = await _rows(conn, "still_wanted", {"delivery_ids": id_array(ids), "worker": worker, "now": now})
     return {row["delivery_id"] for row in rows}
 
 
 async def give_back(conn: AsyncConnection, ids: Sequence[UUID], worker: str) -> None:
     """What was claimed and not sent is due again."""
     if ids:
-        await _do(conn, "give_back_deliveries", {"delivery_ids": list(ids), "worker": worker})
+        await _do(conn, "give_back_deliveries", {"delivery_ids": id_array(ids), "worker": worker})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +212,7 @@ async def settle_deliveries(
     values = {
         "worker": worker,
         "now": now,
-        "delivery_ids": [one.delivery_id for one in outcomes],
+        "delivery_ids": id_array(one.delivery_id for one in outcomes),
         "states": [one.state for one in outcomes],
         "provider_refs": [one.provider_ref for one in outcomes],
         "errors": [one.error[:500] if one.error else None for one in outcomes],
@@ -231,13 +231,13 @@ async def withdraw_contact_points(conn: AsyncConnection, ids: Sequence[UUID], no
 
 async def routes_of(conn: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Row]:
     """Each person's newest way out."""
-    rows = await _rows(conn, "routes_of", {"tenant_id": tenant_id, "policyholder_ids": list(ids)})
+    rows = await _rows(conn, "routes_of", {"tenant_id": tenant_id, "policyholder_ids": id_array(ids)})
     return {row["policyholder_id"]: row for row in rows}
 
 
 async def homes_of(conn: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, tuple[float, float]]:
     """(lon, lat) of each person's household."""
-    rows = await _rows(conn, "homes_of", {"tenant_id": tenant_id, "policyholder_ids": list(ids)})
+    rows = await _rows(conn, "homes_of", {"tenant_id": tenant_id, "policyholder_ids": id_array(ids)})
     return {row["policyholder_id"]: (row["lon"], row["lat"]) for row in rows}
 
 
