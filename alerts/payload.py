@@ -156,7 +156,8 @@ def to_push(payload: Mapping[str, Any], line: BaseGeometry | None, limit: int) -
     shorter = (None, _SHORT_DESCRIPTION, 0)
     ways: list[tuple[float | None, int | None]] = []
     if route is not None and line is not None:
-        ways = [(one, length) for length in shorter for one in _COARSER_DEG] + [(_COARSEST_DEG, 0)]
+        ways += [(one, length) for length in shorter for one in _COARSER_DEG]
+        ways.append((_COARSEST_DEG, 0))
     for tolerance, length in [*ways, *((None, length) for length in shorter)]:
         if tolerance is not None and tolerance not in lines:
             lines[tolerance] = _line(line, tolerance)
