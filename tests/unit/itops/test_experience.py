@@ -376,4 +376,5 @@ def test_a_class_that_nobody_knows_has_a_wide_range_and_no_higher_expectation() 
         model, "system,nodes,node_years,hw_type\nnew,50,50,x\nother,50,50,z\n"
     )  # fmt: skip
     assert stranger["expected"] < 1.3 * kin["expected"]
-    assert stranger["p95"] - stranger["p05"] > 1.4 * (kin["p95"] - kin["p05"])
+    assert stranger["p95"] - stranger["p05"] > kin["p95"] - kin["p05"]
+    assert model["prior"]["/"][1] == pytest.approx(model["prior"]["x/"][1] + 1.0)
