@@ -316,11 +316,11 @@ def read_spells(
         weight = bad.number(row, "weight", above=True) if cells["weight"] else 1.0
         day_0 = 0.0
         if dated:
-            day = cells["cal_start"]
+            begun = cells["cal_start"]
             try:
-                day_0 = float((date if len(day) == 10 else datetime).fromisoformat(day).toordinal())
+                day_0 = float((date if len(begun) == 10 else datetime).fromisoformat(begun).toordinal())
             except ValueError:
-                reason = "is not a date of the form YYYY-MM-DD" if day else "is blank, where other rows have a day"
+                reason = "is not a date of the form YYYY-MM-DD" if begun else "is blank, where other rows have a day"
                 bad.add(row, "cal_start", reason)
         elif as_of is not None and failures:
             bad.add(row, "cal_start", "is blank; with an as-of day the calendar day of tstart is needed")
