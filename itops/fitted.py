@@ -15,9 +15,10 @@ from itops.alarms import multiplier
 from itops.book import Book
 from itops.dependency import Service
 from itops.fit_use import FitUse
-from itops.fleet import DAYS_PER_YEAR, Asset, Fleet, device_days
+from itops.fleet import DAYS_PER_YEAR, Asset, Fleet, device_days, site_days
 from itops.frequency import Evidence
 from itops.incident import Incident, IncidentTable
+from itops.inputs import since
 from itops.losses import Capped
 from itops.service_map import services_on
 from itops.submission import Submission
@@ -75,7 +76,7 @@ class Fitted:
     services: tuple[Service, ...]
     plan_hazard: float  #: multiplier of every rate by the service plan that was bought
     n_sites: int
-    site_years: float  #: of record
+    site_years: float  #: of record: a site counts while a device of it is in service
     n_site_shocks: int  #: found in the record as bursts
     n_burst_incidents: int
     n_outside: int
@@ -213,7 +214,10 @@ def fit(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Bo
             days = device_days(device.asset, submission.exposure_from, submission.exposure_to)
             weight_of_record[device.asset.device_class] += device.record_relativity * days / DAYS_PER_YEAR
     sites = {device.site for device in devices}
-    window_years = (submission.exposure_to - submission.exposure_from).days / DAYS_PER_YEAR
+    site_years = sum(site_days(fleet.assets, submission.exposure_from, submission.exposure_to).values()) / DAYS_PER_YEAR
+    if not since(model_version, "itops-2026.5"):  # until then a site that came later counted for the whole window
+        window_years = (submission.exposure_to - submission.exposure_from).days / DAYS_PER_YEAR
+        site_years = window_years * len(sites - {UNKNOWN_SITE})
     return Fitted(
         devices=tuple(devices),
         classes=_classes(
@@ -222,7 +226,7 @@ def fit(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Bo
         services=services,
         plan_hazard=hazard,
         n_sites=len(sites),
-        site_years=window_years * len(sites - {UNKNOWN_SITE}),
+        site_years=site_years,
         n_site_shocks=n_shocks,
         n_burst_incidents=len(counted) - len(alone),
         n_outside=len(known) - len(counted),

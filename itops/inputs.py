@@ -23,7 +23,7 @@ _INCIDENT_COLUMNS = ("asset_id", "opened", "restored", "cause", "incident_id")
 
 
 #: The models that can still be computed, oldest first; a quote of one of them comes out as it was stored.
-MODELS = ("itops-2026.2", "itops-2026.3", "itops-2026.4")
+MODELS = ("itops-2026.2", "itops-2026.3", "itops-2026.4", "itops-2026.5")
 #: The model whose inputs did not name it.
 UNNAMED_MODEL = MODELS[0]
 

@@ -164,5 +164,5 @@ def test_two_readings_of_one_submission_are_one_quote_under_the_new_model() -> N
     one = price_request(json.loads(json.dumps(submission)), fleet, incidents)
     two = price_request(submission, fleet, incidents)
     assert one.result() == two.result()
-    assert one.result()["model_version"] == "itops-2026.4"
+    assert one.result()["model_version"] == "itops-2026.5"
     assert Decimal(str(one.result()["premium"])) > 0

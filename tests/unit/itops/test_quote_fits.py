@@ -69,7 +69,7 @@ def test_a_quote_stands_on_the_fits_it_names() -> None:
     plain = price_request(submission, fleet, incidents).result()
     with_fits = price_request(submission | {"fits": fits()}, fleet, incidents)
     told = with_fits.result()
-    assert told["model_version"] == "itops-2026.4"
+    assert told["model_version"] == "itops-2026.5"
     rates, repairs = told["fits"]
     assert (rates["kind"], rates["version"], rates["unit"], rates["n_unknown"]) == ("fleet", "fleet-2", "site", 0)
     assert rates["sha256"] == document_sha256(systems_fit())
