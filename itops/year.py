@@ -127,11 +127,6 @@ def cells(law: RepairLaw, knots: Sequence[float], largest: float, smallest: floa
     return np.concatenate([[at_zero], probability]), np.concatenate([[0.0], mean, [largest * (1 + 1e-9) + 1e-9]])
 
 
-def expected_payments(kinds: Sequence[EventKind], n_covers: int) -> FloatArray:
-    """(n_covers,) expected payment of the year before terms of the year."""
-    return sum((kind.expected_count * kind.mean for kind in kinds), np.zeros(n_covers))
-
-
 def year(kinds: Sequence[EventKind], terms: Sequence[CoverTerms], *, regime_cv: float, names: Sequence[str]) -> YearLaw:
     """The law of the year's total over covers.
 
