@@ -207,6 +207,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "posture.edr": ("edr", "终端检测与响应"),
     "posture.backups_offline": ("backups offline", "离线备份"),
     "posture.patch_sla": ("patch SLA", "补丁时限"),
+    "also_nature": (" each event, also flood, wind and shaking", "（每次事故；洪水、大风、地震亦同）"),
     "term.deductible": ("deductible each event", "每次事故免赔额"),
     "term.coinsurance": ("insured's share", "被保险人自担比例"),
     "term.limit": ("limit each event", "每次事故限额"),

@@ -410,6 +410,7 @@ def _changed(text: str, t: Mapping[str, str]) -> str:
         cover, field = t.get(f"cover.{found[1]}"), found[2].removesuffix(".site")
         return found[0] if cover is None else f"{cover}: {t.get(f'term.{field}', field.replace('_', ' '))}"
 
+    text = text.replace(words("en")["also_nature"], t["also_nature"])
     text = re.sub(r"\b([a-z]+(?:_[a-z]+)+)\.([a-z_]+(?:\.site)?)", worded, text)
     return re.sub(r"\b\d{4,}(?:\.\d+)?\b", lambda found: _number(found[0]), text)
 

@@ -321,6 +321,7 @@ def test_the_chinese_pdf_holds_the_chinese_basis(result: dict[str, object]) -> N
         assert word.replace(" ", "") not in text, word
     assert "系统可用性:条款次序=先免赔额，次自担比例，再限额" in text
     assert "可用性的计时:系统可用性按自然时间（全天候）计。" in text
+    assert "also" not in text
     english = reader.PdfDocument(pdf.render(result, "en", quote_id="Q-1"))
     assert "taken slightly above" in "".join(page.get_textpage().get_text_range() for page in english)
 
