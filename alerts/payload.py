@@ -138,26 +138,39 @@ def _line(line: BaseGeometry | None, tolerance: float) -> str | None:
     return polyline(shapely.get_coordinates(simple))
 
 
+#: How coarse a line may be drawn before words make room for it, in degrees (100 m), and at the very last (500 m).
+_COARSER_DEG = (0.0, 1e-5, 5e-5, 2e-4, 1e-3)
+_COARSEST_DEG = 5e-3
+_SHORT_DESCRIPTION = 300
+
+
 def to_push(payload: Mapping[str, Any], line: BaseGeometry | None, limit: int) -> bytes:
-    """The payload as UTF-8 JSON of at most `limit` bytes: the route is drawn coarser, then left out, then the
-    description, then steps against loss; level, headline, instruction, leave-by, safe zones and link always stay.
+    """The payload as UTF-8 JSON of at most `limit` bytes: the route is drawn coarser, then the description makes room
+    for it, and only then the route is left out, and at last steps against loss; level, headline, instruction, leave-by,
+    safe zones and link always stay.
     """
     told = dict(payload)
     route = dict(told["route"]) if told.get("route") else None
-    for tolerance in (0.0, 1e-5, 5e-5, 2e-4, 1e-3, 5e-3, None):
+    description = str(told["description"])
+    lines: dict[float | None, str | None] = {None: None}
+    shorter = (None, _SHORT_DESCRIPTION, 0)
+    ways: list[tuple[float | None, int | None]] = []
+    if route is not None and line is not None:
+        ways += [(one, length) for length in shorter for one in _COARSER_DEG]
+        ways.append((_COARSEST_DEG, 0))
+    for tolerance, length in [*ways, *((None, length) for length in shorter)]:
+        if tolerance is not None and tolerance not in lines:
+            lines[tolerance] = _line(line, tolerance)
         if route is not None:
-            route["polyline"] = _line(line, tolerance) if tolerance is not None else None
-            told["route"] = route
+            told["route"] = {**route, "polyline": lines[tolerance]}
+        told["description"] = description[:length]
         body = _json(told)
         if len(body) <= limit:
             return body
-        if route is None:
-            break
-    for name, length in (("description", 300), ("description", 0), ("instruction", 400)):
-        told[name] = str(told[name])[:length]
-        body = _json(told)
-        if len(body) <= limit:
-            return body
+    told["instruction"] = str(told["instruction"])[:400]
+    body = _json(told)
+    if len(body) <= limit:
+        return body
     told["safe_zones"], told["steps"] = told["safe_zones"][:1], []
     body = _json(told)
     if len(body) > limit:

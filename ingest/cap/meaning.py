@@ -27,6 +27,8 @@ _NORTH, _SOUTH = 80.0, -60.0
 _NORTH_OF_SVALBARD = 79.2  #: Ny-Ålesund, 78.9 N, is the northernmost settlement of the Old World
 #: No warning is for a third of the globe (degrees squared of 64,800) or reaches half way around it.
 _WORLD_DEG2, _WORLD_SPAN, _WORLD_RADIUS_KM = 21_600.0, 180.0, 3_000.0
+#: About a square metre: places that were written on one line and rounded differ from it by less.
+_NOTHING_DEG2 = 1e-10
 _FAR_DEG = 20.0
 
 
@@ -292,7 +294,7 @@ def _polygon(ring: Sequence[tuple[float, float]]) -> Iterable[Finding]:
         return
     if max(lon for lon, _ in run) - min(lon for lon, _ in run) > _WORLD_SPAN:
         yield Finding(Weight.HOLD, "the polygon reaches more than half way around the world")
-    if shape.convex_hull.area == 0:  # a bow tie of two equal halves has none either, and is somewhere
+    if shape.convex_hull.area < _NOTHING_DEG2:  # a bow tie of two equal halves has none either, and is somewhere
         yield Finding(Weight.REJECT, "the polygon has no area")
     elif not shape.is_valid:
         yield Finding(Weight.HOLD, f"the polygon is not one: {shapely.is_valid_reason(shape).split('[')[0].strip()}")

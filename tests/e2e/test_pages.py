@@ -308,6 +308,19 @@ def test_a_way_through_the_hazard_is_begun_at_once_and_says_so(phone_context: Br
     expect(way).to_contain_text("Go to: North School")
 
 
+def test_a_household_without_a_seat_is_not_sent_to_a_full_safe_zone(
+    phone_context: BrowserContext, stub: Server
+) -> None:
+    page = phone_context.new_page()
+    driver.open_phone(page, stub.url, TOKEN)
+    expect(page.locator(".zones li")).to_have_count(3)
+    expect(page.locator(".zones")).not_to_contain_text("No seat left for you here")
+    stub.world.route_status = "no-seat"
+    page.reload()
+    expect(page.locator("[data-route=no-seat]")).to_contain_text("The safe zones you can reach are full.")
+    expect(page.locator(".zones li", has_text="No seat left for you here")).to_have_count(3)
+
+
 def test_help_on_the_phone_reaches_the_console_and_is_handled_there(
     phone_context: BrowserContext, console_context: BrowserContext, stub: Server
 ) -> None:

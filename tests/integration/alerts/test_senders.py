@@ -104,11 +104,24 @@ def test_the_last_look_before_a_send_reads_what_was_claimed_and_not_the_whole_ve
     values = {"delivery_ids": id_array(claimed), "worker": "w", "now": valley.at(12)}
     assert rows_read(valley, "still_wanted", values) <= 48
 
-    async def still() -> set[Any]:
-        async with role_pool(valley.url, "tocsin_worker", size=1) as pool, pool.connection() as conn:
-            return await delivery_repository.still_wanted(conn, claimed, "w", valley.at(12))
 
-    assert asyncio.run(still()) == set(claimed)
+def test_what_was_claimed_is_held_back_once_it_is_over_replaced_or_no_longer_ours(valley: Any) -> None:
+    asyncio.run(released(valley))
+
+    async def story() -> list[int]:
+        async with role_pool(valley.url, "tocsin_worker", size=1) as pool, pool.connection() as conn:
+            asked: dict[str, Any] = {"limit": 50, "lease_s": 30.0, "now": valley.at(12)}
+            claimed = [one.delivery_id for one in await delivery_repository.claim_deliveries(conn, worker="w", **asked)]
+            assert len(claimed) == 3
+            found = []
+            for worker, minute in (("w", 12), ("other", 12), ("w", 24 * 60)):
+                wanted = await delivery_repository.still_wanted(conn, claimed, worker, valley.at(minute))
+                found.append(len(wanted))
+            valley.conn.execute("UPDATE warning SET state = 'superseded'")
+            found.append(len(await delivery_repository.still_wanted(conn, claimed, "w", valley.at(12))))
+            return found
+
+    assert asyncio.run(story()) == [3, 0, 0, 0]
 
 
 def test_finding_whom_the_hazard_reaches_first_does_not_compare_all_with_all(valley: Any) -> None:

@@ -17,8 +17,10 @@ from alerts.alert import Alert, Recipient, Text, content_sha256
 from alerts.level import Level
 from alerts.lifecycle import Message, Reason
 from alerts.message import Facts, render
+from alerts.prevention import Home
 from alerts.rule import level_rule
 from alerts.sms import fit
+from alerts.steps import told_steps
 from core.errors import InvalidInput
 from core.settings import Settings
 
@@ -295,6 +297,43 @@ def test_a_push_fits_whatever_the_route(n: int) -> None:
     assert back["route"]["leave_by"] == SENT.isoformat()
     assert len(back["safe_zones"]) == 3
     assert back["route"]["polyline"]  # coarser, but there
+
+
+LONG_NAMES = {
+    "en": "Kitulgala and Yatiyantota",
+    "si": "කිතුල්ගල සහ යටියන්තොට",
+    "ta": "கித்துல்கல மற்றும் யட்டியாந்தோட்டை",
+    "ar": "كيتولغالا ويتيانتوتا",
+}
+
+
+@pytest.mark.parametrize("language", message.catalogues())
+@pytest.mark.parametrize("ordered", [False, True])
+def test_the_way_out_is_in_the_push_of_every_language(language: str, ordered: bool) -> None:
+    """Letters of Tamil take three bytes each: its description makes room for the way, not the other way round."""
+    area = {one: f"{name} {name}" for one, name in LONG_NAMES.items()}
+    text = render(facts(exercise=True, silent=True, place=LONG_NAMES, area=area, source=LONG_NAMES), language)
+    t = np.linspace(0, 40, 3000)
+    line = LineString(np.column_stack([80 + t / 100 + np.sin(t * 9) / 2000, 7 + np.sin(t) / 50]))
+    home = Home(depth_m=1.2, lead_min=240.0, building_value=2e5, contents_value=1e5, car_value=2e4, has_car=True)
+    said: dict[str, object] = payload.build(
+        alert(), text, language=language, delivery_id=UUID(int=9),
+        url="https://warn.insurer.example.org/me#t=" + "x" * 93,
+        way_out=payload.WayOut(status="clear", leave_by=SENT, line=line),
+        safe_zones=[payload.SafeZone(names=LONG_NAMES, lon=80.1, lat=7.1)] * 3,
+    ) | {"as_of": SENT.isoformat(), "steps": told_steps(home, language)}  # fmt: skip
+    if ordered:
+        authority = (LONG_NAMES.get(language, LONG_NAMES["en"]) * 4)[:80]
+        order = {"kind": "evacuate", "authority": authority, "issued": SENT.isoformat(), "expires": SENT.isoformat()}
+        text = message.ordered(text, order, language, exercise=True)
+        said |= {"official_order": order, "headline": text.headline, "instruction": text.instruction}
+    body = payload.to_push(said, line, 3887)
+    back = json.loads(body)
+    assert len(body) <= 3887
+    assert len(back["route"]["polyline"]) > 300
+    assert back["route"]["leave_by"] == SENT.isoformat()
+    assert (back["headline"], back["instruction"]) == (text.headline, text.instruction)
+    assert len(back["steps"]) == len(back["safe_zones"]) == 3
 
 
 def test_the_nearest_zones_come_first() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from alerts.prevention import MINUTES, RESERVE_MIN, Home, avoided, car_ratio, credited, steps
+from alerts.steps import told_steps
 from geo.point_files import load_flood_curves
 
 HAZUS, JRC = load_flood_curves()
@@ -108,3 +109,18 @@ def test_nothing_is_credited_twice() -> None:
         "cut_power": None,
         "move_car": None,
     }
+
+
+@pytest.mark.parametrize("depth_m", [None, 0.2, 1.2192])
+@pytest.mark.parametrize("value", [None, 100_000.0])
+@pytest.mark.parametrize("slow", [False, True])
+def test_told_steps_are_those_of_this_home_at_this_minute(
+    depth_m: float | None, value: float | None, slow: bool
+) -> None:
+    """Homes of one kind share the work within a minute; what is told must not differ from what is worked out."""
+    for lead_min in (None, 0.0, 19.99, 20.0, 20.01, 29.999, 30.0, 64.5, 65.0, 89.99, 90.0, 110.0, 240.7):
+        home = replace(HOME, depth_m=depth_m, contents_value=value, slow=slow, lead_min=lead_min)
+        expected = [(one.step, one.minutes) for one in steps(home, HAZUS, JRC)[:3]]
+        for language in ("en", "zh"):
+            assert [(one["step"], one["minutes"]) for one in told_steps(home, language)] == expected
+    assert told_steps(HOME, "en")[0]["text"] != told_steps(HOME, "zh")[0]["text"]

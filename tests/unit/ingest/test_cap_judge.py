@@ -142,6 +142,12 @@ ONE: dict[str, tuple[str | bytes, Verdict, bool]] = {
     "not numbers": (polygon("7.0,80.0 nan,80.5 7.5,80.5 7.0,80.0"), REJ, False),
     "Arabic-Indic digits": (polygon("٧.0,80.0 7.0,80.5 7.5,80.5 ٧.0,80.0"), REJ, False),
     "a polygon without an area": (polygon("7.0,80.0 7.0,80.5 7.0,80.7 7.0,80.0"), REJ, False),
+    "a polygon along a slanting line": (polygon("7.0,80.0 7.1,80.1 7.2,80.2 7.0,80.0"), REJ, False),
+    "a severity of somebody else's": (
+        doc().replace("<severity>", '<severity xmlns="https://example.org/x">'), REJ, False),
+    "two statuses": (doc().replace("<status>", "<status>Exercise</status><status>"), REJ, False),
+    "an info below an area": (doc(area=f"<areaDesc>x</areaDesc><polygon>{SQUARE}</polygon>{INFO}"), REJ, False),
+    "a hundred thousand places": (polygon(" ".join(f"7.{i:05d},80.0" for i in range(99_999)) + " 7.00000,80.0"), REJ, False),
     "a polygon of one place": (polygon("7.0,80.0 7.0,80.0 7.0,80.0 7.0,80.0"), REJ, False),
     "a space after the comma": (polygon("7.0, 80.0 7.0, 80.5 7.5, 80.5 7.0, 80.0"), REJ, False),
     "off the earth": (polygon("7.0,190.0 7.0,191 7.5,191 7.0,190.0"), REJ, False),

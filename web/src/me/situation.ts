@@ -49,6 +49,9 @@ export function face(known: Known): Face {
   return { kind: "cannot_tell", reason: "", last: null, warning: null };
 }
 
+/** Whether the plan found no seat for this household at any safe zone it can reach: then none is shown as if it had one. */
+export const withoutSeat = (now: Now): boolean => now.route?.status === "no-seat";
+
 /** Seconds between two looks: a storm of phones must not drown the server that warns them. */
 export function pollSeconds(now: Now | null): number {
   if (now === null || now.exercise) return 5;
