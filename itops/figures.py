@@ -69,7 +69,7 @@ class Figures:
 
     @property
     def covers(self) -> tuple[Cover, ...]:
-        return self.submission.covers
+        return self.builder.covers
 
     @cached_property
     def terms(self) -> tuple[CoverTerms, ...]:
@@ -169,9 +169,9 @@ class Figures:
         model = self.fitted.classes[device_class]
         if model.repair_without_fit is None:
             return 1.0
-        schedules = self._outage_schedules(device_class)
-        with_fit = sum(PaymentLaw(schedule, model.repair).mean for schedule in schedules)
-        without = sum(PaymentLaw(schedule, model.repair_without_fit).mean for schedule in schedules)
+        seen, paid = self.builder.seen_by, self._outage_schedules(device_class)
+        with_fit = sum(PaymentLaw(schedule, seen(cover, model.repair)).mean for cover, schedule in paid)
+        without = sum(PaymentLaw(schedule, seen(cover, model.repair_without_fit)).mean for cover, schedule in paid)
         return without / with_fit if with_fit > 0 else 1.0
 
     # ------------------------------------------------------------ experience
@@ -345,25 +345,26 @@ class Figures:
     def _layer_shares(self) -> dict[str, float]:
         out = {}
         for name, model in self.fitted.classes.items():
-            schedules = self._outage_schedules(name)
+            seen = self.builder.seen_by
             shares = []
-            for schedule in schedules:
-                whole = PaymentLaw(schedule, model.repair).mean
+            for cover, schedule in self._outage_schedules(name):
+                whole = PaymentLaw(schedule, seen(cover, model.repair)).mean
                 if whole > 0:
-                    shares.append((whole, PaymentLaw(schedule, model.repair.prior_part()).mean / whole))
+                    part = PaymentLaw(schedule, seen(cover, model.repair.prior_part())).mean
+                    shares.append((whole, part / whole))
             weight = sum(w for w, _ in shares)
             out[name] = sum(w * s for w, s in shares) / weight if weight > 0 else model.repair.prior_share
         return out
 
-    def _outage_schedules(self, device_class: str) -> list[PaymentSchedule]:
-        """What one outage of a class pays under each cover of outages."""
-        schedules = []
+    def _outage_schedules(self, device_class: str) -> list[tuple[Cover, PaymentSchedule]]:
+        """What one outage of a class pays under each cover of outages, by the hours that the cover counts."""
+        schedules: list[tuple[Cover, PaymentSchedule]] = []
         for cover in self.covers:
             if isinstance(cover, BusinessInterruption):
                 mapped = bool(self.fitted.services)
-                schedules.append(cover.outage(1.0) if mapped else cover.schedule(device_class))
+                schedules.append((cover, cover.outage(1.0) if mapped else cover.schedule(device_class)))
             elif isinstance(cover, SystemAvailability):
-                schedules.append(cover.schedule(device_class))
+                schedules.append((cover, cover.schedule(device_class)))
         return schedules
 
     def parameter_range(self) -> Range:

@@ -61,6 +61,7 @@ def register(app: typer.Typer) -> None:
     app.command("stress")(stress_command)
 
 
+QuoteId = Annotated[str, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)]
 Language = Annotated[str, typer.Option("--language", help="Of the PDF: en or zh.")]
 Pdf = Annotated[
     Path | None, typer.Option("--pdf", metavar="O.pdf", help="Write the quote as a PDF too.", show_default=False)
@@ -107,7 +108,7 @@ def issue(
 
 @quotes.command()
 def rerun(
-    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)],
+    quote_id: QuoteId,
     as_json: AsJson = False,
     pdf: Pdf = None,
     language: Language = "en",
@@ -199,11 +200,11 @@ def portfolio(
 
 @quotes.command()
 def orders(
-    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a quote in the database.", show_default=False)],
+    quote_id: Annotated[str, typer.Argument(metavar="ID", help="Of a quote in the database.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
     """Read the newest telemetry of a quote's devices and open a work order for each alarm; list all of them."""
-    n_new, rows = asyncio.run(_orders(quote_id))
+    n_new, rows = asyncio.run(_orders(_id(quote_id)))
     if as_json:
         typer.echo(json.dumps({"n_new": n_new, "work_orders": rows}, ensure_ascii=False, indent=2, default=str))
         return
@@ -228,7 +229,7 @@ async def _orders(quote_id: UUID) -> tuple[int, list[dict[str, Any]]]:
 
 
 def stress_command(
-    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)],
+    quote_id: QuoteId,
     as_json: AsJson = False,
 ) -> None:
     """Put a stored quote through the stress scenarios, and find what frequency brings its loss ratio to 100 %."""
@@ -267,11 +268,25 @@ def _write_pdf(path: Path, result: dict[str, Any], language: str, quote_id: str)
         raise InvalidInput(f"--pdf: {path} cannot be written: {error.strerror or error}") from error
 
 
-def _again(quote_id: UUID) -> "tuple[Priced, str | None]":
-    """A quote of this machine or of the database, computed again, and when it was issued where that is known."""
+def _id(text: str) -> UUID:
+    """A quote's id. Raises InvalidInput."""
+    from core.errors import InvalidInput
+
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidInput(f"ID: {text!r} is not the id of a quote: that is a UUID of 32 hexadecimal digits") from error
+
+
+def _again(text: str) -> "tuple[Priced, str | None]":
+    """A quote of this machine or of the database, computed again, and when it was issued where that is known.
+
+    Raises InvalidInput, NotOnThisMachine, UnknownQuote.
+    """
     from itops import underwrite
     from tocsin.commands import quote_files
 
+    quote_id = _id(text)
     kept = quote_files.find(_folder(), quote_id)
     if kept is not None:
         priced = underwrite.priced_again(
@@ -315,21 +330,26 @@ async def _store(priced: "Priced", slug: str) -> "StoredQuote":
 
 async def _stored(quote_id: UUID) -> "StoredQuote":
     from itops import issuing, repository
+    from tocsin.commands.quote_files import NotOnThisMachine
+    from tocsin.database import NothingStored
 
-    async with _connect() as conn:
-        stored = await repository.find_quote(conn, quote_id)
+    try:
+        async with _connect(create=False) as conn:
+            stored = await repository.find_quote(conn, quote_id)
+    except NothingStored as error:
+        raise NotOnThisMachine(f"There is no quote {quote_id} on this machine, and no database here") from error
     if stored is None:
         raise issuing.UnknownQuote(quote_id=str(quote_id))
     return stored
 
 
-def _connect() -> "AbstractAsyncContextManager[AsyncConnection]":
+def _connect(*, create: bool = True) -> "AbstractAsyncContextManager[AsyncConnection]":
     """A worker's connection to the configured database, or to the embedded one."""
     from core.settings import load_settings
     from tocsin.database import command_connection
 
     settings = load_settings()
-    return command_connection(settings, settings.mode, create=True)
+    return command_connection(settings, settings.mode, create=create)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

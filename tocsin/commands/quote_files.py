@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from itops.underwrite import Priced
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 #: What computes a quote again.
 _FIELDS = ("submission", "result", "inputs_sha256", "model_version")
+
+
+class NotOnThisMachine(NotFound):
+    """There is no quote of this id on this machine."""
 
 
 def id_of(inputs_sha256: str, model_version: str) -> UUID:

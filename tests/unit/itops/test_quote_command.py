@@ -123,7 +123,7 @@ def test_a_quote_as_json_loads_no_database_no_fits_and_no_screen(folder: Path) -
         " if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", told, folder / "submission.json"], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", told, folder / "s.json"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert json.loads(done.stdout)["premium"]
     assert done.stderr.strip() == "[]"

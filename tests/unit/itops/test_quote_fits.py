@@ -272,13 +272,13 @@ def test_a_declined_risk_shows_an_indication_and_no_offer(tmp_path: Path) -> Non
     assert price_request(submission, fleet, incidents).result()["offer"]["kind"] != "indication"
 
 
-@pytest.mark.parametrize("made_by", ["itops-2026.2", "itops-2026.3"])
+@pytest.mark.parametrize("made_by", ["itops-2026.2", "itops-2026.3", "itops-2026.4"])
 @pytest.mark.parametrize("name", reference.NAMES)
 def test_quotes_of_the_earlier_models_come_out_to_the_cent(name: str, made_by: str) -> None:
     """Made by the release that had this model, with the book of that time; kept whole."""
     file = GOLDEN / f"model_{made_by.removeprefix('itops-').replace('.', '_')}.json"
     stored = json.loads(file.read_text(encoding="utf-8"))[name]
-    text = (GOLDEN / "book_2026_1.json").read_text(encoding="utf-8")
+    text = (GOLDEN / ("book_2026_4.json" if made_by == "itops-2026.4" else "book_2026_1.json")).read_text("utf-8")
     book = read_book(text)
     submission, fleet_csv, incidents_csv = sent(name)
     wire = submission_from(submission, known_classes=book.priors.classes())

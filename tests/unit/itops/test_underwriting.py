@@ -213,6 +213,21 @@ def test_natural_hazard_at_a_site_is_a_shock_with_damage() -> None:
     assert "wind" not in made["causes"]  # below the curve's threshold
 
 
+def test_wind_and_shaking_at_a_site_by_hand() -> None:
+    """30 devices of 1,000. Wind (Emanuel 2011, v_half 74.7): at 50.2 m/s v = 24.5 / 49 = 1/2 and 1/8 / (9/8) = 1/9 is lost,
+    at 74.7 m/s a half; between the return periods the lower one stands: (1/50 - 1/200) x 3,333.33 + 1/200 x 15,000.
+
+    Shaking of 0.35 g (HAZUS C1L, high code, medians 0.21, 0.35, 0.70, 1.37 g, beta 0.64): the states are passed with
+    Phi(0.798) = 0.7876, 0.5, Phi(-1.083) = 0.1394 and Phi(-2.132) = 0.0165, and lose 2, 10, 50 and 100 %:
+    0.02 x 0.7876 + 0.08 x 0.5 + 0.4 x 0.1394 + 0.5 x 0.0165 = 0.1198 of 30,000.
+    """
+    damage = {"cover": "physical_damage", "valuation": "replacement_new", "deductible": 0, "limit": 10**6}
+    site = {"site": "S0", "wind_m_s": {"50": 50.2, "200": 74.7}, "pga_g": {"475": 0.35}}
+    made = priced(covers=[damage], sites=[site]).result()
+    assert made["causes"]["wind"] == pytest.approx(125.0 * 365 / 365.25, rel=1e-4)
+    assert made["causes"]["shaking"] == pytest.approx(0.119755 * 30_000 / 475 * 365 / 365.25, abs=0.006)  # cents
+
+
 def test_services_bought_cost_and_cut_failures() -> None:
     base, bought = priced().result(), priced(service_plan=["health_care"]).result()
     assert {s["service"] for s in base["services"]} == {"insurance", "health_care", "managed"}
