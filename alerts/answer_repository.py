@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from store import queries
 from store.pool import AsyncConnection
-from store.queries import Row
+from store.queries import Row, id_array
 
 _SQL = queries.load("alerts")
 _rows, _row, _do = queries.runners(_SQL)
@@ -19,7 +19,7 @@ _rows, _row, _do = queries.runners(_SQL)
 
 async def home_facts(conn: AsyncConnection, tenant_id: UUID, policyholder_ids: Sequence[UUID]) -> list[Row]:
     """What is known of these people's homes."""
-    return await _rows(conn, "home_facts", {"tenant_id": tenant_id, "policyholder_ids": list(policyholder_ids)})
+    return await _rows(conn, "home_facts", {"tenant_id": tenant_id, "policyholder_ids": id_array(policyholder_ids)})
 
 
 async def flood_zones(conn: AsyncConnection, tenant_id: UUID, now: datetime) -> list[Row]:

@@ -32,6 +32,7 @@ from alerts.dispatch import FAKE, SIREN, delivery_id, plan, provider_of
 from alerts.level import Level
 from alerts.message import ordered, rerouted
 from alerts.payload import SafeZone, WayOut
+from alerts.prevention import Home
 from alerts.repository import StoredWarning
 from alerts.siren import ANSWER_WITHIN_S
 from alerts.steps import Flood
@@ -61,6 +62,8 @@ _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 60.0
 _POLL_S = 0.25
 _MARK_TOGETHER_S = 0.1
+#: A claim waits so long for room for more: each costs ten round trips, however many it takes.
+_CLAIM_TOGETHER_S = 0.1
 _LINK_DAYS = 14
 _NEVER_AGAIN_S = 100 * 365 * 86_400.0
 _TEND_S = 2.0
@@ -99,10 +102,11 @@ class Sender:
         """Sends until `stop` is set, at most `at_once` messages at a time; what was begun is finished first.
 
         One claim at a time, for as many as there is room: what is claimed is under way before the next claim is made,
-        so a message overtakes only the few that are being sent, however busy this process is.
+        so a message overtakes only the few that are being sent, however busy this process is. Room for half of all is
+        waited for a moment, room for a batch as long as it takes: those that hang hold nobody else up.
         """
         sending: set[asyncio.Task[None]] = set()
-        room = asyncio.Event()
+        room, much_room = asyncio.Event(), asyncio.Event()
         sent: asyncio.Queue[Sent | None] = asyncio.Queue()
 
         async def send(one: DueDelivery, message: Outgoing) -> None:
@@ -112,6 +116,8 @@ class Sender:
             sending.discard(task)
             if len(sending) <= at_once - min(BATCH, at_once):
                 room.set()
+            if len(sending) <= at_once // 2:
+                much_room.set()
 
         marking = asyncio.create_task(self._mark_as_they_come(sent))
         away = False
@@ -133,9 +139,14 @@ class Sender:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self.rung.wait(), _POLL_S)
                     self.rung.clear()
-                elif len(sending) > at_once - min(BATCH, at_once):
-                    room.clear()
-                    await room.wait()
+                else:
+                    if len(sending) > at_once // 2:
+                        much_room.clear()
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(much_room.wait(), _CLAIM_TOGETHER_S)
+                    if len(sending) > at_once - min(BATCH, at_once):
+                        room.clear()
+                        await room.wait()
         finally:
             if sending:
                 await asyncio.wait(sending)
@@ -328,12 +339,8 @@ class Sender:
                 if one.tenant_id == tenant_id:
                     route, home = routes.get(one.policyholder_id), homes.get(one.policyholder_id)
                     order = governing(orders, *home, now) if home is not None else None
-                    message = _with_way_out(message, route, payload.nearest(zones, home), order, now, self.home)
-                    dwelling = dwellings.get(one.policyholder_id)
-                    if dwelling is not None and not message.payload["all_clear"] and not message.payload["cancelled"]:
-                        told = {**message.payload, "steps": steps.told_steps(dwelling, message.language)}
-                        message = replace(message, payload=told)
-                    ready[index] = (one, message)
+                    near, dwelling = payload.nearest(zones, home), dwellings.get(one.policyholder_id)
+                    ready[index] = (one, _at_home(message, route, near, order, dwelling, now, self.home))
 
     async def _known_floods(self, conn: AsyncConnection, tenant_id: UUID, now: datetime) -> list[Flood]:
         kept = self._floods.get(tenant_id)
@@ -350,11 +357,13 @@ class Sender:
         return kept[1]
 
 
-def _with_way_out(
+def _at_home(
     message: Outgoing, route: Mapping[str, Any] | None, zones: list[SafeZone], order: OfficialOrder | None,
-    now: datetime, home: Path | None,
+    dwelling: Home | None, now: datetime, home: Path | None,
 ) -> Outgoing:  # fmt: skip
-    """The message with this household's way out, as it may be told under the official order that holds there."""
+    """The message with this household's way out, as it may be told under the official order that holds there, and with
+    what it can do against loss.
+    """
     told = {**message.payload, "as_of": now.isoformat()}
     text, line, shown = message.text, None, None
     over = told["all_clear"] or told["cancelled"]
@@ -366,6 +375,8 @@ def _with_way_out(
             line = way_out.line
         told["route"] = payload.route(way_out)
         shown = shown_as(route, way_out, order, now)
+    if dwelling is not None and not over:
+        told["steps"] = steps.told_steps(dwelling, message.language)
     if order is not None and not over:
         told["official_order"] = payload.order(order)
         zones = [] if order.kind == STAY else zones

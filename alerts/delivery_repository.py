@@ -180,14 +180,14 @@ async def claim_deliveries(
 
 async def still_wanted(conn: AsyncConnection, ids: Sequence[UUID], worker: str, now: datetime) -> set[UUID]:
     """Which of these may still be sent this moment."""
-    rows = await _rows(conn, "still_wanted", {"delivery_ids": list(ids), "worker": worker, "now": now})
+    rows = await _rows(conn, "still_wanted", {"delivery_ids": id_array(ids), "worker": worker, "now": now})
     return {row["delivery_id"] for row in rows}
 
 
 async def give_back(conn: AsyncConnection, ids: Sequence[UUID], worker: str) -> None:
     """What was claimed and not sent is due again."""
     if ids:
-        await _do(conn, "give_back_deliveries", {"delivery_ids": list(ids), "worker": worker})
+        await _do(conn, "give_back_deliveries", {"delivery_ids": id_array(ids), "worker": worker})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +212,7 @@ async def settle_deliveries(
     values = {
         "worker": worker,
         "now": now,
-        "delivery_ids": [one.delivery_id for one in outcomes],
+        "delivery_ids": id_array(one.delivery_id for one in outcomes),
         "states": [one.state for one in outcomes],
         "provider_refs": [one.provider_ref for one in outcomes],
         "errors": [one.error[:500] if one.error else None for one in outcomes],
@@ -223,12 +223,6 @@ async def settle_deliveries(
     return {row["delivery_id"] for row in await _rows(conn, "settle_deliveries", values)}
 
 
-async def add_receipt(conn: AsyncConnection, delivery_id: UUID, tenant_id: UUID, kind: str, at: datetime) -> bool:
-    """Keeps a receipt (accepted, delivered, displayed, answered); False when there was one of this kind."""
-    values = {"delivery_id": delivery_id, "tenant_id": tenant_id, "kind": kind, "at": at}
-    return await _do(conn, "add_receipt", values) == 1
-
-
 async def withdraw_contact_points(conn: AsyncConnection, ids: Sequence[UUID], now: datetime) -> None:
     """These addresses are gone, say their providers."""
     if ids:
@@ -237,24 +231,19 @@ async def withdraw_contact_points(conn: AsyncConnection, ids: Sequence[UUID], no
 
 async def routes_of(conn: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Row]:
     """Each person's newest way out."""
-    rows = await _rows(conn, "routes_of", {"tenant_id": tenant_id, "policyholder_ids": list(ids)})
+    rows = await _rows(conn, "routes_of", {"tenant_id": tenant_id, "policyholder_ids": id_array(ids)})
     return {row["policyholder_id"]: row for row in rows}
 
 
 async def homes_of(conn: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, tuple[float, float]]:
     """(lon, lat) of each person's household."""
-    rows = await _rows(conn, "homes_of", {"tenant_id": tenant_id, "policyholder_ids": list(ids)})
+    rows = await _rows(conn, "homes_of", {"tenant_id": tenant_id, "policyholder_ids": id_array(ids)})
     return {row["policyholder_id"]: (row["lon"], row["lat"]) for row in rows}
 
 
 async def safe_zones(conn: AsyncConnection, tenant_id: UUID) -> list[Row]:
     """Safe zones this tenant's people may use."""
     return await _rows(conn, "safe_zones", {"tenant_id": tenant_id})
-
-
-async def delivery_counts(conn: AsyncConnection, warning_id: UUID) -> list[Row]:
-    """Deliveries by channel and state."""
-    return await _rows(conn, "delivery_counts", {"warning_id": warning_id})
 
 
 # ---------------------------------------------------------------- answers

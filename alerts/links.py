@@ -14,6 +14,7 @@ import secrets
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from uuid import UUID
 
 from core.errors import InvalidInput
@@ -40,6 +41,7 @@ class WeakKey(InvalidInput):
     """TOCSIN_SECRET_KEY signs links: it needs at least 16 bytes."""
 
 
+@cache
 def _key(secret: bytes) -> bytes:
     if len(secret) < 16:
         raise WeakKey

@@ -1,10 +1,11 @@
 """One person's steps against loss: what is worth doing now, and what was done."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -158,18 +159,23 @@ def _number(value: Any) -> float | None:
 
 def told_steps(home: Home, language: str, n: int = 3) -> list[dict[str, Any]]:
     """The first steps as a message carries them, in words."""
-    hazus, jrc = _curves()
-    words = catalogue(language)
+    # Steps take whole minutes, so a part of one changes nothing; and neighbours of the same kind share the work.
+    lead_min = None if home.lead_min is None else float(math.floor(home.lead_min))
     return [
-        {
-            "step": one.step,
-            "minutes": one.minutes,
-            "text": f"{words['step'][one.step]} ("
-            + format_message(words["step_minutes"], {"minutes": one.minutes}, language)
-            + ")",
-        }
-        for one in steps(home, hazus, jrc)[:n]
+        {"step": one.step, "minutes": one.minutes, "text": _in_words(one.step, one.minutes, language)}
+        for one in _fitting(replace(home, lead_min=lead_min))[:n]
     ]
+
+
+@lru_cache(maxsize=4096)
+def _fitting(home: Home) -> tuple[Step, ...]:
+    return tuple(steps(home, *_curves()))
+
+
+@lru_cache(maxsize=4096)
+def _in_words(step: str, minutes: int, language: str) -> str:
+    words = catalogue(language)
+    return f"{words['step'][step]} ({format_message(words['step_minutes'], {'minutes': minutes}, language)})"
 
 
 async def steps_for(conn: AsyncConnection, tenant_id: UUID, policyholder_id: UUID, now: datetime) -> list[Step]:

@@ -30,8 +30,7 @@ class OfficialOrder:
 
 def governing(orders: Sequence[OfficialOrder], lon: float, lat: float, now: datetime) -> OfficialOrder | None:
     """The order that holds at a place: the newest that has been issued, has not expired, and whose area it is in."""
-    place = shapely.Point(lon, lat)
-    holds = [o for o in orders if o.issued_at <= now < o.expires_at and shapely.intersects(o.area, place)]
+    holds = [o for o in orders if o.issued_at <= now < o.expires_at and shapely.intersects_xy(o.area, lon, lat)]
     return max(holds, key=lambda o: (o.issued_at, str(o.official_order_id)), default=None)
 
 

@@ -12,6 +12,7 @@ import socket
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -188,7 +189,7 @@ class Outbound:
         self, method: str, url: str, body: bytes, headers: Mapping[str, str], *, max_bytes: int, cut: bool,
         plain_http: bool, total_s: float,
     ) -> Response:  # fmt: skip
-        target = self._plain(url, plain_http=plain_http)
+        target = _plain(url, allow_private=self._allow_private, plain_http=plain_http)
         # getting a connection, its wait for a free one included, is one time; all of it another
         patience = aiohttp.ClientTimeout(total=total_s, connect=min(CONNECT_S, 0.8 * total_s), ceil_threshold=1e9)
         try:
@@ -205,23 +206,25 @@ class Outbound:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokenOff(f"{type(error).__name__}: {error}"[:300]) from error
 
-    def _plain(self, url: str, *, plain_http: bool) -> URL:
-        """The address as it will be asked; raises AddressRefused for what is none, or names a private one outright."""
-        try:
-            parts, target = urlsplit(url), URL(url)
-            _ = parts.port
-        except ValueError as error:
-            raise AddressRefused("This is not a plain address.") from error
-        if parts.scheme != "https" and not (parts.scheme == "http" and (self._allow_private or plain_http)):
-            raise AddressRefused("Only https is spoken to others.", scheme=parts.scheme)
-        if not parts.hostname or parts.username or parts.password:
-            raise AddressRefused("This is not a plain address.")
-        if parts.hostname not in (target.host, target.raw_host):
-            raise AddressRefused("This address can be read in two ways.")  # one was checked, the other asked
-        with contextlib.suppress(ValueError):  # a name: its addresses are checked when it is resolved
-            if not self._allow_private and not is_public(parts.hostname):
-                raise AddressRefused("This name leads to a private address.", host=parts.hostname)
-        return target
+
+@lru_cache(maxsize=1024)
+def _plain(url: str, *, allow_private: bool, plain_http: bool) -> URL:
+    """The address as it will be asked; raises AddressRefused for what is none, or names a private one outright."""
+    try:
+        parts, target = urlsplit(url), URL(url)
+        _ = parts.port
+    except ValueError as error:
+        raise AddressRefused("This is not a plain address.") from error
+    if parts.scheme != "https" and not (parts.scheme == "http" and (allow_private or plain_http)):
+        raise AddressRefused("Only https is spoken to others.", scheme=parts.scheme)
+    if not parts.hostname or parts.username or parts.password:
+        raise AddressRefused("This is not a plain address.")
+    if parts.hostname not in (target.host, target.raw_host):
+        raise AddressRefused("This address can be read in two ways.")  # one was checked, the other asked
+    with contextlib.suppress(ValueError):  # a name: its addresses are checked when it is resolved
+        if not allow_private and not is_public(parts.hostname):
+            raise AddressRefused("This name leads to a private address.", host=parts.hostname)
+    return target
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int, *, cut: bool) -> bytes:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -85,10 +85,12 @@ class Builder:
         fitted: Fitted,
         book: Book,
         climate: Climate | None = None,
-        population: Population | None = None,
+        like: "Builder | None" = None,
     ) -> None:
+        """`like` builds other terms on the same devices: what does not hang on terms is taken from it."""
         self.submission, self.fitted, self.book = submission, fitted, book
         self.climate = climate or Climate()
+        self._like = like
         self.covers: tuple[Cover, ...] = submission.covers
         self.years = (submission.period_to - submission.period_from).days / 365.25
         self._at = {cover.name: index for index, cover in enumerate(self.covers)}
@@ -96,7 +98,9 @@ class Builder:
         self._availability = next((c for c in self.covers if isinstance(c, SystemAvailability)), None)
         self.devices = [device for device in fitted.devices if device.years_in_force > 0]
         self._by_id = {device.asset.asset_id: device for device in self.devices}
-        self.population = population or Population(submission, self.devices, fitted.services)
+        self.population: Population = (
+            Population(submission, self.devices, fitted.services) if like is None else like.population
+        )
         self.cap_h = float(book.shocks["cap_h"])
 
     # ------------------------------------------------------------ helpers
@@ -154,7 +158,7 @@ class Builder:
                 )
             )  # fmt: skip
         if self._interruption is not None:
-            for service, law in self.service_outages():
+            for service, law in self.service_outages:
                 classes = [
                     self.fitted.classes[self._by_id[one].asset.device_class]
                     for one in service.assets
@@ -172,8 +176,12 @@ class Builder:
                 )  # fmt: skip
         return [kind for kind in out if kind is not None]
 
+    @cached_property
     def service_outages(self) -> list[tuple[Service, Outage | None]]:
         """Each service with its outages; None where none of its devices is in force."""
+        like = self._like
+        if like is not None and like.fitted is self.fitted and like.climate.frequency == self.climate.frequency:
+            return like.service_outages
         out: list[tuple[Service, Outage | None]] = []
         for service in self.fitted.services:
             units = [
@@ -320,7 +328,7 @@ class Builder:
             most = revenue
         none = (1.0 - hit) ** len(group)  # no device is hit: no outage at all
         out = []
-        for per_hour, probability in lost_per_hour(name, parts, most):
+        for per_hour, probability in lost_per_hour(name, tuple(parts), most):
             if per_hour > 0:
                 out.append((per_hour, probability, True))
                 continue

@@ -12,13 +12,11 @@ from core.money import Money
 from itops import pricing
 from itops.aggregate import LossLaw
 from itops.book import Book
-from itops.dependency import Unit, outage
 from itops.events import Builder, Climate
 from itops.fitted import Fitted
 from itops.inputs import since
 from itops.payment import PaymentLaw, PaymentSchedule
 from itops.policy import BusinessInterruption, Cover, SystemAvailability
-from itops.population import Population
 from itops.severity import FloatArray
 from itops.station import Station, station_for
 from itops.submission import Submission
@@ -59,11 +57,15 @@ class Figures:
         fitted: Fitted,
         book: Book,
         climate: Climate | None = None,
-        population: Population | None = None,
+        like: "Figures | None" = None,
     ) -> None:
         self.submission, self.fitted, self.book = submission, fitted, book
-        self.builder = Builder(submission, fitted, book, climate, population)
-        self.kinds: list[EventKind] = self.builder.all()
+        self.builder: Builder = Builder(submission, fitted, book, climate, None if like is None else like.builder)
+
+    @cached_property
+    def kinds(self) -> list[EventKind]:
+        """Every kind of event that a cover pays for."""
+        return self.builder.all()
 
     @property
     def covers(self) -> tuple[Cover, ...]:
@@ -433,23 +435,14 @@ class Figures:
 def availability_of(figures: Figures) -> list[dict[str, float | str]]:
     """Each service: outages a year and the share of time it is down."""
     out: list[dict[str, float | str]] = []
-    by_id = {device.asset.asset_id: device for device in figures.builder.devices}
-    for service in figures.fitted.services:
-        units = [
-            Unit(
-                rate_per_year=figures.fitted.rate_of(by_id[one]),
-                repair=figures.fitted.classes[by_id[one].asset.device_class].capped,
-            )
-            for one in service.assets
-            if one in by_id
-        ]
-        if not units:
+    in_force = {device.asset.asset_id for device in figures.builder.devices}
+    for service, law in figures.builder.service_outages:
+        if law is None:
             continue
-        law = outage(units, min(service.needed, len(units)))
         out.append(
             {
                 "service": service.name,
-                "n_devices": len(units),
+                "n_devices": sum(one in in_force for one in service.assets),
                 "needed": service.needed,
                 "outages_per_year": law.rate_per_year,
                 "unavailability": law.unavailability,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -377,22 +377,6 @@ def read_models(text: str, *, failures: bool, table: str = "exposure") -> ModelC
         manufacturer=tuple(each[1] for each in out),
         exposure=np.array([each[2] for each in out]),
         n_failures=np.array([each[3] for each in out]),
-    )
-
-
-def cut_at(spells: Spells, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Spells:
-    """The spells of a subset."""
-    where = np.flatnonzero(keep)
-    return replace(
-        spells,
-        model=tuple(spells.model[i] for i in where),
-        manufacturer=tuple(spells.manufacturer[i] for i in where),
-        start_h=spells.start_h[keep],
-        stop_h=spells.stop_h[keep],
-        failed=spells.failed[keep],
-        weight=spells.weight[keep],
-        values=spells.values[keep],
-        days_ago=spells.days_ago[keep],
     )
 
 

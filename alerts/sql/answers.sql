@@ -9,7 +9,7 @@ FROM policyholder AS h
 JOIN tenant AS t ON t.tenant_id = h.tenant_id
 LEFT JOIN household AS x ON x.policyholder_id = h.policyholder_id
 LEFT JOIN location AS l ON l.location_id = h.location_id
-WHERE h.tenant_id = %(tenant_id)s AND h.policyholder_id = ANY(%(policyholder_ids)s);
+WHERE h.tenant_id = %(tenant_id)s AND h.policyholder_id = ANY(%(policyholder_ids)s::uuid[]);
 
 -- name: flood_zones
 -- The newest footprint of each flood that goes on: its polygon and what is still to come.

@@ -130,11 +130,16 @@ RETURNING d.delivery_id, d.tenant_id, d.warning_id, d.version, d.policyholder_id
     d.exercise, d.priority, d.attempts, d.revision, d.in_doubt, c.address, p.language, p.name;
 
 -- name: still_wanted
--- Asked right before each send: a stop, a newer version or an expiry since the claim holds it back.
-SELECT d.delivery_id FROM delivery AS d
+-- Asked right before each send: a stop, a newer version or an expiry since the claim holds it back. The rows are found by
+-- their ids and before anything else: with statistics that know of no row the plan went through all of the version, for
+-- each claim.
+WITH mine AS MATERIALIZED (
+    SELECT delivery_id, tenant_id, warning_id, version, state, claimed_by FROM delivery
+    WHERE delivery_id = ANY(%(delivery_ids)s::uuid[])
+)
+SELECT d.delivery_id FROM mine AS d
 JOIN warning AS w ON w.warning_id = d.warning_id AND w.version = d.version
-WHERE d.delivery_id = ANY(%(delivery_ids)s) AND d.claimed_by = %(worker)s AND d.state = 'claimed'
-  AND w.state = 'released' AND w.expires_at > %(now)s
+WHERE d.claimed_by = %(worker)s AND d.state = 'claimed' AND w.state = 'released' AND w.expires_at > %(now)s
   AND NOT EXISTS (
       SELECT FROM sending_pause AS p
       WHERE p.scope IN ('all', 'tenant:' || d.tenant_id)
@@ -142,7 +147,7 @@ WHERE d.delivery_id = ANY(%(delivery_ids)s) AND d.claimed_by = %(worker)s AND d.
 
 -- name: give_back_deliveries
 UPDATE delivery SET state = 'queued', lease_until = NULL, claimed_by = NULL, attempts = attempts - 1
-WHERE delivery_id = ANY(%(delivery_ids)s) AND claimed_by = %(worker)s AND state = 'claimed';
+WHERE delivery_id = ANY(%(delivery_ids)s::uuid[]) AND claimed_by = %(worker)s AND state = 'claimed';
 
 -- name: settle_deliveries
 -- The outcomes of some sends, where this worker still holds them, with the receipts of those that were accepted.
@@ -178,10 +183,6 @@ WITH settled AS (
 )
 SELECT delivery_id FROM settled;
 
--- name: add_receipt
-INSERT INTO receipt (delivery_id, tenant_id, kind, at) VALUES (%(delivery_id)s, %(tenant_id)s, %(kind)s, %(at)s)
-ON CONFLICT DO NOTHING;
-
 -- name: withdraw_contact_points
 -- These addresses are gone for good, say their providers.
 UPDATE contact_point SET withdrawn_at = %(now)s WHERE contact_point_id = ANY(%(contact_point_ids)s) AND withdrawn_at IS NULL;
@@ -197,18 +198,15 @@ JOIN evacuation_plan AS e ON e.evacuation_plan_id = r.evacuation_plan_id
 JOIN footprint AS f ON f.footprint_id = e.footprint_id
 JOIN road_network AS n ON n.road_network_id = e.road_network_id
 LEFT JOIN safe_zone AS z ON z.safe_zone_id = r.safe_zone_id
-WHERE h.tenant_id = %(tenant_id)s AND h.policyholder_id = ANY(%(policyholder_ids)s)
+WHERE h.tenant_id = %(tenant_id)s AND h.policyholder_id = ANY(%(policyholder_ids)s::uuid[])
 ORDER BY h.policyholder_id, e.computed_at DESC;
 
 -- name: homes_of
 SELECT policyholder_id, lon, lat FROM household
-WHERE tenant_id = %(tenant_id)s AND policyholder_id = ANY(%(policyholder_ids)s);
+WHERE tenant_id = %(tenant_id)s AND policyholder_id = ANY(%(policyholder_ids)s::uuid[]);
 
 -- name: safe_zones
 SELECT safe_zone_id, names, lon, lat FROM safe_zone WHERE tenant_id IS NULL OR tenant_id = %(tenant_id)s;
-
--- name: delivery_counts
-SELECT channel, state, count(*) AS n FROM delivery WHERE warning_id = %(warning_id)s GROUP BY channel, state ORDER BY 1, 2;
 
 -- name: add_answer
 INSERT INTO answer (answer_id, tenant_id, policyholder_id, warning_id, kind, detail, idempotency_key, answered_at)

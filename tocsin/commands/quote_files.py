@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from itops.underwrite import Priced
@@ -16,17 +16,13 @@ if TYPE_CHECKING:
 _FIELDS = ("submission", "result", "inputs_sha256", "model_version")
 
 
-class NotOnThisMachine(NotFound):
-    """There is no quote of this id on this machine."""
-
-
 def id_of(inputs_sha256: str, model_version: str) -> UUID:
     """The id of a quote that no database holds: the same inputs and model are the same quote."""
     return uuid5(NAMESPACE_URL, f"tocsin:quote:{model_version}:{inputs_sha256}")
 
 
-def keep(folder: Path, priced: "Priced") -> UUID:
-    """Keeps a quote under its id; one that is there already stays as it is."""
+def keep(folder: Path, priced: "Priced", result: dict[str, Any]) -> UUID:
+    """Keeps a quote and its result under its id; one that is there already stays as it is."""
     quote = priced.quote
     quote_id = id_of(quote.inputs_sha256, quote.model_version)
     path = folder / f"{quote_id}.json"
@@ -38,7 +34,7 @@ def keep(folder: Path, priced: "Priced") -> UUID:
         "model_version": quote.model_version,
         "inputs_sha256": quote.inputs_sha256,
         "submission": priced.inputs,
-        "result": priced.result(),
+        "result": result,
     }
     half = path.with_suffix(".part")
     half.write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")

@@ -15,7 +15,8 @@ import pytest
 
 from alerts import delivery_repository
 from store import queries
-from store.pool import role_pool
+from store.pool import connect_worker, role_pool
+from store.queries import id_array
 from tests.integration.alerts.test_deliver import KEY, ROOT, free_port, released
 
 pytestmark = pytest.mark.sql
@@ -52,6 +53,68 @@ def test_a_sender_leaves_what_another_one_speaks_to(valley: Any) -> None:
     none, some = asyncio.run(story())
     assert none == 0
     assert some > 0
+
+
+N_MANY = 10_000
+
+
+def many_people(valley: Any) -> dict[str, Any]:
+    """A version to many people, all of them claimed a batch at a time, in tables whose statistics know of no row."""
+    valley.conn.execute("ANALYZE")
+    sent = asyncio.run(released(valley))
+    values = {"id": sent["warning_id"], "tenant": valley.tenant_id, "n": N_MANY}
+    for statement in (
+        "INSERT INTO policyholder (policyholder_id, tenant_id, name)"
+        " SELECT gen_random_uuid(), %(tenant)s, 'many' FROM generate_series(1, %(n)s)",
+        "INSERT INTO contact_point (contact_point_id, tenant_id, policyholder_id, channel, address, consent_at)"
+        " SELECT gen_random_uuid(), tenant_id, policyholder_id, 'web_push', '{}', now() FROM policyholder"
+        " WHERE policyholder.name = 'many'",
+        "INSERT INTO warning_recipient (tenant_id, warning_id, version, policyholder_id, channel, contact_point_id,"
+        " language, priority) SELECT tenant_id, %(id)s, 1, policyholder_id, channel, contact_point_id, 'en', 100"
+        " FROM contact_point JOIN policyholder USING (tenant_id, policyholder_id) WHERE policyholder.name = 'many'",
+        "INSERT INTO delivery (delivery_id, tenant_id, warning_id, version, policyholder_id, contact_point_id, channel,"
+        " provider, exercise, state, available_at, queued_at, claimed_by)"
+        " SELECT gen_random_uuid(), tenant_id, %(id)s, 1, policyholder_id, contact_point_id, channel, 'fake', exercise,"
+        " 'claimed', now(), now(), 'w' FROM contact_point JOIN policyholder USING (tenant_id, policyholder_id),"
+        " installation WHERE policyholder.name = 'many'",
+    ):
+        valley.conn.execute(statement, values)
+    return sent
+
+
+def rows_read(valley: Any, name: str, values: dict[str, Any]) -> float:
+    """The most rows that any node of the plan of this statement looked at."""
+    explain = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + queries.load("alerts")[name]
+    with connect_worker(valley.url) as conn:
+        ((plan,),) = conn.execute(explain.encode(), values).fetchall()
+
+    def most(node: dict[str, Any]) -> float:
+        removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Join Filter", 0)
+        here = (node["Actual Rows"] + removed) * node["Actual Loops"]
+        return float(max([here, *(most(one) for one in node.get("Plans", ()))]))
+
+    return most(plan[0]["Plan"])
+
+
+def test_the_last_look_before_a_send_reads_what_was_claimed_and_not_the_whole_version(valley: Any) -> None:
+    many_people(valley)
+    claimed = [
+        row["delivery_id"] for row in valley.rows("SELECT delivery_id FROM delivery WHERE claimed_by = 'w' LIMIT 24")
+    ]
+    values = {"delivery_ids": id_array(claimed), "worker": "w", "now": valley.at(12)}
+    assert rows_read(valley, "still_wanted", values) <= 48
+
+    async def still() -> set[Any]:
+        async with role_pool(valley.url, "tocsin_worker", size=1) as pool, pool.connection() as conn:
+            return await delivery_repository.still_wanted(conn, claimed, "w", valley.at(12))
+
+    assert asyncio.run(still()) == set(claimed)
+
+
+def test_finding_whom_the_hazard_reaches_first_does_not_compare_all_with_all(valley: Any) -> None:
+    sent = many_people(valley)
+    values = {"warning_id": sent["warning_id"], "version": 1, "n_people": 600}
+    assert rows_read(valley, "first_recipients", values) <= 2 * N_MANY
 
 
 def senders_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

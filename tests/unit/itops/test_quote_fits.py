@@ -230,7 +230,7 @@ def test_what_rests_on_the_lowest_prior_is_told_through_a_fit() -> None:
 
 
 def test_what_a_shock_takes_down_is_the_law_over_all_ways_to_be_hit() -> None:
-    parts = [Part(n=6, per_hour=100.0, hit_probability=0.3), Part(n=3, per_hour=250.0, hit_probability=0.3)]
+    parts = (Part(n=6, per_hour=100.0, hit_probability=0.3), Part(n=3, per_hour=250.0, hit_probability=0.3))
     brute: dict[float, float] = {}
     for a in range(7):
         for b in range(4):
@@ -245,7 +245,7 @@ def test_what_a_shock_takes_down_is_the_law_over_all_ways_to_be_hit() -> None:
     variance = sum(x * x * p for x, p in told) - sum(x * p for x, p in told) ** 2
     exact = sum(x * x * p for x, p in brute.items()) - sum(x * p for x, p in brute.items()) ** 2
     assert 0.85 * exact < variance <= exact * (1 + 1e-9)
-    assert lost_per_hour("site", [Part(n=4, per_hour=10.0, hit_probability=1.0)], 30.0) == [(30.0, 1.0)]
+    assert lost_per_hour("site", (Part(n=4, per_hour=10.0, hit_probability=1.0),), 30.0) == ((30.0, 1.0),)
 
 
 def test_a_shock_that_spares_everybody_is_no_outage() -> None:
