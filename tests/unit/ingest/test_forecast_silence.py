@@ -170,6 +170,7 @@ def readings_top(readings: Readings) -> float:
 
 def test_the_reach_is_that_of_the_steepest_slope_doubled() -> None:
     one = lean()
-    for k in range(8):
+    told = one.step(0.0, 1.0, [])
+    for k in range(1, 8):
         told = one.step(k * HOUR_S, 1.0 + 0.5 * k, [])
     assert told.reach - 4.5 == pytest.approx(REACH * 0.5 * damped_hours(np.array(HORIZONS_H)))
