@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from api.identity import Throttle
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.settings import Settings
+from ingest.forecast.outlook import WITHHELD_AFTER
 from store import outbox, queries
 from store.clock import read_clock
 from store.pool import AsyncConnection, Pool, connect_worker_async, tenant_transaction, worker_url
@@ -224,7 +225,7 @@ async def observations(
 
 async def latest_forecast(conn: Connection, *, datastream_id: int, now: datetime) -> Row | None:
     """The newest forecast that is not stale."""
-    return await _one(conn, "latest_forecast", datastream_id=datastream_id, now=now)
+    return await _one(conn, "latest_forecast", datastream_id=datastream_id, now=now, withheld_after=WITHHELD_AFTER)
 
 
 async def latest_footprints(conn: Connection, *, now: datetime) -> list[Row]:

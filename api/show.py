@@ -13,6 +13,7 @@ from api.schemas.common import Area, Line, LineString, MultiLineString, MultiPol
 from api.schemas.hazard import Zone
 from api.schemas.station import ForecastOut, ForecastStep, Phase
 from core.errors import InvalidInput
+from ingest.forecast.outlook import DEGRADED_AFTER
 
 #: Decimals of a degree on the wire: 1e-6 degrees is 0.11 m.
 _DIGITS: Final = 6
@@ -226,7 +227,7 @@ def hint(channel: str, address: Mapping[str, Any]) -> str:
     return ""
 
 
-def forecast_steps(row: Mapping[str, Any]) -> ForecastOut:
+def forecast_steps(row: Mapping[str, Any], now: datetime) -> ForecastOut:
     """A stored forecast as a page draws it: the outermost quantiles and the middle one at each horizon."""
     taus = row["taus"]
     middle = min(range(len(taus)), key=lambda k: abs(taus[k] - 0.5))
@@ -235,4 +236,5 @@ def forecast_steps(row: Mapping[str, Any]) -> ForecastOut:
         told = row["quantiles"][k * len(taus) : (k + 1) * len(taus)]
         at = row["made_at"] + timedelta(hours=horizon_h)
         steps.append(ForecastStep(at=at, low=told[0], middle=told[middle], high=told[-1]))
-    return ForecastOut(made_at=row["made_at"], model=row["model"], steps=steps)
+    degraded = now - row["made_at"] > DEGRADED_AFTER
+    return ForecastOut(made_at=row["made_at"], model=row["model"], degraded=degraded, steps=steps)

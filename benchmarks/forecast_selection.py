@@ -29,7 +29,7 @@ from ingest.forecast.models import (
 )
 from ingest.forecast.score import WARM_UP_H, Outcome, figures, outcomes
 from ingest.forecast.trigger import Trigger
-from ingest.forecast.verify import Series, Station, read_levels, read_stations, seen_at
+from ingest.forecast.verify import Series, Station, read_levels, read_stations
 
 HORIZON_H = 6.0
 #: gain, quickening, slowing
@@ -80,6 +80,17 @@ def residual_table(series: Series, seen: dict[str, list[State]]) -> np.ndarray:
             score = (seen_at(readings, h) - paths[:, k]) / (0.01 + noise + h * (0.005 + 0.5 * steep))
             scores[k].extend(score[warm & ~np.isnan(score)])
     return np.array([np.quantile(s, TAUS) for s in scores])
+
+
+def seen_at(series: list[tuple[float, float]], horizon_h: float) -> np.ndarray:
+    """The level (m) `horizon_h` after each reading, interpolated; NaN where no two readings within 3 h enclose it."""
+    times, levels = (np.array(c) for c in zip(*series, strict=True))
+    due = times + horizon_h * HOUR_S
+    after = np.searchsorted(times, due)
+    known = after < len(times)
+    after = np.minimum(after, len(times) - 1)
+    known &= times[after] - times[np.maximum(after - 1, 0)] <= OUTCOME_GAP_H * HOUR_S
+    return np.where(known, np.interp(due, times, levels), np.nan)
 
 
 def thinned(series: Series, hours: float) -> Series:

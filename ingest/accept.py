@@ -24,6 +24,7 @@ from ingest.batch import ID_REUSED, Accepted, Batch, Decoder, Message, Rejected,
 from ingest.catalog import Catalog
 from ingest.latest import LatestValues
 from ingest.observation import CLOCK_SUSPECT, MICROSECOND, Check, Quality
+from ingest.payload import Refused, open_envelope
 from ingest.quality import gross_range
 from ingest.repository import AlreadyStored, errors_as_kinds, moment
 from ingest.series import AFTER, CONTEXT, KNOWN_DTYPE, Outcome, Plan, SeriesMemory, Update, settle
@@ -63,6 +64,15 @@ class _Result:
     updates: list[Update]
     plan: Plan
     deep_ids: npt.NDArray[np.int64]
+
+
+def _mark_of(body: bytes) -> str | None:
+    """The mark of a replay's envelope; None where it is none or cannot be read."""
+    try:
+        opened = open_envelope(body)
+    except Refused:
+        return None
+    return None if opened is None else opened.mark
 
 
 class Acceptor:
@@ -224,6 +234,8 @@ class Acceptor:
                             message.received_us)  # fmt: skip
         async with errors_as_kinds(), conn.transaction():
             await self._keep_quarantine(conn, [rejected])
+            if self._exercise and (mark := _mark_of(message.body)) is not None:
+                await repository.execute(conn, "tell_replay", {"mark": mark})  # else a replay waits for it in vain
         return Accepted(n_messages=1, rejected=[rejected], received_until_us=message.received_us)
 
     async def _check_and_keep(

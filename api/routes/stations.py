@@ -87,5 +87,5 @@ async def observations(
         as_of=now,
         items=[ObservationOut(**row) for row in reversed(kept)],
         truncated=len(rows) > limit,
-        forecast=None if told is None or (until is not None and until < now) else forecast_steps(told),
+        forecast=None if told is None or (until is not None and until < now) else forecast_steps(told, now),
     )

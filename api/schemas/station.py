@@ -75,6 +75,7 @@ class ForecastOut(Out):
 
     made_at: datetime = Field(description="observed_at of the newest reading that it knows.")
     model: str
+    degraded: bool = Field(description="True where it is over 90 minutes old: the gauge has been silent since.")
     steps: list[ForecastStep]
 
 

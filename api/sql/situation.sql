@@ -60,7 +60,7 @@ LIMIT %(limit)s;
 -- What was last forecast for a series, as long as it is not stale: at each horizon the middle and both ends.
 SELECT f.made_at, f.model, f.horizons_h, f.taus, f.quantiles
 FROM forecast AS f
-WHERE f.datastream_id = %(datastream_id)s AND f.made_at > %(now)s::timestamptz - interval '3 hours' AND f.known_at <= %(now)s
+WHERE f.datastream_id = %(datastream_id)s AND f.made_at > %(now)s::timestamptz - %(withheld_after)s::interval AND f.known_at <= %(now)s
 ORDER BY f.made_at DESC LIMIT 1;
 
 -- name: latest_footprints

@@ -29,6 +29,8 @@ _NORTH_OF_SVALBARD = 79.2  #: Ny-Ålesund, 78.9 N, is the northernmost settlemen
 _WORLD_DEG2, _WORLD_SPAN, _WORLD_RADIUS_KM = 21_600.0, 180.0, 3_000.0
 #: About a square metre: places that were written on one line and rounded differ from it by less.
 _NOTHING_DEG2 = 1e-10
+#: A smaller circle has corners that fall together.
+_LEAST_RADIUS_KM = 0.01
 _FAR_DEG = 20.0
 
 
@@ -312,11 +314,12 @@ def _nobody_lives(lons: Sequence[float], lats: Sequence[float]) -> bool:
 def shapes(area: CapArea) -> list[Polygon]:
     """The polygons and circles of an area in lon, lat; longitudes run on past 180 where a polygon crosses it.
 
-    A circle is a polygon of 64 corners at its distance on a sphere (mean radius 6,371 km); without a radius 1 km.
+    A circle is a polygon of 64 corners at its distance on a sphere (mean radius 6,371 km), of 10 m at least; one
+    without a radius is a point and gets 1 km.
     """
     found = [Polygon(unwrapped(ring)[0]) for ring in area.polygons]
     for lon, lat, radius_km in area.circles:
-        found.append(_disc(lon, lat, max(radius_km, 1.0)))
+        found.append(_disc(lon, lat, max(radius_km, _LEAST_RADIUS_KM) if radius_km else 1.0))
     return found
 
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import numpy as np
-
 from ingest import repository
 from ingest.forecast.calibration import table_at
-from ingest.forecast.models import HORIZONS_H, Forecaster
+from ingest.forecast.models import HORIZONS_H, Forecaster, Pool
 from ingest.forecast.outlook import Outlook
 from store.pool import AsyncConnection
 
@@ -43,7 +41,7 @@ class LiveForecasts:
         self.memory = memory
         self.gauges: dict[int, _Gauge] = {}
         self.table = table_at(HORIZONS_H)
-        self.pools: dict[UUID | None, np.ndarray] = {}
+        self.pools: dict[UUID | None, Pool] = {}
 
     async def forecast(self, conn: AsyncConnection, datastream_ids: Sequence[int], until: datetime) -> int:
         """Takes in what these datastreams received by `until` and stores the forecasts; how many there are."""
@@ -68,7 +66,7 @@ class LiveForecasts:
     ) -> list[int]:
         for datastream_id, tenant_id, basin in await repository.forecast_streams(conn, datastream_ids):
             if datastream_id not in self.gauges:
-                pool = self.pools.setdefault(tenant_id, np.zeros((1, *self.table.shape)))
+                pool = self.pools.setdefault(tenant_id, Pool(1, self.table))
                 self.gauges[datastream_id] = _Gauge(
                     Forecaster(HORIZONS_H, self.table, pool, only_chosen=True), tenant_id, basin, until - self.memory
                 )

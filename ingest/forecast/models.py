@@ -15,11 +15,14 @@ Level paths (metres above the gauge's zero at each horizon, hours):
 Quantiles: residuals over a scale of the gauge's present state (normalised conformal scores: Lei et al. 2018, section
 5.2), whose quantile is tracked online per model and horizon (Gibbs and Candes 2021; the quantile tracker of
 Angelopoulos, Candes and Tibshirani 2023, section 2.1, with its step a tenth of
-the largest recent score), begun from the shipped table. Only outcomes already seen move it.
+the largest recent score), begun from the shipped table. Only outcomes already seen move it, each by the time it stands
+for: outcomes ten minutes apart overlap and are not six times the evidence of hourly ones. No quantile
+leaves what the water can do (`_held_to_reason`): what moves online runs away while outcomes of hours ahead are awaited.
 
 A warning of the chosen model is given and held by `ingest.forecast.trigger`.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +47,7 @@ MODELS = (
 CHOSEN = "regional_trend"
 HORIZONS_H = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 TAUS = np.round(np.arange(0.05, 0.96, 0.05), 2)
+MIDDLE = len(TAUS) // 2
 
 # Shipped constants: docs/methods/forecast.md says how each was chosen, and on what.
 DAMPING = 0.8
@@ -65,8 +69,13 @@ RIDGE = 0.02
 FORGET = 0.995
 ERROR_FORGET = 0.95
 TRACK_STEP = 0.1
-#: Step of what all gauges share.
+#: Step of what all gauges share, and the most that all of them together move it in an hour.
 POOL_STEP = 0.02
+POOL_STEP_PER_H = 0.48
+#: The water moves at most this many times what it moved in as long before, or the steepest slope's reach; and as much
+#: as this many of the quiet scale (the error's scale without a slope) in any case.
+RECORD_MARGIN = 2.0
+QUIET_REACH = 10.0
 #: An outcome between two readings is known only when they are at most this far apart, hours.
 OUTCOME_GAP_H = 3.0
 MAX_STEP_M = 1.5
@@ -138,12 +147,19 @@ class Forecast:
     quantiles: FloatArray
     reach: FloatArray
 
-    def chance(self, model: int, level_m: float, up_to: npt.NDArray[np.bool_]) -> float:
-        """The largest chance at any horizon marked in `up_to` that the level is at or above `level_m`."""
-        best = 0.0
-        for k in np.flatnonzero(up_to):
-            best = max(best, 1.0 - float(np.interp(level_m, self.quantiles[model, k], TAUS, left=0.0, right=1.0)))
-        return best
+    def chances(self, level_m: float, up_to: npt.NDArray[np.bool_]) -> FloatArray:
+        """Of each model the largest chance at any horizon marked in `up_to` that the level is at or above `level_m`.
+
+        Beyond the outermost quantiles the chance is 0 or 1.
+        """
+        rows = self.quantiles[:, up_to]
+        below = np.count_nonzero(rows <= level_m, axis=2)
+        left = np.clip(below - 1, 0, len(TAUS) - 2)[..., None]
+        q0, q1 = (np.take_along_axis(rows, left + k, axis=2)[..., 0] for k in (0, 1))
+        share = np.clip((level_m - q0) / np.where(q1 > q0, q1 - q0, 1.0), 0.0, 1.0)
+        tau = TAUS[left[..., 0]] + share * (TAUS[left[..., 0] + 1] - TAUS[left[..., 0]])
+        tau = np.where(below == 0, 0.0, np.where(rows[..., -1] < level_m, 1.0, tau))
+        return np.asarray(1.0 - tau.min(axis=1))
 
     def outlook(self, *, made_at: datetime, known_at: datetime, value: float) -> Outlook:
         """What is kept of it, from a forecaster that runs the chosen model alone; `value` is the reading's."""
@@ -172,11 +188,24 @@ class _Open:
     scale: FloatArray
 
 
+class Pool:
+    """What all gauges learn together: shifts of the quantile scores (models, horizons, taus)."""
+
+    def __init__(self, n_models: int, table: FloatArray) -> None:
+        self.shift = np.zeros((n_models, *table.shape))
+        self.gauges = 0
+
+    def learn(self, horizon: int, way: FloatArray, hours: float) -> None:
+        """Moves one horizon by an outcome that stands for this many hours; many gauges move it no faster than 24."""
+        step = min(POOL_STEP, POOL_STEP_PER_H / max(self.gauges, 1))
+        self.shift[:, horizon] += step * hours * way
+
+
 class Forecaster:
     """Forecasts one gauge. `table` is (horizons, taus): normalised residual quantiles to begin from.
 
-    `pool` (models, horizons, taus) is what all gauges learn together: an outcome at one moves the quantiles of all a
-    little, so that the first gauges of a flood calibrate the rest. `added` gives the path of one more model, last.
+    `pool` is what all gauges learn together: an outcome at one moves the quantiles of all a little, so that the first
+    gauges of a flood calibrate the rest. `added` gives the path of one more model, last.
     With `only_chosen` there is one model, the shipped one, as the running product needs it: the same figures, sooner.
     """
 
@@ -184,7 +213,7 @@ class Forecaster:
         self,
         horizons_h: Sequence[float],
         table: FloatArray,
-        pool: FloatArray | None = None,
+        pool: Pool | None = None,
         added: Callable[[Gauge, float], FloatArray] | None = None,
         *,
         only_chosen: bool = False,
@@ -202,7 +231,9 @@ class Forecaster:
         self.errors = np.full((n_models, n), 1e-4)
         self.open: list[deque[_Open]] = [deque() for _ in range(n)]
         self.slopes: deque[tuple[float, float]] = deque(maxlen=512)
-        self.pool = np.zeros_like(self.scores) if pool is None else pool
+        self.pool = Pool(n_models, table) if pool is None else pool
+        self.settled = np.full(n, -np.inf)  # by horizon: the origin of the last forecast whose outcome is known
+        self.rises, self.falls = np.zeros(n), np.zeros(n)  # by horizon: the largest within so long, m
         self.rise: tuple[float, float] | None = None  # when, and the 3 h slope in units of its own mean square
         self.square_sum, self.n_slopes = RISE_FLOOR_READINGS * RISE_FLOOR_M_PER_H**2, RISE_FLOOR_READINGS
 
@@ -231,6 +262,8 @@ class Forecaster:
         `neighbours` are the basin's other gauges; `others` stand in for them where none of them speaks.
         """
         before = (self.raw.times[-1], self.raw.levels[-1]) if self.raw.times else None
+        if before is None:
+            self.pool.gauges += 1  # now, not when it was made: a gauge that will speak later counts for nothing yet
         plain = self.raw.add(time_s, level_m)
         state = self.gauge.add(time_s, level_m)
         if before is not None:
@@ -247,12 +280,44 @@ class Forecaster:
             drivers = self._drivers(state, neighbours)
             paths = self._paths(plain, state, drivers, region)
         steep = max(abs(state.slope1), abs(state.slope3))
-        scale = 0.01 + state.noise_m + self.horizons_h * (0.005 + 0.5 * steep)
+        quiet = 0.01 + state.noise_m + self.horizons_h * 0.005
+        scale = quiet + self.horizons_h * 0.5 * steep
         opened = _Open(time_s, state.level_m, self.hours * state.slope3, drivers, paths, scale)
         for queue in self.open:
             queue.append(opened)
-        quantiles = paths[:, :, None] + scale[None, :, None] * np.sort(self.scores + self.pool, axis=2)
+        quantiles = paths[:, :, None] + scale[None, :, None] * np.sort(self.scores + self.pool.shift, axis=2)
+        quantiles = self._held_to_reason(quantiles, state, quiet, paths)
         return Forecast(time_s, paths, quantiles, reach_path(state, self.horizons_h))
+
+    def _held_to_reason(self, told: FloatArray, state: State, quiet: FloatArray, paths: FloatArray) -> FloatArray:
+        """The quantiles (models, horizons, taus) within what the water can do, never narrower at a longer horizon.
+
+        The middle goes no farther than the model's path, or than the water ever moved within as long; the outermost no
+        farther than RECORD_MARGIN times that, or the reach of the steepest slope; those between them in proportion.
+        """
+        self._note_moves()
+        slopes = (state.slope1, state.slope3, state.slope6)
+        least = QUIET_REACH * quiet
+        away = paths - state.level_m
+        limits = []
+        for sign, seen, steepest in ((-1.0, self.falls, -min(slopes)), (1.0, self.rises, max(slopes))):
+            middle = np.maximum(sign * away, np.maximum(seen, least / 2))
+            outer = np.maximum(RECORD_MARGIN * seen, np.maximum(least, REACH * self.hours * steepest))
+            outer = np.maximum(middle, outer)
+            share = np.clip(sign * (TAUS - 0.5) / (TAUS[-1] - 0.5), 0.0, 1.0)
+            limits.append(state.level_m + sign * (middle[..., None] + share * (outer - middle)[..., None]))
+        told = np.clip(told, *limits)
+        centre = told[..., MIDDLE, None]
+        return np.asarray(centre + np.sign(TAUS - 0.5) * np.maximum.accumulate(np.abs(told - centre), axis=1))
+
+    def _note_moves(self) -> None:
+        """Notes how far the water has moved up and down to its newest reading, within each horizon."""
+        times, levels = self.gauge.times, self.gauge.levels
+        first = bisect_left(times, times[-1] - self.horizons_h[-1] * HOUR_S)
+        back = np.array(levels[first:][::-1])
+        n = len(back) - np.searchsorted(times[first:], times[-1] - self.horizons_h * HOUR_S)
+        self.rises = np.maximum(self.rises, back[0] - np.minimum.accumulate(back)[n - 1])
+        self.falls = np.maximum(self.falls, np.maximum.accumulate(back)[n - 1] - back[0])
 
     def _note_rise(self, time_s: float, slope3: float) -> None:
         self.square_sum += slope3**2
@@ -296,9 +361,11 @@ class Forecaster:
                 seen = before[1] + share * (now[1] - before[1])
                 error = seen - made.paths[:, k]
                 score = error / made.scale[k]
-                way = TAUS - (score[:, None] <= self.scores[:, k] + self.pool[:, k])
-                self.scores[:, k] += TRACK_STEP * way
-                self.pool[:, k] += POOL_STEP * way
+                way = TAUS - (score[:, None] <= self.scores[:, k] + self.pool.shift[:, k])
+                stands_h = min(1.0, (made.time_s - self.settled[k]) / HOUR_S)
+                self.settled[k] = made.time_s
+                self.scores[:, k] += TRACK_STEP * stands_h * way
+                self.pool.learn(k, way, stands_h)
                 if self.only_chosen:
                     continue
                 self.errors[:, k] = ERROR_FORGET * self.errors[:, k] + (1 - ERROR_FORGET) * (error**2 + 1e-6)

@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
+
+#: A gauge silent for this long has a forecast that is marked as degraded.
+DEGRADED_AFTER = timedelta(minutes=90)
+#: After this long none is told: what comes is unknown. Intervals are verified over silences up to here only.
+WITHHELD_AFTER = timedelta(hours=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,11 @@ the file at any time changes no earlier row (tests/unit/ingest/test_forecast.py)
 """
 
 import csv
+import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -18,13 +21,15 @@ from core.errors import InvalidInput
 from ingest.forecast import prophet
 from ingest.forecast.calibration import table_at
 from ingest.forecast.gauge import HOUR_S, FloatArray
-from ingest.forecast.models import CHOSEN, HORIZONS_H, MODELS, OUTCOME_GAP_H, TAUS, Forecaster
+from ingest.forecast.models import CHOSEN, HORIZONS_H, MODELS, OUTCOME_GAP_H, TAUS, Forecast, Forecaster, Pool
 from ingest.forecast.score import WARM_UP_H, Outcome, bootstrap_csi, figures, outcomes
 from ingest.forecast.trigger import Trigger
 
 LEVELS = {"alert": "alert_m", "minor": "minor_flood_m", "major": "major_flood_m"}
 #: Levels beyond these are no river's, metres.
 LEVEL_RANGE_M = (-1000.0, 10000.0)
+#: No gauge was read before the first, and no reading is from after the last.
+YEARS = (1800, 2200)
 #: All models by name, in the order of their rows in a run; the last one only where it was asked for.
 NAMES = (*MODELS, "prophet")
 BINS = np.linspace(0.0, 1.0, 11)
@@ -46,14 +51,14 @@ class Station:
 Series = dict[str, list[tuple[float, float]]]
 
 
-def _rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+def _rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = [c for c in needed if c not in (reader.fieldnames or ())]
             if missing:
                 raise BadLevels(f"{path.name}: column {missing[0]} is missing")
-            return list(reader)
+            yield from reader
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadLevels(f"{path.name}: {error}") from error
 
@@ -69,7 +74,7 @@ def _number(path: Path, line: int, column: str, text: str | None) -> float:
 
 
 def read_stations(path: Path) -> dict[str, Station]:
-    """Stations by name; a level of 0 or blank is no level."""
+    """Stations by name; a level of 0 or blank is no level, one below zero lies below the gauge's datum."""
     out: dict[str, Station] = {}
     for line, row in enumerate(_rows(path, ["station_name", *LEVELS.values()]), 2):
         name = row["station_name"]
@@ -78,9 +83,7 @@ def read_stations(path: Path) -> dict[str, Station]:
         levels = {}
         for level, column in LEVELS.items():
             value = _number(path, line, column, row[column]) if (row[column] or "").strip() else 0.0
-            if value < 0:
-                raise BadLevels(f"{path.name}, line {line}: {column} is below zero: {row[column]!r}")
-            if value > 0:
+            if value != 0:
                 levels[level] = value
         out[name] = Station(name, row.get("basin") or name, levels)
     return out
@@ -93,12 +96,17 @@ def read_levels(path: Path, stations: Mapping[str, Station], say: Callable[[str]
     """
     found: dict[str, dict[float, float]] = {}
     n_blank = 0
+    strangers: set[str] = set()
     for line, row in enumerate(_rows(path, ["station_name", "time_utc", "water_level_m"]), 2):
         text = row["time_utc"] or ""
         try:
             at = datetime.fromisoformat(text)
         except ValueError as error:
             raise BadLevels(f"{path.name}, line {line}: time_utc is not a time: {text!r}") from error
+        if not YEARS[0] <= at.year <= YEARS[1]:
+            raise BadLevels(
+                f"{path.name}, line {line}: time_utc is not of the years {YEARS[0]} to {YEARS[1]}: {text!r}"
+            )
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
         if not (row["water_level_m"] or "").strip():
@@ -107,6 +115,12 @@ def read_levels(path: Path, stations: Mapping[str, Station], say: Callable[[str]
         value = _number(path, line, "water_level_m", row["water_level_m"])
         if row["station_name"] in stations:
             found.setdefault(row["station_name"], {}).setdefault(at.timestamp(), value)
+        else:
+            strangers.add(row["station_name"])
+    for name in sorted(strangers)[:1]:
+        say(f"{path.name}: {len(strangers)} stations are not in the stations file and are left out: {name!r}, ...")
+    for name in [one for one in stations if one not in found][:1]:
+        say(f"{path.name}: {len(stations) - len(found)} stations of the stations file have no reading: {name!r}, ...")
     if n_blank:
         say(f"{path.name}: {n_blank} rows have no level: the gauge is silent there")
     if not found:
@@ -126,14 +140,69 @@ class WarningRow:
     chance: float
 
 
+class Tally:
+    """Errors of one gauge's forecasts, summed as their outcomes come: sums of absolute error, coverage and CRPS."""
+
+    def __init__(self, n_models: int, horizons_h: Sequence[float]) -> None:
+        self.horizons_s = np.asarray(horizons_h) * HOUR_S
+        self.counts = np.zeros(len(horizons_h), dtype=np.int64)
+        self.sums = np.zeros((3, len(horizons_h), n_models))  # |error|, inside the 90 % interval, CRPS
+        self.waiting: list[deque[Forecast]] = [deque() for _ in horizons_h]
+        self.first_s: float | None = None
+        self.last: tuple[float, float] | None = None
+
+    def add(self, time_s: float, level_m: float, made: Forecast) -> None:
+        """Takes a reading, which settles forecasts that were due, and the forecast made from it.
+
+        An outcome is interpolated; unknown where no two readings within 3 h enclose it. The first day is left out.
+        """
+        if self.last is not None:
+            before_s, before_m = self.last
+            for k, horizon_s in enumerate(self.horizons_s):
+                queue = self.waiting[k]
+                while queue and queue[0].time_s + horizon_s <= time_s:
+                    told = queue.popleft()
+                    if time_s - before_s <= OUTCOME_GAP_H * HOUR_S:
+                        share = (told.time_s + horizon_s - before_s) / (time_s - before_s)
+                        self._settle(k, told, before_m + share * (level_m - before_m))
+        self.first_s = time_s if self.first_s is None else self.first_s
+        self.last = (time_s, level_m)
+        if time_s >= self.first_s + WARM_UP_H * HOUR_S:
+            for queue in self.waiting:
+                queue.append(made)
+
+    def _settle(self, k: int, told: Forecast, seen: float) -> None:
+        rows = told.quantiles[:, k]
+        apart = seen - rows
+        self.counts[k] += 1
+        self.sums[0, k] += np.abs(told.paths[:, k] - seen)
+        self.sums[1, k] += (rows[:, 0] <= seen) & (seen <= rows[:, -1])
+        self.sums[2, k] += 2.0 * np.mean(np.maximum(TAUS * apart, (TAUS - 1.0) * apart), axis=1)
+
+
 @dataclass(slots=True)
 class Run:
-    """Everything the models said: rows in order of time, and forecasts by station."""
+    """Everything the models said, in order of time: one row for each reading and level that it lies below.
+
+    Columns: of `places` (station, level) the index, epoch seconds, one bit for each model that warns, and the chance
+    that each model gives. Forecasts themselves are not kept: `tallies` has their errors, by station.
+    """
 
     horizons_h: tuple[float, ...]
-    rows: list[WarningRow] = field(default_factory=list)
-    paths: dict[str, list[FloatArray]] = field(default_factory=dict)
-    quantiles: dict[str, list[FloatArray]] = field(default_factory=dict)
+    n_models: int
+    places: list[tuple[str, str]] = field(default_factory=list)
+    place: "array[int]" = field(default_factory=lambda: array("I"))
+    time_s: "array[float]" = field(default_factory=lambda: array("d"))
+    warns: "array[int]" = field(default_factory=lambda: array("H"))
+    chance: "array[float]" = field(default_factory=lambda: array("f"))
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def rows(self) -> Iterator[WarningRow]:
+        """What each model said, row by row."""
+        for k, (place, time_s, warns) in enumerate(zip(self.place, self.time_s, self.warns, strict=True)):
+            for m in range(self.n_models):
+                chance = self.chance[k * self.n_models + m]
+                yield WarningRow(m, *self.places[place], time_s, bool(warns >> m & 1), chance)
 
 
 def forecast(
@@ -143,12 +212,16 @@ def forecast(
     progress: Callable[[int, int], None] | None = None,
     *,
     with_prophet: bool = False,
+    seen: Callable[[str, Forecast], None] | None = None,
 ) -> Run:
-    """Plays all readings in order of time through a forecaster per gauge; Prophet takes minutes, so it is asked for."""
+    """Plays all readings in order of time through a forecaster per gauge; Prophet takes minutes, so it is asked for.
+
+    `seen` is shown each station's forecasts as they are made.
+    """
     horizons = tuple(sorted({*HORIZONS_H, horizon_h}))
     table = table_at(horizons)
     n_models = len(MODELS) + with_prophet
-    pool = np.zeros((n_models, *table.shape))
+    pool = Pool(n_models, table)
     gauges = {
         name: Forecaster(horizons, table, pool, prophet.paths(horizons) if with_prophet else None) for name in series
     }
@@ -157,31 +230,39 @@ def forecast(
         for name in series
     }
     others = {name: [gauges[n] for n in sorted(series) if n != name] for name in series}
-    triggers = {
-        (name, level): Trigger(level_m, horizon_h)
-        for name in series
-        for level, level_m in stations[name].levels_m.items()
-    }
+    run = Run(horizons, n_models, tallies={name: Tally(n_models, horizons) for name in series})
+    at_gauge: dict[str, list[tuple[int, float, Trigger]]] = {}
+    for name in series:
+        for level, level_m in stations[name].levels_m.items():
+            at_gauge.setdefault(name, []).append((len(run.places), level_m, Trigger(level_m, horizon_h)))
+            run.places.append((name, level))
     within = np.asarray(horizons) <= horizon_h
     chosen = MODELS.index(CHOSEN)
-    run = Run(horizons, paths={n: [] for n in series}, quantiles={n: [] for n in series})
-    events = sorted((t, name, v) for name, readings in series.items() for t, v in readings)
+    n_events = sum(len(readings) for readings in series.values())
+    events = heapq.merge(*(_named(name, readings) for name, readings in series.items()))
     for k, (time_s, name, value) in enumerate(events):
         made = gauges[name].step(time_s, value, around[name], others[name])
-        run.paths[name].append(made.paths)
-        run.quantiles[name].append(made.quantiles)
+        run.tallies[name].add(time_s, value, made)
+        if seen is not None:
+            seen(name, made)
         tops = made.paths[:, within].max(axis=1)
         reach = float(made.reach[within].max())
-        for level, threshold in stations[name].levels_m.items():
-            stands = triggers[name, level].step(time_s, value, float(tops[chosen]), reach)
+        for place, threshold, trigger in at_gauge.get(name, ()):
+            stands = trigger.step(time_s, value, float(tops[chosen]), reach)
             if value < threshold:
-                for m in range(n_models):
-                    chance = made.chance(m, threshold, within)
-                    warn = stands if m == chosen else bool(tops[m] >= threshold)
-                    run.rows.append(WarningRow(m, name, level, time_s, warn, chance))
+                warns = tops >= threshold
+                warns[chosen] = stands
+                run.place.append(place)
+                run.time_s.append(time_s)
+                run.warns.append(sum(1 << m for m in np.flatnonzero(warns).tolist()))
+                run.chance.extend(made.chances(threshold, within).tolist())
         if progress and k % 5000 == 0:
-            progress(k, len(events))
+            progress(k, n_events)
     return run
+
+
+def _named(name: str, readings: list[tuple[float, float]]) -> Iterator[tuple[float, str, float]]:
+    return ((time_s, name, value) for time_s, value in readings)
 
 
 def stamp(time_s: float) -> str:
@@ -199,67 +280,40 @@ def write_warnings(path: Path, run: Run, models: Sequence[int]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(["model", "station_name", "level", "time_utc", "warn"])
-        for r in run.rows:
+        for r in run.rows():
             if r.model in models:
                 out.writerow([row_name(r.model), r.station, r.level, stamp(r.time_s), int(r.warn)])
 
 
-def seen_at(series: list[tuple[float, float]], horizon_h: float) -> FloatArray:
-    """The level (m) `horizon_h` after each reading, interpolated; NaN where no two readings within 3 h enclose it."""
-    times, levels = (np.array(c) for c in zip(*series, strict=True))
-    due = times + horizon_h * HOUR_S
-    after = np.searchsorted(times, due)
-    known = after < len(times)
-    after = np.minimum(after, len(times) - 1)
-    known &= times[after] - times[np.maximum(after - 1, 0)] <= OUTCOME_GAP_H * HOUR_S
-    return np.where(known, np.interp(due, times, levels), np.nan)
-
-
-def _by_horizon(run: Run, series: Series, models: Sequence[int]) -> dict[int, list[dict[str, float]]]:
+def _by_horizon(run: Run, models: Sequence[int]) -> dict[int, list[dict[str, float]]]:
     out: dict[int, list[dict[str, float]]] = {m: [] for m in models}
     for k, horizon_h in enumerate(run.horizons_h):
-        errors, cover, loss = [], [], []
-        for name, readings in series.items():
-            seen = seen_at(readings, horizon_h)
-            warm = np.array([t for t, _ in readings]) >= readings[0][0] + WARM_UP_H * HOUR_S
-            use = warm & ~np.isnan(seen)
-            if not use.any():
-                continue
-            paths = np.array(run.paths[name])[use][:, models, k]
-            quant = np.array(run.quantiles[name])[use][:, models, k]
-            y = seen[use][:, None]
-            errors.append(np.abs(paths - y))
-            cover.append((quant[..., 0] <= y) & (y <= quant[..., -1]))
-            apart = y[..., None] - quant
-            loss.append(2.0 * np.mean(np.maximum(TAUS * apart, (TAUS - 1.0) * apart), axis=2))
-        if not errors:
+        count = sum(int(tally.counts[k]) for tally in run.tallies.values())
+        if not count:
             continue
-        for j, m in enumerate(models):
+        mean = sum((tally.sums[:, k] for tally in run.tallies.values()), np.zeros((3, run.n_models))) / count
+        for m in models:
+            error, cover, loss = mean[:, m].tolist()
             out[m].append(
-                {
-                    "horizon_h": horizon_h,
-                    "forecasts": sum(len(e) for e in errors),
-                    "mae_m": float(np.concatenate(errors)[:, j].mean()),
-                    "crps_m": float(np.concatenate(loss)[:, j].mean()),
-                    "coverage_90": float(np.concatenate(cover)[:, j].mean()),
-                }
+                {"horizon_h": horizon_h, "forecasts": count, "mae_m": error, "crps_m": loss, "coverage_90": cover}
             )
     return out
 
 
-def _chances(run: Run, stations: Mapping[str, Station], series: Series, horizon_h: float, model: int) -> FloatArray:
-    """Pairs (chance, reached within the horizon) of the origins whose horizon lies inside the gauge's record."""
-    arrays = {n: tuple(np.array(c) for c in zip(*r, strict=True)) for n, r in series.items()}
-    pairs = []
-    for r in run.rows:
-        times, levels = arrays[r.station]
-        end = r.time_s + horizon_h * HOUR_S
-        if r.model != model or r.time_s < times[0] + WARM_UP_H * HOUR_S or end > times[-1]:
-            continue
-        ahead = levels[np.searchsorted(times, r.time_s, "right") : np.searchsorted(times, end, "right")]
-        if len(ahead):
-            pairs.append((r.chance, float(ahead.max() >= stations[r.station].levels_m[r.level])))
-    return np.array(pairs).reshape(-1, 2)
+def _reached(run: Run, stations: Mapping[str, Station], series: Series, horizon_h: float) -> FloatArray:
+    """Of each row whether the level came within the horizon: 1, 0, or NaN where that lies outside what is scored."""
+    place, time_s = np.frombuffer(run.place, np.uint32), np.frombuffer(run.time_s)
+    out = np.full(len(place), np.nan)
+    for k, (name, level) in enumerate(run.places):
+        times, levels = (np.array(c) for c in zip(*series[name], strict=True))
+        mine = np.flatnonzero(place == k)
+        start, end = time_s[mine], time_s[mine] + horizon_h * HOUR_S
+        mine = mine[(start >= times[0] + WARM_UP_H * HOUR_S) & (end <= times[-1])]
+        first = np.searchsorted(times, time_s[mine], "right")
+        after = np.searchsorted(times, time_s[mine] + horizon_h * HOUR_S, "right")
+        reached = np.concatenate([[0], np.cumsum(levels >= stations[name].levels_m[level])])
+        out[mine] = np.where(after > first, reached[after] > reached[first], np.nan)
+    return out
 
 
 def verify(
@@ -271,32 +325,27 @@ def verify(
     draws: int = 2000,
 ) -> list[dict[str, object]]:
     """Scores of each model, best CSI first; a figure that cannot be had is None."""
-    warned: dict[tuple[int, str, str], list[float]] = {}
-    for r in run.rows:
-        if r.warn:
-            warned.setdefault((r.model, r.station, r.level), []).append(r.time_s)
+    place, time_s = np.frombuffer(run.place, np.uint32), np.frombuffer(run.time_s)
+    warns = np.frombuffer(run.warns, np.uint16)
+    chances = np.frombuffer(run.chance, np.float32).reshape(-1, run.n_models)
+    reached = _reached(run, stations, series, horizon_h)
+    times = {name: [t for t, _ in readings] for name, readings in series.items()}
+    levels = {name: [v for _, v in readings] for name, readings in series.items()}
     reference = MODELS.index("damped_trend")
     items: dict[str, list[Outcome]] = {}
     for m in {*models, reference}:
-        items[NAMES[m]] = [
-            outcome
-            for name, readings in series.items()
-            for level, threshold in stations[name].levels_m.items()
-            for outcome in outcomes(
-                stations[name].basin,
-                [t for t, _ in readings],
-                [v for _, v in readings],
-                threshold,
-                warned.get((m, name, level), []),
-                horizon_h,
-            )
-        ]
+        items[NAMES[m]] = []
+        for k, (name, level) in enumerate(run.places):
+            warned = time_s[(place == k) & (warns >> m & 1 == 1)].tolist()
+            basin, threshold = stations[name].basin, stations[name].levels_m[level]
+            items[NAMES[m]] += outcomes(basin, times[name], levels[name], threshold, warned, horizon_h)
     csi = bootstrap_csi(items, draws)
-    horizons = _by_horizon(run, series, models)
+    horizons = _by_horizon(run, models)
     out = []
     for m in models:
         f = figures(items[NAMES[m]])
-        pairs = _chances(run, stations, series, horizon_h, m)
+        scored_rows = ~np.isnan(reached)
+        pairs = np.column_stack([chances[scored_rows, m].astype(np.float64), reached[scored_rows]])
         base = float(pairs[:, 1].mean()) if len(pairs) else math.nan
         brier = float(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2)) if len(pairs) else None
         reliability = []

@@ -368,6 +368,7 @@ def test_a_photo_of_damage_is_made_small_without_its_metadata_and_shown_at_the_d
 def test_feeds_of_others_show_their_age_their_error_and_when_they_are_asked_again(
     console_context: BrowserContext, stub: Server
 ) -> None:
+    stub.world.other_feeds[2]["due_at"] = at(150)
     page = signed_in(console_context, stub).page
     page.locator("[data-desk=feeds]").click()
     away = page.locator("[data-feed=usgs]")
@@ -379,6 +380,8 @@ def test_feeds_of_others_show_their_age_their_error_and_when_they_are_asked_agai
     expect(never).to_contain_text("not asked yet")
     expect(page.locator("[data-feed=nws]")).to_contain_text("answers")
     expect(page.locator("[data-feed=hubeau]")).to_contain_text("late")  # up, and older than three intervals
+    expect(page.locator("[data-feed=nws]")).to_contain_text("due since")  # a question that is overdue: nobody asks
+    expect(page.get_by_text("4 feeds are on; late: 2; never answered: 1.")).to_be_visible()
     page.reload()
     expect(page.locator("[data-feed=usgs]")).to_be_visible()  # the desk stands in the address
 

@@ -63,6 +63,30 @@ def test_the_message_that_breaks_is_set_aside_and_the_others_are_kept(
     assert process.counters.n_rejected == 1
 
 
+@pytest.mark.parametrize("exercise", [True, False])
+def test_a_replay_hears_of_its_mark_also_where_the_message_is_set_aside(
+    bench: Bench, tmp_path: Path, exercise: bool
+) -> None:
+    """It waits for its last message to be dealt with; kept or set aside, it is. A live database takes no replay."""
+    process = ingest(bench, tmp_path, Breaking(exercise=exercise))
+    (broken,) = [one for one in batch(Breaking(exercise=True)) if b'"v": 6.66' in one.body]
+    body = b'{"replay":{"arrival":%d,"end":true,"mark":"the-last"},"payload":%b}' % (START_S + 1300, broken.body)
+
+    async def main() -> None:
+        try:
+            await process._keep([Message(broken.topic, body, broken.received_us)])
+        finally:
+            if process._conn is not None:
+                await process._conn.close()
+
+    with psycopg.connect(bench.url, autocommit=True) as conn:
+        conn.execute("LISTEN tocsin_replay")
+        asyncio.run(main())
+        heard = [note.payload for note in conn.notifies(timeout=2.0, stop_after=1)]
+    assert bench.rows("SELECT reason, payload FROM quarantine") == [("not_kept", body)]
+    assert heard == (["the-last"] if exercise else [])
+
+
 def test_a_database_that_does_not_fit_is_as_if_away_and_sets_nothing_aside(bench: Bench, tmp_path: Path) -> None:
     acceptor = Acceptor(exercise=True)
     process = ingest(bench, tmp_path, acceptor)

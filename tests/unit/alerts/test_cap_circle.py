@@ -16,7 +16,7 @@ from ingest.cap.message import CapArea
 PLACES = st.tuples(
     st.floats(-170, 170).map(lambda v: round(v, 5)),
     st.floats(-75, 75).map(lambda v: round(v, 5)),
-    st.floats(1.0, 200.0).map(lambda v: round(v, 3)),
+    st.one_of(st.floats(0.01, 1.0), st.floats(1.0, 200.0)).map(lambda v: round(v, 3)),
 )
 
 
@@ -26,6 +26,14 @@ def test_what_was_a_circle_is_that_circle_digit_by_digit(place: tuple[float, flo
     assert circle_of(circle(*place)) == place  # as a rule with radius_km has it
     (disc,) = shapes(CapArea(area_desc="x", circles=(place,)))
     assert circle_of(disc) == place  # as another's CAP message has it
+
+
+def test_a_circle_of_less_than_a_kilometre_stays_as_small_and_a_point_has_one() -> None:
+    """CAP 1.2 writes a radius in km with decimals: 0.3 is a chemical spill of 300 m, not of a kilometre."""
+    for radius_km, kept_km in ((0.3, 0.3), (0.05, 0.05), (0.001, 0.01), (0.0, 1.0)):
+        (disc,) = shapes(CapArea(area_desc="x", circles=((10.0, 50.0, radius_km),)))
+        assert disc.is_valid
+        assert circle_of(disc) == (10.0, 50.0, kept_km)
 
 
 def test_what_is_not_one_stays_a_polygon() -> None:

@@ -211,6 +211,8 @@ def test_a_forecast_is_shown_by_its_middle_and_its_ends() -> None:
         "taus": [0.05, 0.5, 0.95],
         "quantiles": [1.0, 2.0, 3.0, 0.5, 2.5, 4.5],
     }
-    told = forecast_steps(row)
+    told = forecast_steps(row, NOW + timedelta(minutes=90))
     assert [(one.low, one.middle, one.high) for one in told.steps] == [(1.0, 2.0, 3.0), (0.5, 2.5, 4.5)]
     assert [one.at for one in told.steps] == [NOW + timedelta(minutes=30), NOW + timedelta(hours=6)]
+    assert not told.degraded
+    assert forecast_steps(row, NOW + timedelta(minutes=91)).degraded, "the gauge has been silent since"

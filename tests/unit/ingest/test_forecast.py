@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import random
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.forecast_selection import seen_at
 from ingest.forecast import verify as verb
 from ingest.forecast.calibration import table_at
 from ingest.forecast.gauge import HOUR_S, Gauge
-from ingest.forecast.models import CHOSEN, HORIZONS_H, MODELS, TAUS, Forecaster, ar_path, damped_hours
+from ingest.forecast.models import CHOSEN, HORIZONS_H, MODELS, TAUS, Forecast, Forecaster, ar_path, damped_hours
 from ingest.forecast.score import bootstrap_csi, figures, outcomes
 from tocsin.cli import app
 
@@ -43,23 +45,91 @@ def cut(series: verb.Series, at: float) -> verb.Series:
     return {n: kept for n, r in series.items() if (kept := [x for x in r if x[0] <= at])}
 
 
+def told(series: verb.Series) -> tuple[list[verb.WarningRow], dict[str, list[Forecast]]]:
+    """All rows, and each station's forecasts."""
+    made: dict[str, list[Forecast]] = {}
+    run = verb.forecast(STATIONS, series, 6.0, seen=lambda name, one: made.setdefault(name, []).append(one))
+    return list(run.rows()), made
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_cutting_the_record_changes_no_earlier_row(seed: int) -> None:
+    """Also where gauges share their times and where some speak for the first time after the cut."""
     series = flood(seed)
-    whole = verb.forecast(STATIONS, series, 6.0)
+    if seed == 3:
+        series = {
+            n: [(round(t / 1800) * 1800.0 + 1e-3 * k, v) for k, (t, v) in enumerate(r)] for n, r in series.items()
+        }
+        shared = [t for t, _ in series["Upper"]]
+        series["Lower"] = [(t, 1.0 + 0.9 * v) for t, v in series["Upper"]]
+        series["Alone"] = series["Alone"][len(series["Alone"]) // 2 :]
+        assert shared == [t for t, _ in series["Lower"]]
+    rows, forecasts = told(series)
     rng = random.Random(seed)
-    for at in [rng.uniform(24, 90) * HOUR_S for _ in range(4)]:
-        part = verb.forecast(STATIONS, cut(series, at), 6.0)
-        assert part.rows == [r for r in whole.rows if r.time_s <= at]
-        for name, quantiles in part.quantiles.items():
-            np.testing.assert_array_equal(np.array(quantiles), np.array(whole.quantiles[name][: len(quantiles)]))
+    for at in [rng.uniform(24, 90) * HOUR_S for _ in range(2)] + [series["Upper"][30][0]]:
+        part_rows, part = told(cut(series, at))
+        assert part_rows == [r for r in rows if r.time_s <= at]
+        for name, made in part.items():
+            for one, other in zip(made, forecasts[name], strict=False):
+                np.testing.assert_array_equal(one.quantiles, other.quantiles)
+
+
+def test_gauges_that_are_yet_to_speak_count_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What many gauges move together is shared among those that have spoken: else the file's end would be seen."""
+    monkeypatch.setattr("ingest.forecast.models.POOL_STEP_PER_H", 0.02)  # as if three gauges were many
+    series = flood(4)
+    series["Alone"] = [one for one in series["Alone"] if one[0] > 60 * HOUR_S]
+    rows, _ = told(series)
+    part, _ = told(cut(series, 55 * HOUR_S))
+    assert part == rows[: len(part)]
 
 
 def test_a_later_value_does_change_later_rows() -> None:
     """The test above could not fail if the readings did not matter."""
     series = flood(1)
     other = {n: [(t, v + (0.5 if t > 40 * HOUR_S else 0.0)) for t, v in r] for n, r in series.items()}
-    assert verb.forecast(STATIONS, series, 6.0).rows != verb.forecast(STATIONS, other, 6.0).rows
+    assert told(series)[0] != told(other)[0]
+
+
+@pytest.mark.parametrize("seed", [5])
+def test_the_running_sums_are_those_of_the_whole_record(seed: int) -> None:
+    """Error, coverage and CRPS, from all forecasts kept and the whole series at once."""
+    series = flood(seed)
+    made: dict[str, list[Forecast]] = {}
+    run = verb.forecast(STATIONS, series, 6.0, seen=lambda name, one: made.setdefault(name, []).append(one))
+    scored = {str(row["model"]): row for row in verb.verify(run, STATIONS, series, 6.0, range(len(MODELS)), draws=2)}
+    for k, hours in enumerate(HORIZONS_H):
+        error, cover, loss = [], [], []
+        for name, readings in series.items():
+            for one, seen in zip(made[name], seen_at(readings, hours), strict=True):
+                if np.isnan(seen) or one.time_s < readings[0][0] + 24 * HOUR_S:
+                    continue
+                rows = one.quantiles[:, k]
+                error.append(np.abs(one.paths[:, k] - seen))
+                cover.append((rows[:, 0] <= seen) & (seen <= rows[:, -1]))
+                pinball = np.where(seen >= rows, TAUS * (seen - rows), (1 - TAUS) * (rows - seen))
+                loss.append(2 * pinball.mean(axis=1))
+        for m in range(len(MODELS)):
+            row = scored[MODELS[m]]["horizons"][k]  # type: ignore[index]
+            assert row["forecasts"] == len(error)
+            assert (row["mae_m"], row["coverage_90"], row["crps_m"]) == pytest.approx(
+                (np.mean(error, axis=0)[m], np.mean(cover, axis=0)[m], np.mean(loss, axis=0)[m])
+            )
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_the_chance_is_the_quantiles_read_backwards(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    quantiles = np.sort(rng.normal(2.0, 1.0, (4, len(HORIZONS_H), len(TAUS))), axis=2)
+    quantiles[1, :, 4:9] = quantiles[1, :, 4:5]  # equal quantiles: a step
+    one = Forecast(0.0, quantiles[:, :, 9], quantiles, quantiles[0, :, 9])
+    within = np.asarray(HORIZONS_H) <= 6.0
+    for level in (-9.0, 0.3, 2.0, 3.1, 9.0, float(quantiles[2, 3, 7]), float(quantiles[0, 0, -1])):
+        expected = [
+            max(1.0 - float(np.interp(level, row, TAUS, left=0.0, right=1.0)) for row in rows[within])
+            for rows in quantiles
+        ]
+        assert one.chances(level, within) == pytest.approx(expected)
 
 
 def test_a_fall_that_no_river_makes_is_held_until_confirmed() -> None:
@@ -215,6 +285,8 @@ def test_a_bad_option_is_named(tmp_path: Path, more: list[str], word: str) -> No
         ("L.csv", "station_name,time_utc\nUpper,2025-01-01T00:00:00Z", "water_level_m"),
         ("L.csv", "station_name,time_utc,water_level_m\nUpper,yesterday,1", "time_utc"),
         ("L.csv", "station_name,time_utc,water_level_m\nUpper,2025-01-01T00:00:00Z,nan", "water_level_m"),
+        ("L.csv", "station_name,time_utc,water_level_m\nUpper,0001-01-01T00:00:00+14:00,1", "time_utc"),
+        ("L.csv", "station_name,time_utc,water_level_m\nUpper,9999-12-31T23:59:59-12:00,1", "time_utc"),
         ("L.csv", "station_name,time_utc,water_level_m\nElse,2025-01-01T00:00:00Z,1", "no reading"),
         ("S.csv", "station_name,alert_m,minor_flood_m,major_flood_m\nUpper,high,2,3", "alert_m"),
         ("S.csv", "station_name,alert_m,minor_flood_m,major_flood_m\nUpper,1,2,3\nUpper,1,2,3", "twice"),
@@ -240,3 +312,42 @@ def test_a_row_without_a_level_is_a_silent_gauge(tmp_path: Path) -> None:
     series = verb.read_levels(levels, verb.read_stations(stations), said.append)
     assert [value for _, value in series["A"]] == [0.5, 0.7]
     assert said == ["l.csv: 2 rows have no level: the gauge is silent there"]
+
+
+def test_a_level_below_the_datum_is_a_level_and_strangers_are_told_of(tmp_path: Path) -> None:
+    stations, levels, said = tmp_path / "s.csv", tmp_path / "l.csv", list[str]()
+    stations.write_text("station_name,alert_m,minor_flood_m,major_flood_m\nA,-38,-37.5,0\nB,1,2,3\n")
+    rows = [f"{name},2025-11-2{day}T00:00:00+05:30,{-40 + day}" for name in ("A", "C", "D") for day in range(4)]
+    levels.write_text("\n".join(["station_name,time_utc,water_level_m", *rows]))
+    known = verb.read_stations(stations)
+    assert known["A"].levels_m == {"alert": -38.0, "minor": -37.5}
+    series = verb.read_levels(levels, known, said.append)
+    assert list(series) == ["A"]
+    assert said == [
+        "l.csv: 2 stations are not in the stations file and are left out: 'C', ...",
+        "l.csv: 1 stations of the stations file have no reading: 'B', ...",
+    ]
+
+
+def test_the_same_record_in_any_writing_scores_the_same(tmp_path: Path) -> None:
+    """Unordered rows, rows twice, another offset, and another datum change no score."""
+    series = {n: [(float(round(t)), round(v, 3)) for t, v in r] for n, r in flood(2, hours=72).items()}
+    zone = timezone(timedelta(hours=5, minutes=30))
+    lines = [
+        f"{n},{datetime.fromtimestamp(1.7e9 + t, zone).isoformat()},{v - 40:.3f}"
+        for n, r in series.items()
+        for t, v in r
+    ]
+    random.Random(1).shuffle(lines)
+    plain, other = tmp_path / "p.csv", tmp_path / "o.csv"
+    head = "station_name,time_utc,water_level_m"
+    plain.write_text("\n".join([head, *(f"{n},{verb.stamp(1.7e9 + t)},{v}" for n, r in series.items() for t, v in r)]))
+    other.write_text("\n".join([head, *lines, *lines[::7]]))
+    low = {n: verb.Station(n, s.basin, {k: m - 40 for k, m in s.levels_m.items()}) for n, s in STATIONS.items()}
+    scores = []
+    for path, stations in ((plain, STATIONS), (other, low)):
+        read = verb.read_levels(path, stations)
+        rows = verb.verify(verb.forecast(stations, read, 6.0), stations, read, 6.0, range(len(MODELS)), draws=10)
+        scores.append({str(r["model"]): (r["hits"], r["false"], r["crossings"], r["median_lead_h"]) for r in rows})
+    assert scores[0] == scores[1]
+    assert scores[0][CHOSEN][2]

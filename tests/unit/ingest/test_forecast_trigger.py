@@ -11,6 +11,7 @@ from ingest.forecast.models import (
     MODELS,
     REGION_RANGE,
     Forecaster,
+    Pool,
     guarded_path,
     lift,
     regional_path,
@@ -64,7 +65,7 @@ def test_neighbours_that_rise_make_the_path_higher() -> None:
 def test_what_one_gauge_learns_widens_the_others() -> None:
     """Pooled conformal scores: errors at one gauge move the quantiles of all."""
     table = table_at(HORIZONS_H)
-    pool = np.zeros((len(MODELS), *table.shape))
+    pool = Pool(len(MODELS), table)
     first, second = Forecaster(HORIZONS_H, table, pool), Forecaster(HORIZONS_H, table, pool)
     alone = Forecaster(HORIZONS_H, table)
     level = 1.0

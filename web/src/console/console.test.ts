@@ -81,7 +81,7 @@ describe("the hydrograph", () => {
     const at = (hour: number): string => `2026-06-14T${String(hour).padStart(2, "0")}:00:00Z`;
     const items = [9, 10, 11].map((hour) => ({ observed_at: at(hour), received_at: "", value: hour, quality: 1 }));
     const steps = [10, 11, 12, 14].map((hour) => ({ at: at(hour), low: hour - 1, middle: hour, high: hour + 1 }));
-    const [times, good, , low, middle, high] = plotData(items, { made_at: at(10), model: "m", steps });
+    const [times, good, , low, middle, high] = plotData(items, { made_at: at(10), model: "m", degraded: false, steps });
     expect(times.map((one) => new Date(one * 1000).getUTCHours())).toEqual([9, 10, 11, 12, 14]);
     expect(good).toEqual([9, 10, 11, null, null]);
     expect(low).toEqual([null, 10, null, 11, 13]);

@@ -2299,6 +2299,11 @@ export interface components {
             made_at: string;
             /** Model */
             model: string;
+            /**
+             * Degraded
+             * @description True where it is over 90 minutes old: the gauge has been silent since.
+             */
+            degraded: boolean;
             /** Steps */
             steps: components["schemas"]["ForecastStep"][];
         };
