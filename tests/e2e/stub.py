@@ -404,6 +404,7 @@ def make_app(world: World, sessions: set[str], static: Path = STATIC) -> FastAPI
                         opens_at=None,
                         n_households=60,
                         n_people=150,
+                        n_arrived=35,
                     ),
                 )
                 for code, name, zh, share, aside, seats in ([] if world.empty else ZONES)

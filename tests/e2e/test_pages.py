@@ -204,6 +204,14 @@ def test_a_part_that_fails_says_so_with_its_request_and_can_be_tried_again(
     expect(problem).to_be_hidden()
 
 
+def test_a_map_that_cannot_be_drawn_says_so_where_it_can_be_read(console_context: BrowserContext, stub: Server) -> None:
+    page = signed_in(console_context, stub).page
+    said = page.locator(".map-pane [role=alert]")
+    expect(said).to_contain_text("Failed to fetch")
+    expect(page.locator(".map-pane .legend")).to_be_hidden()
+    expect(page.locator("section", has_text="Ways out and safe zones").last).to_contain_text("North School")
+
+
 def test_skeletons_stand_where_data_will_be(console_context: BrowserContext, stub: Server) -> None:
     page = signed_in(console_context, stub).page
     stub.world.slow_s = 3

@@ -105,7 +105,7 @@ def test_the_last_look_before_a_send_reads_what_was_claimed_and_not_the_whole_ve
     assert rows_read(valley, "still_wanted", values) <= 48
 
 
-def test_what_was_claimed_is_held_back_once_it_is_over_replaced_or_no_longer_ours(valley: Any) -> None:
+def test_what_was_claimed_is_held_back_once_it_is_over_or_replaced_and_is_nobody_elses(valley: Any) -> None:
     asyncio.run(released(valley))
 
     async def story() -> list[int]:
@@ -113,6 +113,9 @@ def test_what_was_claimed_is_held_back_once_it_is_over_replaced_or_no_longer_our
             asked: dict[str, Any] = {"limit": 50, "lease_s": 30.0, "now": valley.at(12)}
             claimed = [one.delivery_id for one in await delivery_repository.claim_deliveries(conn, worker="w", **asked)]
             assert len(claimed) == 3
+            mark = [delivery_repository.Settled(delivery_id=claimed[0], state="failed")]
+            assert not await delivery_repository.settle_deliveries(conn, mark, worker="other", now=valley.at(12))
+            assert [row["state"] for row in valley.rows("SELECT state FROM delivery")] == ["claimed"] * 3
             found = []
             for worker, minute in (("w", 12), ("other", 12), ("w", 24 * 60)):
                 wanted = await delivery_repository.still_wanted(conn, claimed, worker, valley.at(minute))
