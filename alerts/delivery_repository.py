@@ -223,12 +223,6 @@ async def settle_deliveries(
     return {row["delivery_id"] for row in await _rows(conn, "settle_deliveries", values)}
 
 
-async def add_receipt(conn: AsyncConnection, delivery_id: UUID, tenant_id: UUID, kind: str, at: datetime) -> bool:
-    """Keeps a receipt (accepted, delivered, displayed, answered); False when there was one of this kind."""
-    values = {"delivery_id": delivery_id, "tenant_id": tenant_id, "kind": kind, "at": at}
-    return await _do(conn, "add_receipt", values) == 1
-
-
 async def withdraw_contact_points(conn: AsyncConnection, ids: Sequence[UUID], now: datetime) -> None:
     """These addresses are gone, say their providers."""
     if ids:
@@ -250,11 +244,6 @@ async def homes_of(conn: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) 
 async def safe_zones(conn: AsyncConnection, tenant_id: UUID) -> list[Row]:
     """Safe zones this tenant's people may use."""
     return await _rows(conn, "safe_zones", {"tenant_id": tenant_id})
-
-
-async def delivery_counts(conn: AsyncConnection, warning_id: UUID) -> list[Row]:
-    """Deliveries by channel and state."""
-    return await _rows(conn, "delivery_counts", {"warning_id": warning_id})
 
 
 # ---------------------------------------------------------------- answers

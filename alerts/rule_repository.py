@@ -227,12 +227,6 @@ async def wake(conn: AsyncConnection, warning_ids: Iterable[UUID], at: datetime)
     await _do(conn, "wake_events", values)
 
 
-async def lock_rule_state(conn: AsyncConnection, rule_id: UUID) -> tuple[LifecycleState, UUID | None] | None:
-    """Where a rule stands, locked."""
-    row = await _row(conn, "lock_rule_state", {"rule_id": rule_id})
-    return (lifecycle.from_json(row["state"]), row["warning_id"]) if row else None
-
-
 async def reset_rule_state(
     conn: AsyncConnection, rule_id: UUID, state: LifecycleState, warning_id: UUID | None, at: datetime
 ) -> None:

@@ -24,7 +24,7 @@ from alerts.voice import Member, group_says
 from alerts.watch_events import watch_events
 from core.clock import Clock, ScenarioClock
 from core.errors import Unavailable
-from core.events import AssessmentMade, ObservationsStored
+from core.events import AssessmentMade, HazardEnded, ObservationsStored
 from core.ids import new_id
 from core.log import get_logger
 from ingest import repository as forecast_rows
@@ -228,8 +228,8 @@ async def run(pool: Pool, stop: asyncio.Event, *, auto_release_people: int = 500
 
     async def handle(conn: AsyncConnection, work: outbox.Work) -> None:
         clock = await read_clock(conn)
-        if isinstance(outbox.decode(work), AssessmentMade):
-            # what a footprint touches is known: whoever waits for that need not wait for the next look of the timers
+        if isinstance(outbox.decode(work), AssessmentMade | HazardEnded):
+            # what a footprint touches is known, or that it is over: nobody need wait for the next look of the timers
             await watch_events(Speaker(conn, auto_release_people), clock.now())
             return
         # A warning must not wait behind batches that are older than its own and say nothing new. A replay at full speed

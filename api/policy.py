@@ -116,6 +116,7 @@ STREAM_OBJECTS: Final[dict[str, str]] = {
     "station_state_changed": "station",
     "feed_state_changed": "station",
     "footprint_published": "footprint",
+    "hazard_ended": "footprint",
     "assessment_made": "assessment",
     "loss_estimated": "assessment",
     "plan_made": "evacuation-plan",

@@ -23,10 +23,6 @@ class Load:
     n_reconnects: int
     seconds: float
 
-    @property
-    def messages_per_s(self) -> float:
-        return self.n_messages / self.seconds if self.seconds else 0.0
-
 
 def _length(n: int) -> bytes:
     """Remaining length (section 2.2.3)."""

@@ -29,6 +29,14 @@ class FootprintPublished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HazardEnded:
+    """A hazard event is over, or a feed took it back."""
+
+    kind: ClassVar[str] = "hazard_ended"
+    hazard_event_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssessmentMade:
     """A footprint was laid over a portfolio."""
 
@@ -123,6 +131,7 @@ class OperatorNoticed:
 Event = (
     ObservationsStored
     | FootprintPublished
+    | HazardEnded
     | AssessmentMade
     | LossEstimated
     | PlanMade
@@ -140,6 +149,7 @@ Event = (
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "observations_stored": ("watch", "stream"),
     "footprint_published": ("assess", "plan", "stream"),
+    "hazard_ended": ("watch", "stream"),
     "assessment_made": ("loss", "watch", "stream"),
     "loss_estimated": ("loss_sources", "stream"),
     "plan_made": ("reroute", "stream"),

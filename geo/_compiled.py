@@ -456,14 +456,3 @@ def lines_of(
                         at += 1
         actual[i + 1] = at
     return points[:at].copy(), actual
-
-
-def warmup() -> None:
-    """Compiles (or loads from the cache) the sweeps, so that the first footprint does not wait for it."""
-    f, i64, i32 = np.zeros(1), np.array([0, 1]), np.zeros(1, dtype=np.int32)
-    off, bans = np.zeros(1, dtype=bool), np.zeros(2, dtype=np.int64)
-    _, _, after, source, order = sweep(i32, i32 + 1, i32, off.view(np.uint8), bans, i32[:0], f, f, i32, f, f, 1.0, 16)
-    add_up(order, after, source, f, f)
-    slack(order, after, source, f, f, f)
-    edges, start = follow(after, source, i32)
-    lines_of(edges, start, f, f, i32, off, i64 * 2, np.zeros(2), np.zeros(2))

@@ -10,14 +10,14 @@ from uuid import UUID
 from shapely.geometry.base import BaseGeometry
 
 from core.errors import Conflict, InvalidInput
-from core.events import AssessmentMade, FootprintPublished
+from core.events import AssessmentMade, FootprintPublished, HazardEnded
 from core.log import get_logger
 from geo import repository, repository_books
 from geo.exposure import Book, within
 from geo.hazard import ArrivalZone, BadFootprint, check_not_swapped, check_polygon, check_zones
 from geo.hazard_field import HazardField
 from geo.repository_books import Portfolio
-from store import outbox
+from store import audit, outbox
 from store.clock import read_clock
 from store.outbox import Work
 from store.pool import AsyncConnection
@@ -30,6 +30,10 @@ _MAX_RESIDENT_ROWS = 12_000_000  #: books kept in memory together: about 0.9 GB
 
 class OlderThanTheLast(Conflict):
     """A footprint may not be valid before the version that it follows."""
+
+
+class EndsTooEarly(Conflict):
+    """An event ends neither before it began nor before its newest footprint is true."""
 
 
 class EventOver(Conflict):
@@ -97,6 +101,34 @@ async def publish_footprint(
             tenant_id=event.tenant_id,
         )
     return footprint_id, version
+
+
+async def end_event(conn: AsyncConnection, hazard_event_id: UUID, *, at: datetime, by: str, now: datetime) -> None:
+    """Says that an event was over at a time: its rules give their all-clear, its ways out and roads are past.
+
+    `by`: who says so, for the tenant's audit chain; a public event has no tenant, and is told to the log alone.
+    Raises NoHazardEvent, EventOver where it has ended already, EndsTooEarly.
+    """
+    async with repository.transaction(conn):
+        event = await repository.lock_event(conn, hazard_event_id)
+        if event.ended_at is not None:
+            raise EventOver(ended_at=event.ended_at.isoformat())
+        if event.valid_at is not None and at < event.valid_at:
+            raise EndsTooEarly(at=at.isoformat(), footprint_valid_at=event.valid_at.isoformat())
+        if not await repository.end_event(conn, hazard_event_id, at):
+            raise EndsTooEarly(at=at.isoformat())
+        await outbox.publish(
+            conn,
+            HazardEnded(hazard_event_id=hazard_event_id),
+            ordering_key=f"hazard:{hazard_event_id}",
+            tenant_id=event.tenant_id,
+        )
+        if event.tenant_id is not None:
+            detail = {"ended_at": at.isoformat()}
+            await audit.append(
+                conn, event.tenant_id, by, "hazard.end", f"hazard_event:{hazard_event_id}", detail, at=now
+            )
+    log.info("hazard event ended", hazard_event_id=str(hazard_event_id), at=at.isoformat(), by=by)
 
 
 class BookShelf:

@@ -45,13 +45,6 @@ def coordinate_fault(lon: float, lat: float) -> str | None:
     return f"longitude {lon:g} is out of -180..180"
 
 
-def valid_lon_lat(lon: FloatArray, lat: FloatArray) -> BoolArray:
-    """(n,) True where `coordinate_fault` finds nothing; NaN gives False."""
-    with np.errstate(invalid="ignore"):
-        ok: BoolArray = (np.abs(lon) <= 180.0) & (np.abs(lat) <= 90.0) & ~((lon == 0.0) & (lat == 0.0))
-    return ok
-
-
 @lru_cache(maxsize=16)
 def _transformer(epsg: int):  # type: ignore[no-untyped-def]  # pyproj.Transformer, imported where it is used
     from pyproj import Transformer

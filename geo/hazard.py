@@ -13,7 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from core.errors import InvalidInput
-from geo.crs import BoolArray, FloatArray, LocalPlane
+from geo.crs import BoolArray, FloatArray
 
 #: A footprint larger than this is a mistake: the widest cyclones and floods stay below (about the size of India).
 MAX_AREA_KM2 = 3.0e6
@@ -250,9 +250,3 @@ def at_points(layers: Iterable[Layer], lon: FloatArray, lat: FloatArray) -> tupl
         if layer.intensity is not None:
             intensity[hit] = np.fmax(intensity[hit], layer.intensity)
     return within, arrival, intensity
-
-
-def plane_of(geometry: BaseGeometry) -> LocalPlane:
-    """The local plane around the middle of a geometry's bounds."""
-    west, south, east, north = geometry.bounds
-    return LocalPlane((west + east) / 2, (south + north) / 2)

@@ -523,11 +523,6 @@ def year_losses(
     return YearRun(made, numbered, occurrences.event[rows], premium)
 
 
-def with_samples(assumed: Uncertainty, **changes: Any) -> Uncertainty:
-    """The same assumptions with some of them changed."""
-    return replace(assumed, **changes)
-
-
 def told(assumed: Uncertainty) -> Mapping[str, Any]:
     """The assumptions for people and programs."""
     return {

@@ -91,14 +91,6 @@ class RoadNetwork:
     def edge_head(self) -> Int32Array:
         return np.where(self.edge_forward, self.road_b[self.edge_road], self.road_a[self.edge_road]).astype(np.int32)
 
-    @cached_property
-    def backward_edge(self) -> Int32Array:
-        """(n_roads,) the edge from b to a, or -1 on a one-way road."""
-        back: Int32Array = np.full(self.n_roads, -1, dtype=np.int32)
-        ways = np.flatnonzero(~self.road_oneway)
-        back[ways] = self.n_roads + np.arange(len(ways))
-        return back
-
     @property
     def n_nodes(self) -> int:
         return len(self.node_lon)
@@ -117,13 +109,6 @@ class RoadNetwork:
         no = np.array([CLASS_NUMBER[name] for name in sorted(NO_DOORS)])
         doors: BoolArray = ~np.isin(self.road_class, no) & ~self.road_emergency
         return doors
-
-    def edge_seconds(self, mode: str = "car") -> FloatArray:
-        """(n_edges,) free-flow travel time; on foot at WALKING_M_S."""
-        length = self.road_length_m[self.edge_road]
-        if mode == "foot":
-            return length / WALKING_M_S
-        return length / self.road_speed_m_s[self.edge_road]
 
     @cached_property
     def plane(self) -> LocalPlane:
@@ -150,10 +135,6 @@ class RoadNetwork:
         index = np.repeat(np.arange(self.n_roads), np.diff(self.shape_start))
         lines: npt.NDArray[np.object_] = shapely.linestrings(np.column_stack([x, y]), indices=index)
         return lines
-
-    @cached_property
-    def plane_tree(self) -> shapely.STRtree:
-        return shapely.STRtree(self.plane_lines)
 
     def shape(self, road: int) -> FloatArray:
         """(k, 2) lon, lat of a road from a to b."""

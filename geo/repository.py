@@ -73,6 +73,20 @@ class EventState:
     valid_at: datetime | None  #: of the newest footprint
 
 
+@dataclass(frozen=True, slots=True)
+class EventTold:
+    """An event as an operator lists it."""
+
+    code: str
+    tenant: str | None  #: none: public
+    peril: str
+    name: str
+    started_at: datetime
+    ended_at: datetime | None
+    version: int  #: of the newest footprint; 0: none yet
+    valid_at: datetime | None  #: of the newest footprint
+
+
 async def save_hazard_event(
     conn: AsyncConnection, *, tenant_id: UUID | None, code: str, peril: str, name: str, started_at: datetime
 ) -> UUID:
@@ -91,15 +105,6 @@ async def save_hazard_event(
     return found
 
 
-async def event_of_code(conn: AsyncConnection, code: str, tenant_id: UUID | None) -> UUID:
-    """The event's id; raises NoHazardEvent."""
-    row = await (await conn.execute(_SQL["event_of_code"], {"code": code, "tenant_id": tenant_id})).fetchone()
-    if row is None:
-        raise NoHazardEvent(code=code)
-    found: UUID = row[0]
-    return found
-
-
 async def lock_event(conn: AsyncConnection, hazard_event_id: UUID) -> EventState:
     """Holds the event until the transaction ends; raises NoHazardEvent."""
     row = await (await conn.execute(_SQL["lock_hazard_event"], {"hazard_event_id": hazard_event_id})).fetchone()
@@ -108,9 +113,25 @@ async def lock_event(conn: AsyncConnection, hazard_event_id: UUID) -> EventState
     return EventState(*row)
 
 
-async def end_event(conn: AsyncConnection, hazard_event_id: UUID, ended_at: datetime) -> None:
-    """Marks the event as over."""
-    await conn.execute(_SQL["end_hazard_event"], {"hazard_event_id": hazard_event_id, "ended_at": ended_at})
+async def event_of_code(conn: AsyncConnection, code: str, tenant_id: UUID | None) -> UUID:
+    """The id of a tenant's event, or of a public one; raises NoHazardEvent."""
+    row = await (await conn.execute(_SQL["hazard_event_of_code"], {"code": code, "tenant_id": tenant_id})).fetchone()
+    if row is None:
+        raise NoHazardEvent(code=code)
+    found: UUID = row[0]
+    return found
+
+
+async def hazard_events(conn: AsyncConnection, slug: str | None, *, ended_too: bool) -> list[EventTold]:
+    """Events of a tenant, or of all and the public ones, the oldest first."""
+    rows = await conn.execute(_SQL["hazard_events"], {"slug": slug, "all": ended_too})
+    return [EventTold(*row) for row in await rows.fetchall()]
+
+
+async def end_event(conn: AsyncConnection, hazard_event_id: UUID, ended_at: datetime) -> bool:
+    """Marks the event as over; False where it had not begun by then."""
+    values = {"hazard_event_id": hazard_event_id, "ended_at": ended_at}
+    return (await conn.execute(_SQL["end_hazard_event"], values)).rowcount == 1
 
 
 async def known_places(conn: AsyncConnection, tenant_id: UUID | None) -> tuple[float, float, float, float] | None:

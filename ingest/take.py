@@ -15,7 +15,7 @@ from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from core.events import FootprintPublished
+from core.events import FootprintPublished, HazardEnded
 from core.ids import derived_id, new_id
 from ingest import gridded, repository
 from ingest.accept import Acceptor
@@ -343,6 +343,13 @@ class Taker:
                      "updated_at": seen.updated_at, "deleted": seen.deleted, "facts": json.dumps(facts)},
                 )  # fmt: skip
             taken.n_events += 1
+            if seen.deleted:
+                await outbox.publish(
+                    conn,
+                    HazardEnded(hazard_event_id=event_id),
+                    ordering_key=f"hazard:{event_id}",
+                    tenant_id=feed.tenant_id,
+                )
             area = [zone.geometry for zone in seen.zones if zone.intensity >= inside]
             geometry = _wkb(area)
             if geometry is None:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from core.ids import new_id
-from itops import offers, repository, rules, underwrite
+from itops import issuing, offers, repository, rules, underwrite
 from itops.alarms import WorkOrder, work_orders
 from itops.quote import Quote
 from itops.repository import QuoteAction, StoredQuote
@@ -76,7 +76,7 @@ async def act(
     await repository.lock_quote(conn, quote_id)
     stored = await repository.find_quote(conn, quote_id)
     if stored is None:
-        raise underwrite.UnknownQuote(quote_id=str(quote_id))
+        raise issuing.UnknownQuote(quote_id=str(quote_id))
     if not reason.strip():
         raise InvalidInput("reason: is blank; a decision that nobody explains cannot be followed later")
     done = await repository.actions_of(conn, quote_id)
@@ -148,7 +148,7 @@ async def watch_alarms(conn: AsyncConnection, quote_id: UUID, *, now: datetime) 
     """
     stored = await repository.find_quote(conn, quote_id)
     if stored is None:
-        raise underwrite.UnknownQuote(quote_id=str(quote_id))
+        raise issuing.UnknownQuote(quote_id=str(quote_id))
     priced = await asyncio.to_thread(underwrite.price_inputs, stored.submission)
     book = priced.quote.figures.book
     class_of = {device.asset.asset_id: device.asset.device_class for device in priced.quote.fitted.devices}

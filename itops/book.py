@@ -28,13 +28,6 @@ class Book:
             name: str(getattr(self, name)["version"]) for name in PARTS if name != "priors"
         }
 
-    def assumption(self, *path: str) -> tuple[str, str]:
-        """(kind, basis) of an entry of the tariff."""
-        item: Any = self.tariff
-        for name in path:
-            item = item[name]
-        return str(item["kind"]), str(item["basis"])
-
 
 def read_book(text: str) -> Book:
     """The book from JSON with one member for each of PARTS. Raises BadPriors."""

@@ -112,15 +112,21 @@ def fit_gamma_poisson(n_events: FloatArray, exposure: FloatArray, kind: tuple[st
 
     Klugman, Panjer & Willmot, Loss Models, 4th ed., sections 18.7 and 19.4 (parametric empirical Bayes). A class mean
     is the credibility-weighted mean of its groups, itself drawn to the overall one by the spread between classes; with
-    one class it is the overall mean. Raises BadCredibility.
+    one class it is the overall mean. A lone group has its own rate and an exponential law around it (judgement), for
+    nothing tells how far another would be off. Raises BadCredibility.
     """
     from scipy import optimize
     from scipy.special import gammaln
 
     n, w = np.asarray(n_events, dtype=np.float64), np.asarray(exposure, dtype=np.float64)
-    if len(n) < 2 or np.any(n < 0) or np.any(w < 0) or not np.sum(n) > 0 or np.any((w == 0) & (n > 0)):
-        raise BadCredibility("Needs two groups, failures, and no failure without exposure", groups=len(n))
+    if np.any(n < 0) or np.any(w < 0) or np.any((w == 0) & (n > 0)):
+        raise BadCredibility("A count or an exposure is negative, or a failure has no exposure", groups=len(n))
+    if not np.sum(n) > 0:
+        raise BadCredibility("Without a single failure no rate can be fitted; use a prior", groups=len(n))
     names = sorted(set(kind))
+    if np.count_nonzero(w > 0) == 1:
+        rate = float(np.sum(n) / np.sum(w))
+        return GammaPoisson(mean=dict.fromkeys(names, rate), overall=rate, shape=1.0)
     code = np.array([names.index(each) for each in kind])
 
     def means(shape: float) -> tuple[FloatArray, float]:

@@ -2,9 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -26,11 +27,12 @@ from itops.policy import (
     SystemAvailability,
 )
 from itops.population import Population, Together
+from itops.service_hours import InService, ServiceHours
 from itops.severity import FloatArray, RepairLaw
 from itops.shock import count_moments
 from itops.struck import KIND, Part, lost_per_hour
 from itops.submission import Submission
-from itops.year import EventKind, event
+from itops.year import EventKind, cells, event
 
 Pay = Callable[[FloatArray], FloatArray]
 
@@ -85,21 +87,38 @@ class Builder:
         fitted: Fitted,
         book: Book,
         climate: Climate | None = None,
-        population: Population | None = None,
+        like: "Builder | None" = None,
     ) -> None:
+        """`like` builds other terms on the same devices: what does not hang on terms is taken from it."""
         self.submission, self.fitted, self.book = submission, fitted, book
         self.climate = climate or Climate()
-        self.covers: tuple[Cover, ...] = submission.covers
+        self._like = like
+        self.service_hours: ServiceHours | None = _service_hours(submission) if like is None else like.service_hours
+        self.covers: tuple[Cover, ...] = tuple(self._in_service(cover) for cover in submission.covers)
         self.years = (submission.period_to - submission.period_from).days / 365.25
         self._at = {cover.name: index for index, cover in enumerate(self.covers)}
         self._interruption = next((c for c in self.covers if isinstance(c, BusinessInterruption)), None)
         self._availability = next((c for c in self.covers if isinstance(c, SystemAvailability)), None)
         self.devices = [device for device in fitted.devices if device.years_in_force > 0]
         self._by_id = {device.asset.asset_id: device for device in self.devices}
-        self.population = population or Population(submission, self.devices, fitted.services)
+        self.population: Population = (
+            Population(submission, self.devices, fitted.services) if like is None else like.population
+        )
         self.cap_h = float(book.shocks["cap_h"])
 
     # ------------------------------------------------------------ helpers
+    def _in_service(self, cover: Cover) -> Cover:
+        """A cover whose months are those of the service calendar, where it counts by one."""
+        if self.service_hours is None or not isinstance(cover, SystemAvailability):
+            return cover
+        return replace(cover, month_h=cover.month_h * self.service_hours.share)
+
+    def seen_by(self, cover: Cover, law: RepairLaw) -> RepairLaw:
+        """The law of the hours that a cover counts, from the law of elapsed hours."""
+        if self.service_hours is None or not isinstance(cover, SystemAvailability):
+            return law
+        return InService(law, self.service_hours)
+
     def _mixing(self, model: ClassModel) -> float:
         return frequency.mixing_cv2(model.frequency.parameter_cv2, self.book.priors.overdispersion_cv)
 
@@ -129,13 +148,38 @@ class Builder:
             pay[at] = lambda hours: np.full_like(hours, paid)
         elif not schedules:
             return None
-        knots = [piece.start_h for schedule in schedules.values() for piece in schedule.pieces]
-        largest = max([*knots, 1.0])
         if self.climate.repair_h != 1.0:
             law = Stretched(law, self.climate.repair_h)
+        if self.service_hours is not None and self._at.get("system_availability") in schedules:
+            if len(schedules) > 1:
+                return self._mixed_hours(name, law, pay, schedules, cause, count, mixing_cv2, device_class)
+            law = InService(law, self.service_hours)
+        knots = [piece.start_h for schedule in schedules.values() for piece in schedule.pieces]
+        largest = max([*knots, 1.0])
         return event(
             name, law, knots, largest, pay, cause=cause, count=count, mixing_cv2=mixing_cv2, device_class=device_class
         )
+
+    def _mixed_hours(
+        self, name: str, law: RepairLaw, pay: Sequence[Pay], schedules: Mapping[int, PaymentSchedule], cause: str,
+        count: float, mixing_cv2: float, device_class: str,
+    ) -> EventKind:  # fmt: skip
+        """Outages under a cover of elapsed hours and one of service hours: each length with each part of what it costs
+        in service hours, so that what two covers pay for the same outage stays together."""
+        hours, at = self.service_hours, self._at["system_availability"]
+        assert hours is not None
+        ends = [piece.start_h for j, schedule in schedules.items() if j != at for piece in schedule.pieces]
+        counted_to = max(piece.start_h for piece in schedules[at].pieces)
+        largest = max([*ends, hours.longest(counted_to), 1.0])
+        probability, elapsed = cells(law, [*ends, *hours.lengths], largest, 0.05)
+        lost = hours.lost(elapsed)
+        n = len(lost)
+        payment = np.array([np.tile(f(elapsed), n) for f in pay])
+        payment[at] = pay[at](lost.ravel())
+        return EventKind(
+            name=name, cause=cause, expected_count=count, mixing_cv2=mixing_cv2,
+            probability=np.tile(probability / n, n), payment=payment, device_class=device_class,
+        )  # fmt: skip
 
     # ------------------------------------------------------------ single failures
     def failures(self) -> list[EventKind]:
@@ -154,7 +198,7 @@ class Builder:
                 )
             )  # fmt: skip
         if self._interruption is not None:
-            for service, law in self.service_outages():
+            for service, law in self.service_outages:
                 classes = [
                     self.fitted.classes[self._by_id[one].asset.device_class]
                     for one in service.assets
@@ -172,8 +216,12 @@ class Builder:
                 )  # fmt: skip
         return [kind for kind in out if kind is not None]
 
+    @cached_property
     def service_outages(self) -> list[tuple[Service, Outage | None]]:
         """Each service with its outages; None where none of its devices is in force."""
+        like = self._like
+        if like is not None and like.fitted is self.fitted and like.climate.frequency == self.climate.frequency:
+            return like.service_outages
         out: list[tuple[Service, Outage | None]] = []
         for service in self.fitted.services:
             units = [
@@ -320,7 +368,7 @@ class Builder:
             most = revenue
         none = (1.0 - hit) ** len(group)  # no device is hit: no outage at all
         out = []
-        for per_hour, probability in lost_per_hour(name, parts, most):
+        for per_hour, probability in lost_per_hour(name, tuple(parts), most):
             if per_hour > 0:
                 out.append((per_hour, probability, True))
                 continue
@@ -457,6 +505,16 @@ class Builder:
             cause="site", damage=value,
         )  # fmt: skip
         return np.zeros(len(self.covers)) if kind is None else kind.mean
+
+
+def _service_hours(submission: Submission) -> ServiceHours | None:
+    """What outages in the policy period cost in service hours; None: they are counted round the clock."""
+    service = submission.service_calendar
+    if service is None:
+        return None
+    days = submission.period_from, submission.period_to
+    start, end = (datetime.combine(day, time(0), service.calendar.zone).astimezone(UTC) for day in days)
+    return ServiceHours(service, start, end)
 
 
 def security(

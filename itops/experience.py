@@ -37,7 +37,10 @@ def read_text(path: Path) -> str:
     if path.suffix == ".parquet":
         import pandas as pd
 
-        return str(pd.read_parquet(path).to_csv(index=False))
+        try:
+            return str(pd.read_parquet(path).to_csv(index=False))
+        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+            raise InvalidInput(f"{path} cannot be read: {error}") from error
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return raw.decode("utf-8")
@@ -142,10 +145,13 @@ def predict(model: dict[str, Any], exposure: str) -> list[dict[str, Any]]:
     if model.get("model_version") != MODEL_VERSION:
         raise BadModel(model_version=model.get("model_version"))
     shape = records.shape_of(exposure)
-    if shape != model["shape"]:
-        raise UnknownShape(f"The model was fitted to {model['shape']}, the exposure file has {shape}")
+    if shape != model.get("shape"):
+        raise UnknownShape(f"The model was fitted to {model.get('shape')}, the exposure file has {shape}")
     made = {"systems": _predict_systems, "spells": _predict_spells, "models": _predict_models}[shape]
-    return list(made(model, exposure))
+    try:
+        return list(made(model, exposure))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadModel(f"The model lacks {error}: it is not as `tocsin fleet fit` wrote it") from error
 
 
 def _row(unit: str, expected: float, low: float, high: float, exposure: float) -> dict[str, Any]:

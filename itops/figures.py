@@ -12,13 +12,11 @@ from core.money import Money
 from itops import pricing
 from itops.aggregate import LossLaw
 from itops.book import Book
-from itops.dependency import Unit, outage
 from itops.events import Builder, Climate
 from itops.fitted import Fitted
 from itops.inputs import since
 from itops.payment import PaymentLaw, PaymentSchedule
 from itops.policy import BusinessInterruption, Cover, SystemAvailability
-from itops.population import Population
 from itops.severity import FloatArray
 from itops.station import Station, station_for
 from itops.submission import Submission
@@ -59,15 +57,19 @@ class Figures:
         fitted: Fitted,
         book: Book,
         climate: Climate | None = None,
-        population: Population | None = None,
+        like: "Figures | None" = None,
     ) -> None:
         self.submission, self.fitted, self.book = submission, fitted, book
-        self.builder = Builder(submission, fitted, book, climate, population)
-        self.kinds: list[EventKind] = self.builder.all()
+        self.builder: Builder = Builder(submission, fitted, book, climate, None if like is None else like.builder)
+
+    @cached_property
+    def kinds(self) -> list[EventKind]:
+        """Every kind of event that a cover pays for."""
+        return self.builder.all()
 
     @property
     def covers(self) -> tuple[Cover, ...]:
-        return self.submission.covers
+        return self.builder.covers
 
     @cached_property
     def terms(self) -> tuple[CoverTerms, ...]:
@@ -167,9 +169,9 @@ class Figures:
         model = self.fitted.classes[device_class]
         if model.repair_without_fit is None:
             return 1.0
-        schedules = self._outage_schedules(device_class)
-        with_fit = sum(PaymentLaw(schedule, model.repair).mean for schedule in schedules)
-        without = sum(PaymentLaw(schedule, model.repair_without_fit).mean for schedule in schedules)
+        seen, paid = self.builder.seen_by, self._outage_schedules(device_class)
+        with_fit = sum(PaymentLaw(schedule, seen(cover, model.repair)).mean for cover, schedule in paid)
+        without = sum(PaymentLaw(schedule, seen(cover, model.repair_without_fit)).mean for cover, schedule in paid)
         return without / with_fit if with_fit > 0 else 1.0
 
     # ------------------------------------------------------------ experience
@@ -343,25 +345,26 @@ class Figures:
     def _layer_shares(self) -> dict[str, float]:
         out = {}
         for name, model in self.fitted.classes.items():
-            schedules = self._outage_schedules(name)
+            seen = self.builder.seen_by
             shares = []
-            for schedule in schedules:
-                whole = PaymentLaw(schedule, model.repair).mean
+            for cover, schedule in self._outage_schedules(name):
+                whole = PaymentLaw(schedule, seen(cover, model.repair)).mean
                 if whole > 0:
-                    shares.append((whole, PaymentLaw(schedule, model.repair.prior_part()).mean / whole))
+                    part = PaymentLaw(schedule, seen(cover, model.repair.prior_part())).mean
+                    shares.append((whole, part / whole))
             weight = sum(w for w, _ in shares)
             out[name] = sum(w * s for w, s in shares) / weight if weight > 0 else model.repair.prior_share
         return out
 
-    def _outage_schedules(self, device_class: str) -> list[PaymentSchedule]:
-        """What one outage of a class pays under each cover of outages."""
-        schedules = []
+    def _outage_schedules(self, device_class: str) -> list[tuple[Cover, PaymentSchedule]]:
+        """What one outage of a class pays under each cover of outages, by the hours that the cover counts."""
+        schedules: list[tuple[Cover, PaymentSchedule]] = []
         for cover in self.covers:
             if isinstance(cover, BusinessInterruption):
                 mapped = bool(self.fitted.services)
-                schedules.append(cover.outage(1.0) if mapped else cover.schedule(device_class))
+                schedules.append((cover, cover.outage(1.0) if mapped else cover.schedule(device_class)))
             elif isinstance(cover, SystemAvailability):
-                schedules.append(cover.schedule(device_class))
+                schedules.append((cover, cover.schedule(device_class)))
         return schedules
 
     def parameter_range(self) -> Range:
@@ -433,23 +436,14 @@ class Figures:
 def availability_of(figures: Figures) -> list[dict[str, float | str]]:
     """Each service: outages a year and the share of time it is down."""
     out: list[dict[str, float | str]] = []
-    by_id = {device.asset.asset_id: device for device in figures.builder.devices}
-    for service in figures.fitted.services:
-        units = [
-            Unit(
-                rate_per_year=figures.fitted.rate_of(by_id[one]),
-                repair=figures.fitted.classes[by_id[one].asset.device_class].capped,
-            )
-            for one in service.assets
-            if one in by_id
-        ]
-        if not units:
+    in_force = {device.asset.asset_id for device in figures.builder.devices}
+    for service, law in figures.builder.service_outages:
+        if law is None:
             continue
-        law = outage(units, min(service.needed, len(units)))
         out.append(
             {
                 "service": service.name,
-                "n_devices": len(units),
+                "n_devices": sum(one in in_force for one in service.assets),
                 "needed": service.needed,
                 "outages_per_year": law.rate_per_year,
                 "unavailability": law.unavailability,

@@ -1,25 +1,32 @@
 """A fleet and its record, fitted: the rate of every device and the repair times of its class."""
 
 import itertools
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itops import fits, frequency, incident, severity
+from itops import frequency, incident, severity
 from itops.alarms import multiplier
 from itops.book import Book
 from itops.dependency import Service
 from itops.fit_use import FitUse
-from itops.fleet import DAYS_PER_YEAR, Asset, Fleet, device_days
+from itops.fleet import DAYS_PER_YEAR, Asset, Fleet, device_days, site_days
 from itops.frequency import Evidence
 from itops.incident import Incident, IncidentTable
+from itops.inputs import since
 from itops.losses import Capped
 from itops.service_map import services_on
 from itops.submission import Submission
 from itops.telemetry import ATTRIBUTES
+
+if TYPE_CHECKING:  # regression and filters: a quote that names no fit does not load them
+    from itops import fits
+    from itops.fits import RepairUse
 
 #: Devices without a site are taken to stand together: that is the careful reading.
 UNKNOWN_SITE = "(unknown site)"
@@ -69,7 +76,7 @@ class Fitted:
     services: tuple[Service, ...]
     plan_hazard: float  #: multiplier of every rate by the service plan that was bought
     n_sites: int
-    site_years: float  #: of record
+    site_years: float  #: of record: a site counts while a device of it is in service
     n_site_shocks: int  #: found in the record as bursts
     n_burst_incidents: int
     n_outside: int
@@ -98,22 +105,30 @@ class UsedFit:
 def age_factor(age_years: float, book: Book) -> float:
     """Relativity of a device's age."""
     age = book.tariff["relativity"]["age"]
-    at = sum(age_years >= float(edge) for edge in age["upto_years"])
-    return float(age["factor"][at])
+    return float(age["factor"][bisect_right([float(edge) for edge in age["upto_years"]], age_years)])
 
 
 def _middle(start: date, end: date) -> date:
     return start + (end - start) / 2
 
 
-def _relativity(asset: Asset, at: date, book: Book) -> float:
-    table = book.tariff["relativity"]
-    age = max((at - asset.commissioned_on).days, 0) / DAYS_PER_YEAR
-    factor = age_factor(age, book)
-    for name in ("redundancy", "monitored"):
-        value = getattr(asset, name)
-        factor *= 1.0 if value is None else float(table[name][value])
-    return factor
+class _Relativities:
+    """What age, redundancy and monitoring do to a device's rate on a day."""
+
+    def __init__(self, at: date, book: Book) -> None:
+        self._at, self._book, self._table = at, book, book.tariff["relativity"]
+        self._of_age: dict[date, float] = {}
+
+    def of(self, asset: Asset) -> float:
+        born = asset.commissioned_on
+        factor = self._of_age.get(born)
+        if factor is None:
+            age = max((self._at - born).days, 0) / DAYS_PER_YEAR
+            factor = self._of_age[born] = age_factor(age, self._book)
+        for value, name in ((asset.redundancy, "redundancy"), (asset.monitored, "monitored")):
+            if value is not None:
+                factor *= float(self._table[name][value])
+        return factor
 
 
 def split_bursts(
@@ -167,12 +182,13 @@ def fit(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Bo
         _middle(submission.period_from, submission.period_to),
     )
     length = (submission.period_to - submission.period_from).days
+    in_window, in_period = _Relativities(window, book), _Relativities(period, book)
     devices = []
     weight_of_record: dict[str, float] = defaultdict(float)
     days_of_record: dict[str, int] = defaultdict(int)
     for asset in fleet.assets:
         days = device_days(asset, submission.exposure_from, submission.exposure_to)
-        before = _relativity(asset, window, book)
+        before = in_window.of(asset)
         weight_of_record[asset.device_class] += before * days / DAYS_PER_YEAR
         days_of_record[asset.device_class] += days
         devices.append(
@@ -180,7 +196,7 @@ def fit(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Bo
                 asset=asset,
                 site=site_of[asset.asset_id],
                 record_relativity=before,
-                relativity=_relativity(asset, period, book),
+                relativity=in_period.of(asset),
                 alarm=multiplier(alarmed[asset.asset_id], asset.device_class, length, book)
                 if asset.asset_id in alarmed
                 else 1.0,
@@ -198,7 +214,10 @@ def fit(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Bo
             days = device_days(device.asset, submission.exposure_from, submission.exposure_to)
             weight_of_record[device.asset.device_class] += device.record_relativity * days / DAYS_PER_YEAR
     sites = {device.site for device in devices}
-    window_years = (submission.exposure_to - submission.exposure_from).days / DAYS_PER_YEAR
+    site_years = sum(site_days(fleet.assets, submission.exposure_from, submission.exposure_to).values()) / DAYS_PER_YEAR
+    if not since(model_version, "itops-2026.5"):  # until then a site that came later counted for the whole window
+        window_years = (submission.exposure_to - submission.exposure_from).days / DAYS_PER_YEAR
+        site_years = window_years * len(sites - {UNKNOWN_SITE})
     return Fitted(
         devices=tuple(devices),
         classes=_classes(
@@ -207,7 +226,7 @@ def fit(submission: Submission, fleet: Fleet, incidents: IncidentTable, book: Bo
         services=services,
         plan_hazard=hazard,
         n_sites=len(sites),
-        site_years=window_years * len(sites - {UNKNOWN_SITE}),
+        site_years=site_years,
         n_site_shocks=n_shocks,
         n_burst_incidents=len(counted) - len(alone),
         n_outside=len(known) - len(counted),
@@ -231,6 +250,8 @@ def _with_rates(
     A fit with telemetry knows age and SMART values itself: the tariff's age factor and the alarms' multiplier of those
     signals are left out for its devices. The spread of rates is taken as common to a class, the careful reading.
     """
+    from itops import fits
+
     values: dict[str, dict[str, float]] = defaultdict(dict)
     for alarm in submission.alarms:
         values[alarm.asset_id][alarm.signal] = alarm.value
@@ -270,11 +291,13 @@ def _with_rates(
 def _with_telemetry(
     use: FitUse,
     devices: Sequence[Device],
-    plain: fits.Rates,
+    plain: "fits.Rates",
     span: tuple[date, date],
     values: Mapping[str, Mapping[str, float]],
-) -> tuple[list[Device], fits.Rates]:
+) -> "tuple[list[Device], fits.Rates]":
     """Devices whose telemetry is known: the rate with every reported value 0, and what its values make of it."""
+    from itops import fits
+
     rate = plain.per_year.copy()
     out = list(devices)
     told = [i for i, d in enumerate(devices) if set(values.get(d.asset.asset_id, ())) & set(ATTRIBUTES)]
@@ -319,16 +342,21 @@ def _classes(
 ) -> dict[str, ClassModel]:
     cap_h = float(book.tariff["replacement_cap_h"]["value"])
     out = {}
-    read: dict[str, fits.RepairUse] = {}
+    read: dict[str, RepairUse] = {}
+    by_class: dict[str, list[Device]] = defaultdict(list)
+    for device in devices:
+        by_class[device.asset.device_class].append(device)
     for name in fleet.classes():
         own = [item for item in counted if item.device_class == name]
-        these = [device for device in devices if device.asset.device_class == name]
+        these = by_class[name]
         times = incident.repair_times(own, known_at)
         prior = book.priors.repair_of(name)
         repair = severity.Updated(prior.law, prior.weight_tickets, times)
         without = None
         use = use_for(submission, "repair", name)
         if use is not None and these:
+            from itops import fits
+
             without = repair
             if use.sha256 not in read:
                 read[use.sha256] = fits.repair_use(use, prior.law)

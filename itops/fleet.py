@@ -1,6 +1,6 @@
 """The insured assets and the device-years they are in service."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -115,6 +115,24 @@ def device_days(asset: Asset, start: date, end: date) -> int:
     first = max(asset.commissioned_on, start)
     last = end if asset.retired_on is None else min(asset.retired_on, end)
     return max((last - first).days, 0)
+
+
+def site_days(assets: Iterable[Asset], start: date, end: date) -> dict[str, int]:
+    """Days of [start, end) on which a site has a device in service, by site; one of no known site is left out."""
+    spans = dict[str, list[tuple[date, date]]]()
+    for asset in assets:
+        first = max(asset.commissioned_on, start)
+        last = end if asset.retired_on is None else min(asset.retired_on, end)
+        if asset.site and first < last:
+            spans.setdefault(asset.site, []).append((first, last))
+    days = dict[str, int]()
+    for site, found in spans.items():
+        reached, n = start, 0
+        for first, last in sorted(found):
+            n += max((last - max(first, reached)).days, 0)
+            reached = max(reached, last)
+        days[site] = n
+    return days
 
 
 def exposure_years(assets: Sequence[Asset], start: date, end: date) -> dict[str, float]:

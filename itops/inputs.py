@@ -13,6 +13,7 @@ from itops.covers_wire import plain_cover
 from itops.fit_use import plain_uses
 from itops.fleet import Asset, Fleet
 from itops.incident import Incident, IncidentTable
+from itops.service_wire import plain_calendar
 from itops.submission import HAZARDS, Submission, submission_from
 
 _FLEET_COLUMNS = (
@@ -23,7 +24,7 @@ _INCIDENT_COLUMNS = ("asset_id", "opened", "restored", "cause", "incident_id")
 
 
 #: The models that can still be computed, oldest first; a quote of one of them comes out as it was stored.
-MODELS = ("itops-2026.2", "itops-2026.3", "itops-2026.4")
+MODELS = ("itops-2026.2", "itops-2026.3", "itops-2026.4", "itops-2026.5")
 #: The model whose inputs did not name it.
 UNNAMED_MODEL = MODELS[0]
 
@@ -195,6 +196,8 @@ def _plain_rest(s: Submission) -> dict[str, Any]:
         out["levies"] = [{"name": name, "rate": _number(rate)} for name, rate in s.levies]
     if s.options:
         out["options"] = [{"name": o.name, "covers": _plain_any(o.covers)} for o in s.options]
+    if s.service_calendar is not None:
+        out["service_calendar"] = plain_calendar(s.service_calendar)
     if s.fits:
         out["fits"] = plain_uses(s.fits)
     return out

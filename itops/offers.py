@@ -42,9 +42,7 @@ def price_terms(
     tier_factor: Decimal,
 ) -> Priced:
     """The same risk under other covers."""
-    figures = Figures(
-        replace(submission, covers=tuple(covers)), base.fitted, base.book, population=base.builder.population
-    )
+    figures = Figures(replace(submission, covers=tuple(covers)), base.fitted, base.book, like=base)
     return Priced(
         name=name,
         terms=tuple(plain_cover(cover) for cover in covers),
@@ -272,9 +270,7 @@ def _below_concentration(
     covers, told = submission.covers, list[str]()
     for share in _SUBLIMITS:
         covers, told = with_sublimits(submission.covers, share)
-        figures = Figures(
-            replace(submission, covers=covers), base.fitted, base.book, population=base.builder.population
-        )
+        figures = Figures(replace(submission, covers=covers), base.fitted, base.book, like=base)
         if figures.site_pml()[1] / float(capacity) <= threshold:
             return covers, told, True
     return covers, told, False
@@ -295,10 +291,7 @@ def with_work_done(base: Figures, fitted: Fitted, after: Mapping[str, float]) ->
         )
         for name, model in fitted.classes.items()
     }
-    return Figures(
-        base.submission, replace(fitted, devices=devices, classes=classes), base.book,
-        population=base.builder.population,
-    )  # fmt: skip
+    return Figures(base.submission, replace(fitted, devices=devices, classes=classes), base.book, like=base)
 
 
 __all__ = ["BadSubmission", "CounterOffer", "Priced", "Step", "counter_offer", "options", "with_work_done"]

@@ -132,6 +132,8 @@ _TEXTS: Final[dict[str, str]] = {
     "coefficients of variation of mean costs": "平均成本的变异系数",
     "claims beside the model's own expectation": "赔案与模型自身预期对照",
     "one regime factor common to all classes, and shocks as a layer of their own": "各类设备共用一个环境因子，冲击另成一层",
+    "uniform over time": "在时间上均匀",
+    "by the stated pattern of incidents": "按申报的事件时段分布",
     # notes
     "information security is priced from published figures alone: device telemetry does not change this premium":
         "信息安全险仅凭公开数据定价：设备遥测不影响该部分保费",
@@ -156,6 +158,21 @@ def _table_names(tables: str) -> str:
     return {"fleet": "设备表", "incident": "事件表"}.get(tables, tables)
 
 
+_DAYS: Final = dict(zip(("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"), "一二三四五六日",
+                        strict=True))  # fmt: skip
+
+
+def _week(text: str) -> str:
+    """'monday to friday 08:00-18:00; holidays on 2 days' in Chinese."""
+    out = []
+    for part in text.split("; "):
+        part = re.sub(r"^(\w+) to (\w+) ", lambda m: f"周{_DAYS[m[1]]}至周{_DAYS[m[2]]}", part)
+        part = re.sub(r"^(\w+day) ", lambda m: f"周{_DAYS[m[1]]}", part)
+        part = re.sub(r"^holidays on (\d+) days", r"节假日\1天", part)
+        out.append(re.sub(r"^hours of their own on (\d+) days", r"调休及特别工作日\1天", part).replace(", ", "、"))
+    return "；".join(out)
+
+
 _RULES: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
     # names
     (r"frequency prior, (\w+)", lambda m: f"频率先验，{_CLASSES.get(m[1], m[1])}"),
@@ -164,6 +181,7 @@ _RULES: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
     (r"natural hazard: (.+)", lambda m: f"自然灾害：{_SHOCKS.get(m[1], m[1])}"),
     (r"service: (insurance|health care|managed)", lambda m: f"服务项目：{_PLANS[m[1]]}"),
     (r"fit of (rates|repair times), (\w+)", lambda m: f"拟合{_FITS[m[1]]}，{_CLASSES.get(m[2], m[2])}"),
+    (r"service hours, (.+)", lambda m: f"服务时间：{m[1]}"),
     (r"service (.+)", lambda m: f"业务服务 {m[1]}"),
     # values
     (r"(\S+) a device-year, worth (\S+) device-years", lambda m: f"每设备年{m[1]}，相当于{m[2]}设备年"),
@@ -189,6 +207,9 @@ _RULES: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
      lambda m: f"{_CLASSES.get(m[1], m[1])}修复时间；一年相对预测的离散{m[2]}；{chinese(m[3])}"),
     (r"(\d+) of (\d+) devices found by (\w+)(, the others get its collective)?",
      lambda m: f"{m[2]}台中按{m[3]}找到{m[1]}台" + ("，其余取整体水平" if m[4] else "")),
+    (r"by the insured; starts of outages (.+); (\S+) of the time, (\S+) h a month; what comes after .+",
+     lambda m: f"投保人申报；停机开始时间{chinese(m[1])}；占全部时间的{m[2]}，每月{m[3]} h；保险期间之后除所列日期外无特定日期"),
+    (r"((?:monday|tuesday|wednesday|thursday|friday|saturday|sunday) .+) \((\S+)\)", lambda m: f"{_week(m[1])}（{m[2]}）"),
     # basis of a fit
     (r"`tocsin (\w+) fit` (.+), shape (\w+), as of (.+), from the (\w+); fit SHA-256 (\w+), record SHA-256 (\w+); (.+) "
      r"\(declared\)",

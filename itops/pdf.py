@@ -110,7 +110,7 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     if result.get("fits"):
         rows = [[t["fits"], t["fit.class"], t["fit.version"], t["fit.share"]]]
         rows += [
-            [t[f"fit.{item['kind']}"], item["device_class"],
+            [t[f"fit.{item['kind']}"], t.get(f"class.{item['device_class']}", item["device_class"]),
              p(f"{item['version']}, {item['as_of'] or '–'}, {item['sha256'][:16]}", small), f"{item['share']:.1%}"]
             for item in result["fits"]
         ]  # fmt: skip
@@ -150,7 +150,8 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     flow.append(p(t["classes"], head))
     rows = [["", t["class.years"], t["class.incidents"], t["class.rate"], t["class.z"], t["class.force"], t["el"]]]
     rows += [
-        [item["device_class"], f"{item['exposure_years']:,.1f}", f"{item['n_incidents']} ({item['n_open']})",
+        [t.get(f"class.{item['device_class']}", item["device_class"]),
+         f"{item['exposure_years']:,.1f}", f"{item['n_incidents']} ({item['n_open']})",
          "–" if item["rate_per_year"] is None else f"{item['rate_per_year']:.4f}",
          f"{1 - item['frequency_prior_share']:.1%}", f"{item['years_in_force']:,.1f}", money(item["expected_loss"])]
         for item in result["classes"]
@@ -171,6 +172,8 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
             ]
         )
     flow.append(table(rows, (34, 84, 28, 28), numeric=2))
+    if result.get("service_hours"):
+        flow.append(p(f"{t['service_hours']}: {result['service_hours'][language]}", body))
     if any(cover["prior_only"] for cover in result["covers"]):
         flow.append(p(t["prior_only"], body))
         editions = result["parameter_range"]["security_editions"]
@@ -245,7 +248,7 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
         for a in result["assumptions"]
         if a["kind"] != "default"
     ]
-    given = [f"{a['name']} = {a['value']}" for a in result["assumptions"] if a["kind"] == "default"]
+    given = [_default(a["name"], a["value"], t) for a in result["assumptions"] if a["kind"] == "default"]
     flow.append(table(rows, (18, 36, 46, 74), header=False))
     if given:
         flow.append(p(f"{t['kind.default']} ({t['given.default']}): {'; '.join(given)}", small))
@@ -255,7 +258,7 @@ def render(result: Mapping[str, Any], language: str, *, quote_id: str = "") -> b
     if "fits" in result and result["validation"]:
         rows = [[t["validation"], "", t["check.error"]]]
         rows += [
-            [f"{item['moment']}: {item['covers'].replace('_', ' ').replace('+', ', ')}",
+            [f"{t['moment.' + item['moment']]}: {', '.join(t['cover.' + one] for one in item['covers'].split('+'))}",
              t["check.holds"] if item["holds"] else t["check.off"],
              t["none_left"] if abs(item["relative_error"]) < 1e-9 else f"{item['relative_error']:.1e}"]
             for item in result["validation"]
@@ -370,9 +373,9 @@ def _told(terms: Mapping[str, Any], t: Mapping[str, str], currency: str) -> str:
         if name == "sublimits":
             told = ", ".join(f"{t[f'cause.{cause}']} {_number(one)} {currency}" for cause, one in value.items())
         elif name == "affected_share":
-            told = ", ".join(f"{kind} {float(one):.4g}" for kind, one in value.items())
+            told = ", ".join(f"{t.get(f'class.{kind}', kind)} {float(one):.4g}" for kind, one in value.items())
         elif name == "posture":
-            told = ", ".join(f"{key} {'+' if one else '–'}" for key, one in value.items())
+            told = ", ".join(f"{t[f'posture.{key}']} {'+' if one else '–'}" for key, one in value.items())
         elif isinstance(value, list):
             told = ", ".join(" / ".join(f"{float(x):.4g}" for x in one.values()) for one in value)
         elif name in _MONEY:
@@ -388,6 +391,14 @@ def _told(terms: Mapping[str, Any], t: Mapping[str, str], currency: str) -> str:
     return "; ".join([*shown, f", {t['then']} ".join(order)])
 
 
+def _default(name: str, value: str, t: Mapping[str, str]) -> str:
+    """A field that was left out and what stands in its place: `system availability: order of terms = ...`."""
+    cover, _, field = name.rpartition(".")
+    label = t.get(f"field.{field}") or t.get(f"term.{field}", field.replace("_", " "))
+    of = t.get(f"cover.{cover}")
+    return f"{label if of is None else f'{of}: {label}'} = {t.get(f'word.{value}', value)}"
+
+
 def _number(value: Any) -> str:
     return f"{float(value):,.2f}".removesuffix(".00")
 
@@ -399,6 +410,7 @@ def _changed(text: str, t: Mapping[str, str]) -> str:
         cover, field = t.get(f"cover.{found[1]}"), found[2].removesuffix(".site")
         return found[0] if cover is None else f"{cover}: {t.get(f'term.{field}', field.replace('_', ' '))}"
 
+    text = text.replace(words("en")["also_nature"], t["also_nature"])
     text = re.sub(r"\b([a-z]+(?:_[a-z]+)+)\.([a-z_]+(?:\.site)?)", worded, text)
     return re.sub(r"\b\d{4,}(?:\.\d+)?\b", lambda found: _number(found[0]), text)
 

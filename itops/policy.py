@@ -234,8 +234,8 @@ class SystemAvailability:
     """Pays a customer's compensation where service is not restored within the agreed hours, and service credits.
 
     A fixed amount for the breach and an amount for each hour beyond the target: c0 1[D > T] + c1 (D - T)+. Credits: a
-    share of the month's fee by the highest step that the outage alone reaches, a month having 730.5 hours; several
-    outages in one month are not added up.
+    share of the month's fee by the highest step that the outage alone reaches, a month having 730.5 hours round the
+    clock; several outages in one month are not added up. With a service calendar D and the month are service hours.
     """
 
     restoration_target_h: float
@@ -244,9 +244,9 @@ class SystemAvailability:
     terms: EventTerms
     monthly_fee: Decimal = Decimal(0)
     credits: tuple[Credit, ...] = ()
+    month_h: float = 730.5  #: hours in which service is due in a month
 
     name: ClassVar[str] = "system_availability"
-    MONTH_H: ClassVar[float] = 730.5
 
     def __post_init__(self) -> None:
         if not self.restoration_target_h >= 0:
@@ -277,7 +277,7 @@ class SystemAvailability:
         return self.terms.applied(self._owed(), cause)
 
     def _owed(self) -> PaymentSchedule:
-        steps = [(self.MONTH_H * (1 - credit.below), float(credit.share * self.monthly_fee)) for credit in self.credits]
+        steps = [(self.month_h * (1 - credit.below), float(credit.share * self.monthly_fee)) for credit in self.credits]
         starts = sorted({0.0, self.restoration_target_h, *(at for at, _ in steps)})
         pieces = []
         for start in starts:

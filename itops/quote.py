@@ -20,6 +20,7 @@ from itops.incident import IncidentTable
 from itops.inputs import MODELS, UNNAMED_MODEL, since
 from itops.payment import PaymentLaw
 from itops.policy import BusinessInterruption, DataRecovery, InformationSecurity, PhysicalDamage, SystemAvailability
+from itops.service_wire import described
 from itops.submission import Submission
 from itops.telemetry import ATTRIBUTES
 from itops.year import year
@@ -253,7 +254,8 @@ def _covers(figures: Figures) -> tuple[CoverResult, ...]:
         mapped = bool(figures.fitted.services)
         if isinstance(cover, SystemAvailability) or (isinstance(cover, BusinessInterruption) and not mapped):
             ground_up = sum(
-                model.expected_incidents * PaymentLaw(cover.ground_up(name), model.repair).mean
+                model.expected_incidents
+                * PaymentLaw(cover.ground_up(name), figures.builder.seen_by(cover, model.repair)).mean
                 for name, model in figures.fitted.classes.items()
             )
         alone = _alone(figures, j)
@@ -378,6 +380,27 @@ def _assumptions(submission: Submission, figures: Figures, book: Book) -> tuple[
         Assumption(name=name, value=value, kind="default", basis="the submission does not say")
         for name, value in submission.assumed
     ]
+    counted = figures.builder.service_hours
+    if since(figures.fitted.model_version, "itops-2026.5") and any(
+        isinstance(cover, SystemAvailability) for cover in submission.covers
+    ):
+        if counted is None:
+            out.append(
+                Assumption(
+                    name="service_calendar", value="round the clock", kind="default",
+                    basis="the submission does not say: elapsed hours count as service hours",
+                )
+            )  # fmt: skip
+        else:
+            starts = "uniform over time" if counted.uniform else "by the stated pattern of incidents"
+            out.append(
+                Assumption(
+                    name=f"service hours, {counted.service.name}", value=described(counted.service), kind="declared",
+                    basis=f"by the insured; starts of outages {starts}; {counted.share:.1%} of the time, "
+                    f"{730.5 * counted.share:.1f} h a month; what comes after the policy period has no dated days "
+                    "beyond those listed",
+                )
+            )  # fmt: skip
     out.append(
         Assumption(
             name="dependence", value="one regime factor common to all classes, and shocks as a layer of their own",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from core.errors import InvalidInput
 from itops.regime import STEP_YEARS, Panel
 from itops.severity import FloatArray
-from itops.table import BadRow, BadTable, Row, read_rows
+from itops.table import BadRow, BadTable, Row, Rows, header_of, read_rows
 from itops.telemetry import ATTRIBUTES, HOURS_PER_YEAR, Spells
 
 #: Columns by which a shape is known, and those that it may have.
@@ -24,6 +24,8 @@ MODEL_DAYS = ("model", "drive_days")
 _YEARS = re.compile(r"node_years(_to_(\d{4})_(\d{2})_(\d{2}))?")
 _DAYS_PER_YEAR = 365.25
 _MOST_HOURS = 1e6
+#: How a failure is flagged; Parquet files keep truth values and whole numbers beside blanks in their own spelling.
+_FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 #: What stands where a month is not told.
 _NO_MONTH = ("", "current", "before tracking")
 
@@ -48,7 +50,7 @@ class System:
 
 def shape_of(text: str) -> str:
     """`systems`, `spells` or `models`, by the header of an exposure file. Raises UnknownShape."""
-    header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
+    header = header_of(text)
     shapes = (
         ("systems", SYSTEM_COLUMNS), ("spells", SPELL_COLUMNS), ("models", MODEL_COLUMNS), ("models", MODEL_DAYS)
     )  # fmt: skip
@@ -94,6 +96,13 @@ class Refusals:
             raise BadTable(self.table, self.rows)
 
 
+def _some(found: Rows, table: str) -> Rows:
+    """The records, of which there must be one. Raises BadTable."""
+    if not found.rows:
+        raise BadTable(table, [BadRow(line=1, field="header", value="", reason="has no row below it")])
+    return found
+
+
 def _month(cell: str) -> date | None:
     found = re.fullmatch(r"(\d{4})-(\d{2})(-\d{2})?", cell)
     return date(int(found[1]), int(found[2]), 1) if found and 1 <= int(found[2]) <= 12 else None
@@ -104,11 +113,11 @@ def read_systems(text: str, *, table: str = "exposure") -> tuple[System, ...]:
 
     Raises BadTable: a negative or blank figure, a system twice, decommissioning before production.
     """
-    header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
+    header = header_of(text)
     names = sorted((name for name in header if _YEARS.fullmatch(name)), key=len)
     if not names:
         raise BadTable(table, [BadRow(line=1, field="node_years", value="", reason="this column is missing")])
-    found = read_rows(text, table=table, required=(*SYSTEM_COLUMNS, names[0]), optional=SYSTEM_OPTIONAL)
+    found = _some(read_rows(text, table=table, required=(*SYSTEM_COLUMNS, names[0]), optional=SYSTEM_OPTIONAL), table)
     dated = _YEARS.fullmatch(names[0])
     until = date(int(dated[2]), int(dated[3]), int(dated[4])) if dated and dated[1] else None
     bad, out, seen = Refusals(table), [], dict[str, int]()
@@ -212,8 +221,9 @@ def panel_of(systems: Sequence[System], failures: Sequence[tuple[str, datetime]]
 
     starts = []
     for each in systems:
-        begin = datetime.combine(each.begin, datetime.min.time()) if each.begin else first.get(each.system, end)
-        starts.append(max(years_ago(min(begin, first.get(each.system, begin))), 0.0))
+        begin = datetime.combine(each.begin, datetime.min.time()) if each.begin else end
+        told = 0.0 if each.begin else _told_start(each, as_of)
+        starts.append(max(years_ago(min(begin, first.get(each.system, begin))), told, 0.0))
     n_periods = max(1, int(np.ceil(max(starts) / STEP_YEARS)))
     shape = (len(systems), n_periods)
     n, e, age = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -239,6 +249,17 @@ def panel_of(systems: Sequence[System], failures: Sequence[tuple[str, datetime]]
     )
 
 
+def _told_start(system: System, as_of: date) -> float:
+    """Years before the as-of day at which a system whose month of production is not told began, by its node-years.
+
+    Without it a system that never failed would have no exposure, and one that failed late too little.
+    """
+    last = system.end or as_of
+    if system.node_years_to is not None and (system.end is None or system.node_years_to < system.end):
+        last = system.node_years_to
+    return system.node_years / system.nodes + (as_of - last).days / _DAYS_PER_YEAR
+
+
 def _scale(system: System, start: float, stop: float, as_of: date) -> float:
     """The file's node-years over nodes x time in service, to the day that the figure runs to."""
     spans = [start - stop]
@@ -262,9 +283,9 @@ def read_spells(
     blank telemetry value is unknown and stays so. Raises BadTable: a negative age, stop not after start, a failure
     flag that is not 0 or 1, a weight not above 0, a telemetry value that is not a number or negative.
     """
-    found = read_rows(text, table=table, required=SPELL_COLUMNS, optional=SPELL_OPTIONAL)
+    found = _some(read_rows(text, table=table, required=SPELL_COLUMNS, optional=SPELL_OPTIONAL), table)
     bad = Refusals(table)
-    dated = any(row.cells["cal_start"] for row in found.rows[:1])
+    dated = any(row.cells["cal_start"] for row in found.rows)
     unit, model, maker = list[str](), list[str](), list[str]()
     numbers = list[tuple[float, float, bool, float, float]]()
     values = list[list[float]]()
@@ -272,7 +293,7 @@ def read_spells(
     ended = {
         row.cells["drive_id"]: float(row.cells["tstop"])
         for row in found.rows
-        if failures and row.cells["fails"] == "1" and re.fullmatch(r"\d+(\.\d+)?", row.cells["tstop"])
+        if failures and _FLAGS.get(row.cells["fails"].lower()) and re.fullmatch(r"\d+(\.\d+)?", row.cells["tstop"])
     }
     for row in found.rows:
         cells = row.cells
@@ -284,9 +305,10 @@ def read_spells(
             bad.add(row, "tstop", f"is not after tstart {cells['tstart']}: a spell must run forward")
         failed = False
         if failures:
-            if cells["fails"] not in ("0", "1"):
+            flag = _FLAGS.get(cells["fails"].lower())
+            if flag is None:
                 bad.add(row, "fails", "must be 0 or 1")
-            failed = cells["fails"] == "1"
+            failed = flag is True
         if stop > _MOST_HOURS:
             bad.add(row, "tstop", f"is above {_MOST_HOURS:,.0f} h: more power-on hours than a century has")
         if cells["drive_id"] in ended and stop > ended[cells["drive_id"]]:
@@ -294,10 +316,12 @@ def read_spells(
         weight = bad.number(row, "weight", above=True) if cells["weight"] else 1.0
         day_0 = 0.0
         if dated:
+            begun = cells["cal_start"]
             try:
-                day_0 = float(date.fromisoformat(cells["cal_start"][:10]).toordinal())
+                day_0 = float((date if len(begun) == 10 else datetime).fromisoformat(begun).toordinal())
             except ValueError:
-                bad.add(row, "cal_start", "is not a date of the form YYYY-MM-DD")
+                reason = "is not a date of the form YYYY-MM-DD" if begun else "is blank, where other rows have a day"
+                bad.add(row, "cal_start", reason)
         elif as_of is not None and failures:
             bad.add(row, "cal_start", "is blank; with an as-of day the calendar day of tstart is needed")
         values.append([bad.number(row, name) if cells[name] else float("nan") for name in ATTRIBUTES])
@@ -351,12 +375,12 @@ class ModelCounts:
 
 def read_models(text: str, *, failures: bool, table: str = "exposure") -> ModelCounts:
     """Counts by model. Raises BadTable: negative or blank figures, a model twice, failures without exposure."""
-    header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
+    header = header_of(text)
     in_days = "drive_years" not in header and "drive_days" in header
     exposed = "drive_days" if in_days else "drive_years"
     count = "failed" if "failures" not in header and "failed" in header else "failures"
     required = ("model", exposed, count) if failures else ("model", exposed)
-    found = read_rows(text, table=table, required=required, optional=("manufacturer",))
+    found = _some(read_rows(text, table=table, required=required, optional=("manufacturer",)), table)
     bad, seen = Refusals(table), dict[str, int]()
     out = list[tuple[str, str, float, float]]()
     for row in found.rows:
@@ -370,6 +394,8 @@ def read_models(text: str, *, failures: bool, table: str = "exposure") -> ModelC
         n = bad.number(row, count) if failures else 0.0
         if n > 0 and exposure == 0:
             bad.add(row, count, "without a drive-year of exposure")
+        if n != np.floor(n) and np.isfinite(n):
+            bad.add(row, count, "is not a whole number")
         out.append((name, row.cells["manufacturer"] or "unknown", exposure, n))
     bad.finish()
     return ModelCounts(
@@ -377,22 +403,6 @@ def read_models(text: str, *, failures: bool, table: str = "exposure") -> ModelC
         manufacturer=tuple(each[1] for each in out),
         exposure=np.array([each[2] for each in out]),
         n_failures=np.array([each[3] for each in out]),
-    )
-
-
-def cut_at(spells: Spells, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Spells:
-    """The spells of a subset."""
-    where = np.flatnonzero(keep)
-    return replace(
-        spells,
-        model=tuple(spells.model[i] for i in where),
-        manufacturer=tuple(spells.manufacturer[i] for i in where),
-        start_h=spells.start_h[keep],
-        stop_h=spells.stop_h[keep],
-        failed=spells.failed[keep],
-        weight=spells.weight[keep],
-        values=spells.values[keep],
-        days_ago=spells.days_ago[keep],
     )
 
 

@@ -224,8 +224,9 @@ class Kin:
             top.append((name, *_mean(self.log_rate[mine], self.variance[mine], self.within)))
         values, variances = np.array([each[1] for each in top]), np.array([each[2] for each in top])
         overall, overall_variance = _mean(values, variances, self.between)
-        if np.all(kin == use) and len(set(kinds[use])) > 1:
-            overall_variance += 1.0
+        if group.split("/")[0] not in kinds[use]:
+            # A further class may be far off, yet not knowing it must not raise what is expected of it.
+            overall, overall_variance = overall - 0.5, overall_variance + 1.0
         own = [(mean, variance) for name, mean, variance in top if name == group]
         if not own:
             return overall, overall_variance + self.between + self.within

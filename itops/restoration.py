@@ -13,7 +13,7 @@ from core.errors import InvalidInput
 from itops.fit_use import REPAIR_VERSION
 from itops.records import Refusals, read_time
 from itops.repair import Repair, RepairFit, fit_from, fit_repairs, price_layer
-from itops.table import read_rows
+from itops.table import header_of, read_rows
 from itops.underwrite import load_priors
 
 MODEL_VERSION = REPAIR_VERSION
@@ -30,7 +30,7 @@ def read_repairs(text: str, *, table: str = "incidents") -> tuple[list[Repair], 
     one without an end (`fixed` and `down_min` blank) is open. Raises BadTable: an unreadable time, restored before
     opened, a blank site, one time with an offset and the other without.
     """
-    header = [name.strip() for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")]
+    header = header_of(text)
     lanl = "started" in header and "opened" not in header
     if lanl:
         found = read_rows(

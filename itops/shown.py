@@ -7,10 +7,11 @@ import numpy as np
 from core.money import Money
 from itops import pricing
 from itops.figures import availability_of, check_flags
-from itops.inputs import UNNAMED_MODEL
+from itops.inputs import UNNAMED_MODEL, since
 from itops.offers import Priced
 from itops.pricing import Commercial
 from itops.quote import SEED, Quote
+from itops.service_wire import described, plain_calendar, version_of
 from itops.severity import Updated
 from itops.station import Station
 from itops.submission import Submission
@@ -185,6 +186,7 @@ def plain(quote: Quote) -> dict[str, Any]:
         "validation": check_flags(figures.law),
         "grid": {"step": quote.grid_step, "nodes": quote.grid_nodes},
         **_since_2026_3(quote),
+        **_since_2026_5(quote),
     }  # fmt: skip
 
 
@@ -228,6 +230,36 @@ def _since_2026_3(quote: Quote) -> dict[str, Any]:
             for row in quote.figures.builder.layers()
         ],
     }  # fmt: skip
+
+
+def _since_2026_5(quote: Quote) -> dict[str, Any]:
+    """Which hours the system availability cover counts; null without that cover."""
+    if not since(quote.model_version, "itops-2026.5"):
+        return {}
+    if not any(cover.cover == "system_availability" for cover in quote.covers):
+        return {"service_hours": None}
+    hours = quote.figures.builder.service_hours
+    if hours is None:
+        told: dict[str, Any] = {
+            "counted": "elapsed", "share_of_time": 1.0, "hours_per_month": 730.5,
+            "en": "System availability is counted in elapsed hours, round the clock.",
+            "zh": "系统可用性按自然时间（全天候）计。",
+        }  # fmt: skip
+        return {"service_hours": told}
+    plain_one = plain_calendar(hours.service)
+    month = round(730.5 * hours.share, 6)
+    week = described(hours.service)
+    told = {
+        "counted": "service", "share_of_time": round(hours.share, 9), "hours_per_month": month,
+        "calendar": plain_one, "calendar_version": version_of(plain_one),
+        "cycle": "policy_period" if hours.dated else "week", "n_starts": hours.n_starts,
+        "starts": "uniform" if hours.uniform else "pattern",
+        "en": f"System availability is counted in service hours of {hours.service.name!r}: {week}, {month:,.1f} h a "
+        "month. Restoration target, compensation an hour and service credits are in these hours.",
+        "zh": f"系统可用性按服务时间“{hours.service.name}”计：{described(hours.service, 'zh')}，每月{month:,.1f}小时。"
+        "恢复目标、每小时赔偿与服务抵扣均按服务时间计。",
+    }  # fmt: skip
+    return {"service_hours": told}
 
 
 def _repair_fit_share(quote: Quote, device_class: str) -> float:

@@ -125,9 +125,7 @@ def stress(quote: Quote, names: Sequence[str] | None = None) -> tuple[Outcome, .
         changed = scenario.climate != Climate()
         figures = base
         if changed:
-            figures = Figures(
-                base.submission, base.fitted, base.book, scenario.climate, population=base.builder.population
-            )
+            figures = Figures(base.submission, base.fitted, base.book, scenario.climate, like=base)
         event_loss = 0.0 if scenario.events is None else scenario.events(figures)
         annual = base.submission.annual
         if annual.limit is not None:

@@ -1,7 +1,7 @@
 """What a shock takes down: the law of the revenue an hour that stands still, from the common-shock kernels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,16 +31,17 @@ class Part:
     hit_probability: float
 
 
-def lost_per_hour(name: str, parts: Sequence[Part], most: float) -> list[tuple[float, float]]:
+@lru_cache(maxsize=4096)  # every set of terms on the same devices asks for the same laws
+def lost_per_hour(name: str, parts: tuple[Part, ...], most: float) -> tuple[tuple[float, float], ...]:
     """(revenue an hour, probability) of one event that hits each part or spares it, at most `most`; means are kept.
 
     The sum over parts is the kernel `itops.shock.event_loss`; then `most` acts on each outcome and not on the mean.
     """
     live = [part for part in parts if part.n > 0 and part.per_hour > 0 and part.hit_probability > 0]
     if not live:
-        return [(0.0, 1.0)]
+        return ((0.0, 1.0),)
     if all(part.hit_probability >= 1.0 for part in live):
-        return [(min(sum(part.n * part.per_hour for part in live), most), 1.0)]
+        return ((min(sum(part.n * part.per_hour for part in live), most), 1.0),)
     whole = sum(part.n * part.per_hour for part in live)
     least = min(part.per_hour for part in live)
     even = all(abs(part.per_hour / least - round(part.per_hour / least)) < 1e-9 for part in live)
@@ -52,7 +53,7 @@ def lost_per_hour(name: str, parts: Sequence[Part], most: float) -> list[tuple[f
     )
     law = event_loss(Shock(name=name, kind=KIND[name], rate_per_year=1.0, members=members))
     lost = np.minimum(np.arange(len(law), dtype=np.float64) * step, most)
-    return _atoms(lost, np.maximum(law, 0.0))
+    return tuple(_atoms(lost, np.maximum(law, 0.0)))
 
 
 def _placed(at: float) -> FloatArray:

@@ -18,6 +18,8 @@ from itops.covers_wire import AnyCover, DataRecoveryIn, cover_from, given_defaul
 from itops.fit_use import FitsIn, FitUse, problems_of, uses_of
 from itops.policy import COVERS, SUBLIMIT_CAUSES, AnnualTerms, Cover
 from itops.pricing import CapitalCharge, Loadings
+from itops.service_hours import ServiceCalendar
+from itops.service_wire import ServiceCalendarIn, service_calendar
 from itops.wire import STRICT, Amount, Day, Positive, Reading, Share, Text, Truth
 
 
@@ -158,6 +160,7 @@ class Submission:
     authority: Authority = Authority()
     levies: tuple[tuple[str, Decimal], ...] = ()
     options: tuple[Option, ...] = ()
+    service_calendar: ServiceCalendar | None = None  #: by which availability is counted; None: round the clock
     fits: tuple[FitUse, ...] = ()  #: of other records: failure rates, repair times
 
     def site(self, name: str | None) -> Site | None:
@@ -308,6 +311,7 @@ class _Submission(BaseModel):
     authority: _Authority = Field(default_factory=_Authority)
     levies: list[_Levy] = Field(default_factory=list)
     options: list[_Option] = Field(default_factory=list)
+    service_calendar: ServiceCalendarIn | None = None
     fits: FitsIn = Field(default_factory=FitsIn)
 
 
@@ -416,6 +420,7 @@ def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
         ]
     sites = _sites(wire.sites, problems)
     problems += _oddities(wire)
+    hours = None if wire.service_calendar is None else service_calendar(wire.service_calendar, zone, problems)
     fits = uses_of(wire.fits)
     problems += problems_of(fits, known_classes=known_classes, as_of=wire.as_of)
     names = [item.cover for item in wire.covers]
@@ -468,6 +473,7 @@ def _checked(wire: _Submission, known_classes: Collection[str]) -> Submission:
         authority=Authority(limit=wire.authority.limit, capacity=wire.authority.capacity),
         levies=tuple((levy.name, levy.rate) for levy in wire.levies),
         options=tuple(Option(name=o.name, covers=o.covers) for o in wire.options),
+        service_calendar=hours,
         fits=fits,
         service_wires=tuple(item.model_dump(exclude_none=True) for item in wire.services),
     )
@@ -518,6 +524,8 @@ def _oddities(wire: _Submission) -> list[tuple[str, str]]:
     for index, alarm in enumerate(wire.alarms):
         if alarm.seen_on is not None and alarm.seen_on > wire.as_of:
             problems.append((f"alarms.{index}.seen_on", f"{alarm.seen_on} is after as_of: it was not known then"))
+    if wire.service_calendar is not None and "system_availability" not in names:
+        problems.append(("service_calendar", "is given, and there is no system_availability to count by it"))
     if wire.currency not in CURRENCIES - {"XXX"}:
         problems.append(("currency", f"{wire.currency!r} is not a currency of ISO 4217"))
     if wire.currency == "USD" and wire.usd_rate not in (None, 1):
@@ -553,6 +561,8 @@ def _assumed(wire: _Submission) -> tuple[tuple[str, str], ...]:
         ("expenses.", wire.expenses, ("loss_adjustment", "service_cost")),
         ("risk_load.", wire.risk_load, ("cost_of_capital", "tvar_level")),
     ]
+    if wire.service_calendar is not None:
+        groups.append(("service_calendar.", wire.service_calendar, ("time_zone",)))
     groups += [(f"{c.cover}.", c, given_defaults(c)) for c in sorted(wire.covers, key=lambda item: item.cover)]
     return tuple(
         (f"{prefix}{name}", str(getattr(item, name)))

@@ -118,6 +118,15 @@ def read_rows(text: str, *, table: str, required: Sequence[str], optional: Seque
     return Rows(rows=tuple(rows), ignored_columns=tuple(name for name in header if name not in at))
 
 
+def header_of(text: str) -> list[str]:
+    """The names of the first record of CSV text, quoted or not; none in an empty text."""
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    try:
+        return next(([name.strip() for name in record] for record in reader if any(c.strip() for c in record)), [])
+    except csv.Error:
+        return []  # read_rows tells what is wrong with it
+
+
 class Checker:
     """Collects what is wrong in a table while its rows are read, so that all of it is reported at once."""
 

@@ -6,7 +6,6 @@ from functools import reduce
 from operator import mul
 
 import numpy as np
-from scipy.special import roots_genlaguerre
 
 from core.errors import InvalidInput
 from itops.aggregate import ComplexArray, LossLaw, _mixed, grid_step
@@ -128,11 +127,6 @@ def cells(law: RepairLaw, knots: Sequence[float], largest: float, smallest: floa
     return np.concatenate([[at_zero], probability]), np.concatenate([[0.0], mean, [largest * (1 + 1e-9) + 1e-9]])
 
 
-def expected_payments(kinds: Sequence[EventKind], n_covers: int) -> FloatArray:
-    """(n_covers,) expected payment of the year before terms of the year."""
-    return sum((kind.expected_count * kind.mean for kind in kinds), np.zeros(n_covers))
-
-
 def year(kinds: Sequence[EventKind], terms: Sequence[CoverTerms], *, regime_cv: float, names: Sequence[str]) -> YearLaw:
     """The law of the year's total over covers.
 
@@ -174,13 +168,33 @@ def _moments(kinds: Sequence[EventKind], covers: Sequence[int], regime_cv: float
     return mean, variance + regime_cv**2 * in_regime**2, largest
 
 
-def _placed(paid: FloatArray, weight: FloatArray, step: float, n: int) -> FloatArray:
-    """Weights on a grid, each split between its two neighbours so that its mean stays."""
-    at = paid / step
-    low = np.asarray(np.minimum(np.floor(at), n - 2), dtype=np.intp)
-    up = at - low
-    placed = np.bincount(low, weight * (1.0 - up), n) + np.bincount(low + 1, weight * up, n)
-    return np.asarray(placed, dtype=np.float64)
+class _Places:
+    """Where payments stand on a grid: each between two neighbours, so that its mean stays."""
+
+    def __init__(self, paid: FloatArray, step: float, n: int) -> None:
+        at = paid / step
+        self._n = n
+        self._low = np.asarray(np.minimum(np.floor(at), n - 2), dtype=np.intp)
+        self._next = self._low + 1
+        self._up = at - self._low
+        self._down = 1.0 - self._up
+
+    def put(self, weight: FloatArray) -> FloatArray:
+        """The grid with each payment's weight split between its two neighbours."""
+        low = np.bincount(self._low, weight * self._down, self._n)
+        return np.asarray(low + np.bincount(self._next, weight * self._up, self._n), dtype=np.float64)
+
+
+def regime_nodes(n: int, cv2: float) -> tuple[FloatArray, FloatArray]:
+    """(values, weights) of Gauss-Laguerre quadrature for a gamma law of mean 1; exact to degree 2 n - 1.
+
+    Eigenvalues of the polynomials' Jacobi matrix, and the squares of the first components of its eigenvectors: Golub &
+    Welsch (1969), Math. Comp. 23, 221-230.
+    """
+    k, a = np.arange(n, dtype=np.float64), 1.0 / cv2 - 1.0
+    beside = np.sqrt(k[1:] * (k[1:] + a))
+    at, vectors = np.linalg.eigh(np.diag(2.0 * k + a + 1.0) + np.diag(beside, 1) + np.diag(beside, -1))
+    return np.asarray(at * cv2, dtype=np.float64), np.asarray(vectors[0] ** 2, dtype=np.float64)
 
 
 Transforms = tuple[ComplexArray, ComplexArray]  # psi and, for each cover of the block, its derivative
@@ -191,6 +205,8 @@ def _exponents(
 ) -> tuple[Transforms, Transforms, float]:
     """(psi, dpsi) of the kinds in the regime and outside it, and the variance that the grid's payments should give."""
     half = n // 2 + 1
+    grid = np.arange(n, dtype=np.float64) * float(step)
+    grid2 = grid**2
     out = []
     spread = 0.0
     for in_regime in (True, False):
@@ -207,11 +223,11 @@ def _exponents(
             if not np.any(paid > 0):
                 continue
             rate = kind.expected_count
-            f = _placed(paid, kind.probability, step, n)
+            places = _Places(paid, step, n)
+            f = places.put(kind.probability)
             used = [j for j in range(len(block)) if np.any(each[j] > 0)]
-            g = {j: _placed(paid, kind.probability * each[j], step, n) for j in used}
-            grid = np.arange(n, dtype=np.float64) * float(step)
-            spread += rate * float(_sum(f, grid**2)) + kind.mixing_cv2 * (rate * float(_sum(f, grid))) ** 2
+            g = {j: places.put(kind.probability * each[j]) for j in used}
+            spread += rate * float(_sum(f, grid2)) + kind.mixing_cv2 * (rate * float(_sum(f, grid))) ** 2
             if kind.mixing_cv2 < 1e-12:
                 poisson += rate * f
                 total += rate
@@ -246,9 +262,14 @@ def _year_on(
     shared = len(blocks) > 1 and sum(bool(np.any(part[0][1])) for part in parts) > 1
     nodes: list[tuple[float, float | None]] = [(1.0, None)]
     if shared and r > 0:
-        at, weight = roots_genlaguerre(_N_REGIMES, 1.0 / r - 1.0)
-        weight = weight / np.sum(weight)
-        nodes = [(float(w), float(x) * r) for w, x in zip(weight, at, strict=True)]
+        at, weight = regime_nodes(_N_REGIMES, r)
+        nodes = [(float(w), float(x)) for w, x in zip(weight, at, strict=True)]
+    paid_after = {
+        b: (after, _Places(after, step, n))
+        for b, block in enumerate(blocks)
+        if len(block) == 1 and terms[block[0]].act
+        for after in [terms[block[0]].applied(loss)]
+    }
     # Transforms are linear: what only has to be added over the regime's values is added before it is turned back.
     half = n // 2 + 1
     whole = np.zeros(half, dtype=np.complex128)
@@ -257,7 +278,7 @@ def _year_on(
     for weight_k, theta in nodes:
         laws: list[ComplexArray] = []
         paid: list[ComplexArray] = []
-        for b, (block, ((psi_in, d_in), (psi_out, d_out), _)) in enumerate(zip(blocks, parts, strict=True)):
+        for b, ((psi_in, d_in), (psi_out, d_out), _) in enumerate(parts):
             if theta is None:
                 phi = np.exp(_mixed(psi_in, r) + psi_out)
                 derived = phi * (d_in / (1.0 - r * psi_in) + d_out)
@@ -265,13 +286,14 @@ def _year_on(
                 phi = np.exp(theta * psi_in + psi_out)
                 derived = phi * (theta * d_in + d_out)
             law_of[b] += weight_k * phi
-            if len(block) == 1 and terms[block[0]].act:
+            if b in paid_after:
                 own = np.fft.irfft(phi, n)
                 # Past the grid's end a transform has rounding noise of either sign; the law itself is what counts.
-                after = terms[block[0]].applied(loss)
+                after, places = paid_after[b]
                 own = np.maximum(own, 0.0)
-                phi = np.fft.rfft(_placed(after, own / np.sum(own), step, n))
-                derived = np.fft.rfft(_placed(after, own / np.sum(own) * after, step, n))[None, :]
+                own = own / np.sum(own)
+                phi = np.fft.rfft(places.put(own))
+                derived = np.fft.rfft(places.put(own * after))[None, :]
             laws.append(phi)
             paid.append(derived)
         whole += weight_k * _product(laws)

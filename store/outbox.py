@@ -17,6 +17,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -100,6 +101,19 @@ def decode(work: Work) -> Event:
     except msgspec.ValidationError as error:
         raise BadEvent(kind=work.kind, reason=str(error), outbox_id=work.outbox_id) from error
     return event
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Work that was tried in vain, and why."""
+
+    outbox_id: int
+    consumer: str
+    kind: str
+    payload: dict[str, Any]
+    published_at: datetime
+    dead_at: datetime
+    last_error: str | None
 
 
 async def publish(conn: AsyncConnection, event: Event, *, ordering_key: str, tenant_id: UUID | None = None) -> None:
@@ -213,6 +227,12 @@ async def fail(
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
+
+
+async def dead_letters(conn: AsyncConnection, consumer: str | None = None) -> list[DeadLetter]:
+    """Work that was given up, of one consumer or of all, the oldest first."""
+    rows = await conn.execute(_SQL["dead_letters"], {"consumer": consumer})
+    return [DeadLetter(*row) for row in await rows.fetchall()]
 
 
 async def revive(conn: AsyncConnection, outbox_id: int) -> bool:

@@ -26,7 +26,7 @@ from api.auth import Passwords, create_account
 from core.errors import Unavailable
 from core.log import get_logger
 from core.settings import Settings
-from itops import underwrite
+from itops import issuing, underwrite
 from store.clock import start_scenario
 from store.pool import AsyncConnection, connect_worker, connect_worker_async, role_pool
 from tocsin.drill.hydrology import DYING_GAUGE
@@ -365,7 +365,7 @@ async def _quote(conn: AsyncConnection, world: World, loaded: Loaded) -> dict[st
     priced = await asyncio.to_thread(
         underwrite.price_request, fleet.submission, _csv(fleet.devices), _csv(fleet.incidents)
     )
-    stored = await underwrite.issue_quote(conn, priced, tenant_id=loaded.tenant_id, now=world.starts_at)
+    stored = await issuing.issue_quote(conn, priced, tenant_id=loaded.tenant_id, now=world.starts_at)
     return {"quote_id": str(stored.quote_id), **priced.result()}
 
 

@@ -183,10 +183,6 @@ WITH settled AS (
 )
 SELECT delivery_id FROM settled;
 
--- name: add_receipt
-INSERT INTO receipt (delivery_id, tenant_id, kind, at) VALUES (%(delivery_id)s, %(tenant_id)s, %(kind)s, %(at)s)
-ON CONFLICT DO NOTHING;
-
 -- name: withdraw_contact_points
 -- These addresses are gone for good, say their providers.
 UPDATE contact_point SET withdrawn_at = %(now)s WHERE contact_point_id = ANY(%(contact_point_ids)s) AND withdrawn_at IS NULL;
@@ -211,9 +207,6 @@ WHERE tenant_id = %(tenant_id)s AND policyholder_id = ANY(%(policyholder_ids)s::
 
 -- name: safe_zones
 SELECT safe_zone_id, names, lon, lat FROM safe_zone WHERE tenant_id IS NULL OR tenant_id = %(tenant_id)s;
-
--- name: delivery_counts
-SELECT channel, state, count(*) AS n FROM delivery WHERE warning_id = %(warning_id)s GROUP BY channel, state ORDER BY 1, 2;
 
 -- name: add_answer
 INSERT INTO answer (answer_id, tenant_id, policyholder_id, warning_id, kind, detail, idempotency_key, answered_at)

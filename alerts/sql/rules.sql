@@ -130,9 +130,6 @@ INSERT INTO decision (decision_id, tenant_id, rule_id, at, reason, level_before,
 VALUES (%(decision_id)s, %(tenant_id)s, %(rule_id)s, %(at)s, %(reason)s, %(level_before)s, %(level_after)s, %(warning_id)s,
         %(version)s, %(detail)s);
 
--- name: lock_rule_state
-SELECT state, warning_id FROM rule_state WHERE rule_id = %(rule_id)s FOR UPDATE;
-
 -- name: reset_rule_state
 UPDATE rule_state SET state = %(state)s, warning_id = %(warning_id)s, updated_at = %(at)s WHERE rule_id = %(rule_id)s;
 

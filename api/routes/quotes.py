@@ -77,14 +77,14 @@ async def quote(quote_id: UUID, ctx: Annotated[Context, needs("read", "quote")])
 @router.post("/quotes", status_code=201, responses=ACT, response_model=QuoteOut)
 async def issue(body: QuoteRequest, ctx: Annotated[Context, needs("issue", "quote")]) -> Response:
     """Prices a submission and stores the quote; the same submission gives the stored quote again."""
-    from itops import underwrite  # brings scipy, which nothing else here needs
+    from itops import issuing, underwrite  # brings scipy, which nothing else here needs
 
     async def act(conn: repository.Connection) -> QuoteOut:
         fits = await _fits(conn, ctx, body)
         priced = await asyncio.to_thread(
             underwrite.price_request, body.submission, body.fleet_csv, body.incidents_csv, fits
         )
-        stored = await underwrite.issue_quote(conn, priced, tenant_id=ctx.tenant_id, now=await repository.now(conn))
+        stored = await issuing.issue_quote(conn, priced, tenant_id=ctx.tenant_id, now=await repository.now(conn))
         row = await repository.find_quote(conn, stored.quote_id)
         assert row is not None  # stored in this transaction, or before it
         return QuoteOut(**row)

@@ -20,12 +20,11 @@ router = noun("stream")
         200: {
             "content": {"text/event-stream": {}},
             "description": "Events `observations_stored`, `station_state_changed`, `feed_state_changed`, "
-            "`footprint_published`, `assessment_made`, `loss_estimated`, `plan_made`, `warning_changed`, "
-            "`answer_given` and `quote_issued`: `id` is the number to resume after, `data` is {at, ...keys of the "
-            "rows}. `hello`: connected; load what is shown now, or what happened between loading and connecting is "
-            "missed. `reset`: events are missing, load everything anew. `bye`: the stream has reached its age, connect "
-            "again. Lines "
-            "that begin with a colon are heartbeats.",
+            "`footprint_published`, `hazard_ended`, `assessment_made`, `loss_estimated`, `plan_made`, "
+            "`warning_changed`, `answer_given` and `quote_issued`: `id` is the number to resume after, `data` is "
+            "{at, ...keys of the rows}. `hello`: connected; load what is shown now, or what happened between loading "
+            "and connecting is missed. `reset`: events are missing, load everything anew. `bye`: the stream has "
+            "reached its age, connect again. Lines that begin with a colon are heartbeats.",
         },
     },
 )

@@ -13,11 +13,22 @@ LEFT JOIN LATERAL (
 ) AS f ON true
 WHERE e.hazard_event_id = %(hazard_event_id)s FOR UPDATE OF e;
 
--- name: event_of_code
+-- name: hazard_event_of_code
 SELECT hazard_event_id FROM hazard_event WHERE code = %(code)s AND tenant_id IS NOT DISTINCT FROM %(tenant_id)s;
 
+-- name: hazard_events
+SELECT e.code, t.slug, e.peril, e.name, e.started_at, e.ended_at, coalesce(f.version, 0), f.valid_at
+FROM hazard_event AS e
+LEFT JOIN tenant AS t USING (tenant_id)
+LEFT JOIN LATERAL (
+    SELECT version, valid_at FROM footprint WHERE hazard_event_id = e.hazard_event_id ORDER BY version DESC LIMIT 1
+) AS f ON true
+WHERE (%(slug)s::text IS NULL OR t.slug = %(slug)s) AND (%(all)s OR e.ended_at IS NULL)
+ORDER BY e.started_at, e.code;
+
 -- name: end_hazard_event
-UPDATE hazard_event SET ended_at = %(ended_at)s WHERE hazard_event_id = %(hazard_event_id)s;
+UPDATE hazard_event SET ended_at = %(ended_at)s
+WHERE hazard_event_id = %(hazard_event_id)s AND started_at <= %(ended_at)s;
 
 -- name: known_places
 -- Bounds of the stations, safe zones and households that an event of this tenant can concern.

@@ -133,6 +133,10 @@ RETURNING dead_at IS NOT NULL AS dead;
 UPDATE outbox SET lease_until = NULL, claimed_by = NULL, attempts = attempts - 1
 WHERE outbox_id = ANY(%(ids)s) AND claimed_by = %(worker)s;
 
+-- name: dead_letters
+SELECT outbox_id, consumer, kind, payload, published_at, dead_at, last_error FROM outbox
+WHERE dead_at IS NOT NULL AND (%(consumer)s::text IS NULL OR consumer = %(consumer)s) ORDER BY outbox_id;
+
 -- name: revive
 -- A dead letter gets all its attempts again.
 UPDATE outbox SET dead_at = NULL, attempts = 0, available_at = clock_timestamp(), lease_until = NULL, claimed_by = NULL

@@ -52,10 +52,10 @@ def keep(
 
 async def _keep(use: Any, tenant: str) -> bool:
     from core.settings import load_settings
-    from itops import underwrite
+    from itops import issuing
     from store.clock import read_clock
     from tocsin.database import command_connection
 
     settings = load_settings()
     async with command_connection(settings, settings.mode, create=True) as conn:
-        return await underwrite.store_fit(conn, use, slug=tenant, now=(await read_clock(conn)).now())
+        return await issuing.store_fit(conn, use, slug=tenant, now=(await read_clock(conn)).now())

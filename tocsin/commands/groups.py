@@ -9,6 +9,8 @@ _HELP = {
     "warnings": "Warnings as they stand.",
     "rules": "When to warn: rules from files, tried on the last days before they go live.",
     "silences": "What is not said for a while, by whose word and why.",
+    "dead-letters": "Work that was tried again and again in vain: what it was, why, and once more.",
+    "hazards": "Hazard events: what is on, and that one is over.",
     "export": "Write what is stored to files.",
 }
 

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -64,6 +61,7 @@ def register(app: typer.Typer) -> None:
     app.command("stress")(stress_command)
 
 
+QuoteId = Annotated[str, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)]
 Language = Annotated[str, typer.Option("--language", help="Of the PDF: en or zh.")]
 Pdf = Annotated[
     Path | None, typer.Option("--pdf", metavar="O.pdf", help="Write the quote as a PDF too.", show_default=False)
@@ -102,7 +100,7 @@ def issue(
         stored = asyncio.run(_store(priced, tenant))
         shown = {"quote_id": str(stored.quote_id), "issued_at": stored.issued_at.isoformat(), **stored.result}
     elif keep:
-        quote_files.keep(_folder(), priced)
+        quote_files.keep(_folder(), priced, result)
     if pdf is not None:
         _write_pdf(pdf, result, language, shown["quote_id"])
     _print(shown, as_json)
@@ -110,7 +108,7 @@ def issue(
 
 @quotes.command()
 def rerun(
-    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)],
+    quote_id: QuoteId,
     as_json: AsJson = False,
     pdf: Pdf = None,
     language: Language = "en",
@@ -202,11 +200,11 @@ def portfolio(
 
 @quotes.command()
 def orders(
-    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a quote in the database.", show_default=False)],
+    quote_id: Annotated[str, typer.Argument(metavar="ID", help="Of a quote in the database.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
     """Read the newest telemetry of a quote's devices and open a work order for each alarm; list all of them."""
-    n_new, rows = asyncio.run(_orders(quote_id))
+    n_new, rows = asyncio.run(_orders(_id(quote_id)))
     if as_json:
         typer.echo(json.dumps({"n_new": n_new, "work_orders": rows}, ensure_ascii=False, indent=2, default=str))
         return
@@ -231,7 +229,7 @@ async def _orders(quote_id: UUID) -> tuple[int, list[dict[str, Any]]]:
 
 
 def stress_command(
-    quote_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a stored quote.", show_default=False)],
+    quote_id: QuoteId,
     as_json: AsJson = False,
 ) -> None:
     """Put a stored quote through the stress scenarios, and find what frequency brings its loss ratio to 100 %."""
@@ -242,19 +240,9 @@ def stress_command(
     if as_json:
         typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
-    console = Console()
-    table = Table(
-        title=f"{told['insured']}: premium {told['premium']:,.2f} {told['currency']}", box=None, pad_edge=False
-    )
-    for index, column in enumerate(("scenario", "event", "expected loss", "tail mean", "loss ratio", "solvency")):
-        table.add_column(column, justify="left" if index == 0 else "right")
-    for item in told["scenarios"]:
-        figures = (f"{item[name]:,.0f}" for name in ("event_loss", "expected_loss", "tail_mean"))
-        table.add_row(item["en"], *figures, f"{item['loss_ratio']:.1%}", f"{item['solvency_ratio']:.2f}")
-    console.print(table)
-    factor = told["reverse_stress"]["frequency_multiplier"]
-    console.print(Text(f"reverse stress: {'not reached' if factor is None else f'x {factor:g}'}; "
-                       f"{told['reverse_stress']['meaning']}"), soft_wrap=True)  # fmt: skip
+    from tocsin import quote_screen
+
+    quote_screen.show_stress(told)
 
 
 def _folder() -> Path:
@@ -280,11 +268,25 @@ def _write_pdf(path: Path, result: dict[str, Any], language: str, quote_id: str)
         raise InvalidInput(f"--pdf: {path} cannot be written: {error.strerror or error}") from error
 
 
-def _again(quote_id: UUID) -> "tuple[Priced, str | None]":
-    """A quote of this machine or of the database, computed again, and when it was issued where that is known."""
+def _id(text: str) -> UUID:
+    """A quote's id. Raises InvalidInput."""
+    from core.errors import InvalidInput
+
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidInput(f"ID: {text!r} is not the id of a quote: that is a UUID of 32 hexadecimal digits") from error
+
+
+def _again(text: str) -> "tuple[Priced, str | None]":
+    """A quote of this machine or of the database, computed again, and when it was issued where that is known.
+
+    Raises InvalidInput, NotOnThisMachine, UnknownQuote.
+    """
     from itops import underwrite
     from tocsin.commands import quote_files
 
+    quote_id = _id(text)
     kept = quote_files.find(_folder(), quote_id)
     if kept is not None:
         priced = underwrite.priced_again(
@@ -315,7 +317,7 @@ async def _fits(slug: str, submission: Path) -> "list[FitUse]":
 
 async def _store(priced: "Priced", slug: str) -> "StoredQuote":
     from core.errors import NotFound
-    from itops import repository, underwrite
+    from itops import issuing, repository
     from store.clock import read_clock
 
     async with _connect() as conn:
@@ -323,163 +325,37 @@ async def _store(priced: "Priced", slug: str) -> "StoredQuote":
         if tenant_id is None:
             raise NotFound(f"There is no tenant {slug!r}")
         clock = await read_clock(conn)
-        return await underwrite.issue_quote(conn, priced, tenant_id=tenant_id, now=clock.now())
+        return await issuing.issue_quote(conn, priced, tenant_id=tenant_id, now=clock.now())
 
 
 async def _stored(quote_id: UUID) -> "StoredQuote":
-    from itops import repository, underwrite
+    from itops import issuing, repository
+    from tocsin.commands.quote_files import NotOnThisMachine
+    from tocsin.database import NothingStored
 
-    async with _connect() as conn:
-        stored = await repository.find_quote(conn, quote_id)
+    try:
+        async with _connect(create=False) as conn:
+            stored = await repository.find_quote(conn, quote_id)
+    except NothingStored as error:
+        raise NotOnThisMachine(f"There is no quote {quote_id} on this machine, and no database here") from error
     if stored is None:
-        raise underwrite.UnknownQuote(quote_id=str(quote_id))
+        raise issuing.UnknownQuote(quote_id=str(quote_id))
     return stored
 
 
-def _connect() -> "AbstractAsyncContextManager[AsyncConnection]":
+def _connect(*, create: bool = True) -> "AbstractAsyncContextManager[AsyncConnection]":
     """A worker's connection to the configured database, or to the embedded one."""
     from core.settings import load_settings
     from tocsin.database import command_connection
 
     settings = load_settings()
-    return command_connection(settings, settings.mode, create=True)
+    return command_connection(settings, settings.mode, create=create)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
     else:
-        show(result, Console())
+        from tocsin import quote_screen
 
-
-def show(result: dict[str, Any], console: Console) -> None:
-    """Prints a quote for people."""
-    currency = result["currency"]
-
-    def amount(value: float) -> str:
-        return f"{value:,.2f}"
-
-    def money(value: float) -> str:
-        return f"{amount(value)} {currency}"
-
-    def span(name: str) -> str:
-        return f"{result[name]['from']} until {result[name]['to']} (that day not included)"
-
-    def table(title: str, *columns: str) -> Table:
-        made = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for index, column in enumerate(columns):
-            made.add_column(column, justify="left" if index == 0 else "right")
-        return made
-
-    console.print(Text(f"Quote for {result['insured']}", style="bold"))
-    if "quote_id" in result:
-        name = "stored as" if "issued_at" in result else "quote"
-        issued = f", issued {result['issued_at']}" if "issued_at" in result else ""
-        console.print(Text(f"{name:<27}{result['quote_id']}{issued}"), soft_wrap=True)
-    declined = result["decision"] == "decline"
-    if declined:
-        for rule in result["rules"]:
-            if rule["state"] == "fired" and rule["action"] == "decline":
-                console.print(Text(f"declined: {rule['en']}", style="bold"), soft_wrap=True)
-    for name, value in (
-        ("indication, not an offer" if declined else "commercial premium", money(result["commercial_premium"])),
-        ("technical premium", money(result["premium"])),
-        ("range of it (5-95 %)", " to ".join(money(x) for x in result["parameter_range"]["premium"].values())),
-        ("decision", f"{result['decision']}; score {result['score']['value']:g}, tier {result['score']['tier']}"),
-        ("expected loss", money(result["expected_loss"])),
-        ("99 % quantile of the year", money(result["quantile_99"])),
-        (f"mean of the worst {1 - result['tail_mean']['level']:.4g}", money(result["tail_mean"]["amount"])),
-        ("share resting on priors", f"{result['prior_share']:.1%}"),
-        ("policy period", span("policy_period")),
-        ("exposure window", span("exposure_window")),
-        ("as of", result["as_of"]),
-        ("model", f"{result['model_version']}, priors {result['priors_version']}"),
-        ("inputs SHA-256", result["inputs_sha256"]),
-    ):
-        console.print(Text(f"{name:<27}{value}"), soft_wrap=True)
-
-    console.print()
-    built = table("How the expected loss came about", "step", currency)
-    for item in result["build_up"]:
-        built.add_row(item["step"].replace("_", " "), amount(item["amount"]))
-    console.print(built)
-    for item in result.get("fits", []):
-        console.print(
-            Text(
-                f"[fit] {item['kind']} for {item['device_class']}: {item['version']} as of "
-                f"{item['as_of'] or 'not dated'}, from the {item['source']}, SHA-256 {item['sha256'][:16]}, "
-                f"credibility {item['share']:.1%}, {item['n_unknown']} of {item['n_devices']} devices not in it"
-            ),
-            soft_wrap=True,
-        )
-
-    console.print()
-    steps = table("From expected loss to premium", "step", currency)
-    for name, value in result["waterfall"].items():
-        steps.add_row(name.replace("_", " "), amount(value))
-    console.print(steps)
-    console.print(Text(f"risk load by Wang's transform, for comparison: {money(result['wang_risk_load'])}"))
-
-    console.print()
-    covers = table(
-        f"Covers, each on its own ({currency})", "cover", "expected loss", "before its terms", "99 % quantile"
-    )
-    for item in result["covers"]:
-        figures = (item["expected_loss"], item["expected_ground_up"], item["quantile_99"])
-        name = item["cover"].replace("_", " ") + (" (prior only)" if item["prior_only"] else "")
-        covers.add_row(name, *("-" if value is None else amount(value) for value in figures))
-    console.print(covers)
-
-    console.print()
-    options = table(f"Options ({currency})", "option", "commercial premium", "expected loss", "99 % quantile")
-    for item in result["options"]:
-        figures = (item["commercial_premium"], item["expected_loss"], item["quantile_99"])
-        options.add_row(item["name"].replace("_", " "), *(amount(value) for value in figures))
-    console.print(options)
-
-    told = [rule for rule in result["rules"] if rule["state"] != "passed"]
-    if told:
-        console.print()
-        console.print(Text("Rules that fired, or whose fact is not known", style="bold"))
-        for rule in told:
-            value = "not known" if rule["value"] is None else f"{rule['value']:.3g}"
-            seen = f"{rule['fact']} {value}, threshold {rule['op']} {rule['threshold']:g}"
-            console.print(Text(f"[{rule['state']}] {rule['rule']}: {rule['en']} ({seen})"), soft_wrap=True)
-    for step in (result["counter_offer"] or {"steps": []})["steps"]:
-        price = "" if step["premium"] is None else f", premium {money(step['premium'])}"
-        console.print(Text(f"[counter-offer] {step['en']} (score {step['score']:g}{price})"), soft_wrap=True)
-    for order in result["work_orders"]:
-        effect = f"hazard x {order['hazard_before']:.2f} -> {order['hazard_after']:.2f}"
-        reason = f"{order['signal']} {order['value']:g}"
-        console.print(Text(f"[work order] {order['action']} {order['asset_id']}: {reason}, {effect}"), soft_wrap=True)
-
-    console.print()
-    classes = table(
-        f"Device classes ({currency})", "class", "years", "incidents", "open", "rate", "on prior", "repair on prior",
-        "expected loss",
-    )  # fmt: skip
-    for item in result["classes"]:
-        classes.add_row(
-            item["device_class"],
-            f"{item['exposure_years']:,.1f}",
-            str(item["n_incidents"]),
-            str(item["n_open"]),
-            "-" if item["rate_per_year"] is None else f"{item['rate_per_year']:.4f}",
-            f"{item['frequency_prior_share']:.1%}",
-            f"{item['layer_prior_share']:.1%}",
-            amount(item["expected_loss"]),
-        )
-    console.print(classes)
-
-    console.print()
-    console.print(Text("What it stands on", style="bold"))
-    for item in result["assumptions"]:
-        console.print(Text(f"[{item['kind']}] {item['name']}: {item['value']} ({item['basis']})"), soft_wrap=True)
-    off = [check for check in result["validation"] if not check["holds"]]
-    told_checks = "; ".join(f"{c['moment']} of {c['covers']} is off by {c['relative_error']:.1e}" for c in off)
-    console.print(
-        Text(f"[validation] {len(result['validation'])} moments against exact ones: {told_checks or 'all agree'}"),
-        soft_wrap=True,
-    )
-    for note in result["notes"]:
-        console.print(Text(f"[note] {note}"), soft_wrap=True)
+        quote_screen.show(result)

@@ -25,8 +25,8 @@ def id_of(inputs_sha256: str, model_version: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"tocsin:quote:{model_version}:{inputs_sha256}")
 
 
-def keep(folder: Path, priced: "Priced") -> UUID:
-    """Keeps a quote under its id; one that is there already stays as it is."""
+def keep(folder: Path, priced: "Priced", result: dict[str, Any]) -> UUID:
+    """Keeps a quote and its result under its id; one that is there already stays as it is."""
     quote = priced.quote
     quote_id = id_of(quote.inputs_sha256, quote.model_version)
     path = folder / f"{quote_id}.json"
@@ -38,7 +38,7 @@ def keep(folder: Path, priced: "Priced") -> UUID:
         "model_version": quote.model_version,
         "inputs_sha256": quote.inputs_sha256,
         "submission": priced.inputs,
-        "result": priced.result(),
+        "result": result,
     }
     half = path.with_suffix(".part")
     half.write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")

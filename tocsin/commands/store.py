@@ -1,17 +1,36 @@
 """`tocsin migrate`, and the process `tocsin jobs` for slow work."""
 
+import asyncio
 import json
-from typing import Annotated
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from core.errors import NotFound
 from core.settings import Settings, load_settings
+from tocsin.commands.groups import group
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from store.pool import AsyncConnection
+
+T = TypeVar("T")
+
+
+class NoDeadLetter(NotFound):
+    """There is no such dead letter; it may have been revived already."""
 
 
 def register(app: typer.Typer) -> None:
     """Mounts this room's commands."""
     app.command()(migrate)
     app.command()(jobs)
+    letters = group(app, "dead-letters")
+    letters.command("list")(list_dead_letters)
+    letters.command("revive")(revive_dead_letter)
 
 
 def migrate(
@@ -40,6 +59,52 @@ def jobs() -> None:
     settings = process.begin("jobs")
     owner = owner_url(settings)
     process.run_until_stopped(lambda stop: slow_work.run(settings, owner, stop))
+
+
+def list_dead_letters(
+    consumer: Annotated[str | None, typer.Option(help="Of this consumer alone, such as `deliver`.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Work that was given up after its last attempt, with its last error; the oldest first."""
+    from store import outbox
+
+    found = _with_worker(lambda conn: outbox.dead_letters(conn, consumer))
+    if as_json:
+        rows = [
+            asdict(one) | {"published_at": one.published_at.isoformat(), "dead_at": one.dead_at.isoformat()}
+            for one in found
+        ]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    if not found:
+        print("There is none.", file=sys.stderr)
+    for one in found:
+        print(
+            f"{one.outbox_id}  {one.consumer}  {one.kind}  given up {one.dead_at:%Y-%m-%d %H:%M:%S}  {one.last_error}"
+        )
+
+
+def revive_dead_letter(
+    letter: Annotated[int, typer.Argument(metavar="ID", help="Number of the letter, as `list` shows it.")],
+) -> None:
+    """Try it again: it gets all its attempts anew, and its turn at once."""
+    from store import outbox
+
+    if not _with_worker(lambda conn: outbox.revive(conn, letter)):
+        raise NoDeadLetter(outbox_id=letter)
+    print(f"{letter}  waits for its worker again")
+
+
+def _with_worker(work: "Callable[[AsyncConnection], Awaitable[T]]") -> "T":
+    from tocsin.database import command_connection
+
+    settings = load_settings()
+
+    async def run() -> T:
+        async with command_connection(settings, settings.mode, say=lambda text: print(text, file=sys.stderr)) as conn:
+            return await work(conn)
+
+    return asyncio.run(run())
 
 
 def owner_url(settings: Settings) -> str:

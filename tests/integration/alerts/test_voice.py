@@ -26,6 +26,8 @@ from core.clock import FixedClock
 from core.errors import Conflict, NotPermitted
 from core.events import WarningReleased
 from core.ids import derived_id, new_id
+from geo import assess
+from geo import repository as geo_repository
 from ingest.cap.judge import Feed, SourcePolicy
 from ingest.cap.signature import SignaturePolicy
 from tests.integration.alerts.conftest import AREA, at
@@ -291,7 +293,13 @@ def test_a_footprint_that_meets_exposure_warns_whoever_is_inside(valley: Any) ->
     go(valley.tick(21 + 7 * 60))  # nobody draws it any more: held, renewed, never cleared
     assert "held_on_silence" in valley.reasons()
     assert "all_clear" not in valley.reasons()
-    valley.conn.execute("UPDATE hazard_event SET ended_at = %s", [at(500)])
+
+    async def over() -> None:
+        async with valley.worker() as conn:
+            event = await geo_repository.event_of_code(conn, "kelani", valley.tenant_id)
+            await assess.end_event(conn, event, at=at(500), by="Ann", now=at(500))
+
+    go(over())
     go(valley.tick(501))
     assert valley.warnings()[-1][1:] == ("none", "released", "all_clear")
 

@@ -1,6 +1,8 @@
 """A file of locations to an assessment, and a footprint to everybody's way out, on a real database."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -218,6 +220,77 @@ def test_footprints_that_would_mislead_are_refused(
     assert worker.execute("SELECT count(*) FROM footprint").fetchone() == (2,)
     kinds = worker.execute("SELECT DISTINCT consumer FROM outbox WHERE kind = 'footprint_published' ORDER BY 1")
     assert [row[0] for row in kinds] == ["assess", "plan", "stream"]
+
+
+def test_an_event_is_ended_once_and_not_before_what_is_drawn_of_it(
+    postgres_url: str, worker: Worker, make_tenant: Callable[[str], UUID]
+) -> None:
+    tenant = make_tenant("one")
+    drawn, later = T0 + timedelta(hours=1), T0 + timedelta(hours=2)
+
+    async def work(conn: AsyncConnection) -> None:
+        with pytest.raises(repository.NoHazardEvent):
+            await repository.event_of_code(conn, "flood", tenant)
+        await publish(conn, tenant, box(0, 0, 1, 1), at=drawn)
+        await publish(conn, None, box(0, 0, 1, 1), at=drawn)
+        event = await repository.event_of_code(conn, "flood", tenant)
+        with pytest.raises(assess.EndsTooEarly, match="footprint_valid_at"):
+            await assess.end_event(conn, event, at=T0 + timedelta(minutes=59), by="Ann", now=later)
+        quiet = await repository.save_hazard_event(
+            conn, tenant_id=tenant, code="quiet", peril="flood", name="Quiet", started_at=drawn
+        )
+        with pytest.raises(assess.EndsTooEarly):
+            await assess.end_event(conn, quiet, at=T0, by="Ann", now=later)
+        await assess.end_event(conn, event, at=later, by="Ann", now=later)
+        with pytest.raises(assess.EventOver):
+            await assess.end_event(conn, event, at=later, by="Ann", now=later)
+        with pytest.raises(assess.EventOver):
+            await publish(conn, tenant, box(0, 0, 1, 1), at=later + timedelta(minutes=1))
+        on = await repository.hazard_events(conn, None, ended_too=False)
+        assert [(one.code, one.tenant, one.version) for one in on] == [("flood", None, 1), ("quiet", "one", 0)]
+        mine = await repository.hazard_events(conn, "one", ended_too=True)
+        assert [(one.code, one.ended_at) for one in mine] == [("flood", later), ("quiet", None)]
+
+    with_conn(postgres_url, work)
+    told = worker.execute("SELECT consumer FROM outbox WHERE kind = 'hazard_ended' ORDER BY 1").fetchall()
+    assert [row[0] for row in told] == ["stream", "watch"]
+    kept = worker.execute("SELECT actor, action FROM audit WHERE tenant_id = %s", [tenant]).fetchall()
+    assert kept == [("Ann", "hazard.end")]
+
+
+def test_events_are_listed_and_ended_by_command(
+    postgres_url: str, worker: Worker, make_tenant: Callable[[str], UUID]
+) -> None:
+    tenant = make_tenant("one")
+    with_conn(postgres_url, lambda conn: publish(conn, tenant, box(0, 0, 1, 1)))
+
+    def tocsin(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "tocsin", "hazards", *arguments],
+            env={"PATH": "/usr/bin:/bin", "TOCSIN_DATABASE_URL": postgres_url, "TOCSIN_MODE": "exercise"},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    listed = tocsin("list")
+    assert listed.stdout == "flood  one  flood  since 2026-06-01 00:00  footprint 1 of 2026-06-01 00:00\n", (
+        listed.stderr
+    )
+    for code, wrong, field in (
+        (2, ["flood", "--tenant", "one", "--by", "Ann", "--at", "noon"], "--at"),
+        (2, ["flood", "--tenant", "one", "--by", "Ann", "--at", "2026-06-01T01:00"], "--at"),
+        (2, ["flood", "--tenant", "one", "--by", "Ann", "--at", "2999-06-01T01:00Z"], "--at"),
+        (2, ["flood", "--tenant", "one", "--by", " "], "--by"),
+        (3, ["flood", "--by", "Ann"], "flood"),  # a tenant's event is not the public one
+        (5, ["flood", "--tenant", "one", "--by", "Ann", "--at", "2026-05-31T01:00Z"], "before"),
+    ):
+        refused = tocsin("end", *wrong)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (code, 1), refused.stderr
+        assert field in refused.stderr
+    assert worker.execute("SELECT count(*) FROM hazard_event WHERE ended_at IS NOT NULL").fetchone() == (0,)
+    ended = tocsin("end", "flood", "--tenant", "one", "--by", "Ann", "--at", "2026-06-01T02:00Z")
+    assert ended.stdout == "flood  over since 2026-06-01T02:00:00+00:00\n", ended.stderr
+    assert tocsin("list", "--json").stdout == "[]\n"
+    assert '"ended_at": "2026-06-01T02:00:00+00:00"' in tocsin("list", "--all", "--json").stdout
 
 
 def test_a_footprint_becomes_a_plan_and_only_what_changed_is_marked(

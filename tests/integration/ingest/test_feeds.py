@@ -262,6 +262,8 @@ def test_an_earthquake_is_one_event_through_revisions_new_ids_and_deletion(
     stage.answers["/q"] = (200, {}, json.dumps(other).encode())
     desk.poll("quakes")
     assert desk.rows("SELECT count(*) FROM hazard_event WHERE ended_at IS NOT NULL") == [(1,)]
+    told = desk.rows("SELECT DISTINCT consumer FROM outbox WHERE kind = 'hazard_ended' ORDER BY 1")
+    assert told == [("stream",), ("watch",)]  # the rules and the console learn of it
 
 
 def test_a_shakemap_a_track_and_fires_become_footprint_versions(desk: Desk, stage: Stage, shared_data: Path) -> None:

@@ -15,7 +15,7 @@ from core.ids import new_id
 from core.settings import Settings
 from ingest.batch import Message
 from ingest.station import Station
-from itops import bind, prevent, repository, underwrite
+from itops import bind, issuing, prevent, repository
 from itops.fit_use import FitUse
 from itops.underwrite import price_inputs, price_request, same
 from store.pool import app_pool, connect_worker_async, tenant_transaction, worker_pool
@@ -44,13 +44,13 @@ def test_a_quote_takes_the_tenants_fits_and_comes_out_again(
 
     async def body() -> tuple[list[bool], list[FitUse], list[FitUse], list[FitUse], Any]:
         async with await connect_worker_async(postgres_url) as conn:
-            kept = [await underwrite.store_fit(conn, use, slug="t", now=NOW) for use in [*uses(), uses()[0]]]
+            kept = [await issuing.store_fit(conn, use, slug="t", now=NOW) for use in [*uses(), uses()[0]]]
             found = await repository.fitted_models(conn, tenant_id=tenant, as_of=date(2026, 1, 15))
             early = await repository.fitted_models(conn, tenant_id=tenant, as_of=date(2025, 1, 1))
             theirs = await repository.fitted_models(conn, tenant_id=other, as_of=date(2026, 1, 15))
             priced = price_request(request(), FLEET, INCIDENTS, found)
-            stored = await underwrite.issue_quote(conn, priced, tenant_id=tenant, now=NOW)
-            again = await underwrite.rerun_quote(conn, stored.quote_id)
+            stored = await issuing.issue_quote(conn, priced, tenant_id=tenant, now=NOW)
+            again = await issuing.rerun_quote(conn, stored.quote_id)
             return kept, found, early, theirs, again
 
     kept, found, early, theirs, again = run(body())
@@ -68,7 +68,7 @@ def test_a_fit_is_seen_by_its_tenant_only(
 
     async def body() -> list[int]:
         async with await connect_worker_async(postgres_url) as conn:
-            await underwrite.store_fit(conn, uses()[0], slug="t", now=NOW)
+            await issuing.store_fit(conn, uses()[0], slug="t", now=NOW)
         pool = app_pool(settings)
         await pool.open()
         out = []
@@ -137,7 +137,7 @@ def test_an_alarm_of_a_device_in_force_becomes_an_order_by_itself(postgres_url: 
 
     async def store() -> UUID:
         async with await connect_worker_async(postgres_url) as conn:
-            stored = await underwrite.issue_quote(conn, priced, tenant_id=tenant_id, now=now - timedelta(days=29))
+            stored = await issuing.issue_quote(conn, priced, tenant_id=tenant_id, now=now - timedelta(days=29))
             return stored.quote_id
 
     async def bound(quote_id: UUID) -> None:

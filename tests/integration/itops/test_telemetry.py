@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.mqtt_load import Publisher
 from ingest.station import Station
-from itops import bind, repository, underwrite
+from itops import bind, issuing, repository, underwrite
 from store.pool import connect_worker_async
 from tests.faults import IngestProcess
 from tests.integration.ingest.conftest import Bench
@@ -77,7 +77,7 @@ def test_smart_values_become_work_orders(postgres_url: str, broker: brokers.Brok
     async def body() -> tuple[int, int, list[dict[str, Any]]]:
         async with await connect_worker_async(postgres_url) as conn:
             priced = underwrite.price_request(asked, FLEET, INCIDENTS)
-            stored = await underwrite.issue_quote(conn, priced, tenant_id=row[0], now=now)
+            stored = await issuing.issue_quote(conn, priced, tenant_id=row[0], now=now)
             async with conn.transaction():
                 first = await bind.watch_alarms(conn, stored.quote_id, now=now)
             async with conn.transaction():

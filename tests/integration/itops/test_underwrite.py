@@ -16,10 +16,11 @@ import pytest
 
 from core.ids import new_id
 from core.settings import Settings
-from itops import underwrite
+from itops import issuing, underwrite
 from itops.inputs import hash_inputs
+from itops.issuing import UnknownQuote
 from itops.repository import StoredQuote
-from itops.underwrite import OtherModel, Priced, QuoteDiffers, UnknownQuote
+from itops.underwrite import OtherModel, Priced, QuoteDiffers
 from store.pool import app_pool, connect_worker_async, tenant_transaction
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,12 +59,12 @@ def priced() -> Priced:
 
 async def issue(url: str, tenant_id: UUID) -> StoredQuote:
     async with await connect_worker_async(url) as conn:
-        return await underwrite.issue_quote(conn, priced(), tenant_id=tenant_id, now=NOW)
+        return await issuing.issue_quote(conn, priced(), tenant_id=tenant_id, now=NOW)
 
 
 async def rerun(url: str, quote_id: UUID) -> StoredQuote:
     async with await connect_worker_async(url) as conn:
-        return await underwrite.rerun_quote(conn, quote_id)
+        return await issuing.rerun_quote(conn, quote_id)
 
 
 def run(coroutine: Any) -> Any:
@@ -118,12 +119,12 @@ def test_people_issue_and_see_only_their_own(
         await pool.open()
         try:
             async with tenant_transaction(pool, mine) as conn:
-                stored = await underwrite.issue_quote(conn, priced(), tenant_id=mine, now=NOW)
+                stored = await issuing.issue_quote(conn, priced(), tenant_id=mine, now=NOW)
             async with tenant_transaction(pool, mine) as conn:
-                assert (await underwrite.rerun_quote(conn, stored.quote_id)).premium == stored.premium
+                assert (await issuing.rerun_quote(conn, stored.quote_id)).premium == stored.premium
             async with tenant_transaction(pool, theirs) as conn:
                 with pytest.raises(UnknownQuote):
-                    await underwrite.rerun_quote(conn, stored.quote_id)
+                    await issuing.rerun_quote(conn, stored.quote_id)
         finally:
             await pool.close()
 

@@ -242,7 +242,23 @@ def test_dead_letter_after_the_last_attempt_lets_its_key_go_on(postgres_url: str
         assert worker.execute("SELECT last_error FROM outbox WHERE dead_at IS NOT NULL").fetchone() == (
             "ValueError: poison",
         )
-        assert await outbox.revive(conn, work.outbox_id)
+        (letter,) = await outbox.dead_letters(conn)
+        assert (letter.outbox_id, letter.last_error) == (work.outbox_id, "ValueError: poison")
+        assert await outbox.dead_letters(conn, "nobody") == []
+        env = {"PATH": "/usr/bin:/bin", "TOCSIN_DATABASE_URL": postgres_url, "TOCSIN_MODE": "exercise"}
+
+        def tocsin(*arguments: str) -> "subprocess.CompletedProcess[str]":
+            command = [sys.executable, "-m", "tocsin", "dead-letters", *arguments]
+            return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+        listed = tocsin("list")
+        assert listed.stdout.startswith(f"{work.outbox_id}  {work.consumer}  {work.kind}  given up "), listed.stderr
+        assert listed.stdout.endswith("ValueError: poison\n")
+        revived = tocsin("revive", str(work.outbox_id))
+        assert revived.stdout == f"{work.outbox_id}  waits for its worker again\n", revived.stderr
+        again = tocsin("revive", str(work.outbox_id))
+        assert (again.returncode, again.stderr.count("\n")) == (3, 1), again.stderr
+        assert tocsin("list", "--json").stdout == "[]\n"
         assert not await outbox.revive(conn, work.outbox_id)
 
     on_worker(postgres_url, check)

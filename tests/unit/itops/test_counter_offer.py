@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from itops import questions, reference, reliability
@@ -164,5 +165,38 @@ def test_two_readings_of_one_submission_are_one_quote_under_the_new_model() -> N
     one = price_request(json.loads(json.dumps(submission)), fleet, incidents)
     two = price_request(submission, fleet, incidents)
     assert one.result() == two.result()
-    assert one.result()["model_version"] == "itops-2026.4"
+    assert one.result()["model_version"] == "itops-2026.5"
     assert Decimal(str(one.result()["premium"])) > 0
+
+
+#: What is asked of one cover in one segment: simple, what a middling score adds, and what a low one adds.
+_ROOM = ("data_centre", "branch")
+ASKED = {
+    "business_interruption": {
+        _ROOM: (("climate_control", "power_feeds"), ("change_control", "spares_on_site"), ("survey",)),
+    },
+    "system_availability": {
+        _ROOM: (("climate_control", "power_feeds"), ("change_control", "spares_on_site"), ("survey",)),
+    },
+    "physical_damage": {
+        _ROOM: (("climate_control",), ("fire_suppression",), ("survey",)),
+        ("end_user",): (("carry_cases",), (), ()),
+    },
+    "data_recovery": {(*_ROOM, "end_user"): (("restore_test",), (), ())},
+    "information_security": {(*_ROOM, "end_user"): (("restore_test",), (), ())},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("segment", ["data_centre", "branch", "end_user"])
+@pytest.mark.parametrize("cover", sorted(ASKED))
+def test_each_depth_of_the_questionnaire_asks_what_is_written(cover: str, segment: str) -> None:
+    simple, full, survey = next((told for names, told in ASKED[cover].items() if segment in names), ((), (), ()))
+    unknown = {q["id"]: float(q["unknown"]) for q in BOOK.questionnaire["questions"]}
+    plain = np.prod([unknown[name] for name in simple])
+    # The residual relativity is brought to 0.5 (score 120, cut to 100), 1.45 (58.6) and 5 (below 40).
+    for relativity, depth, names in ((0.5, "simple", simple), (1.45, "full", simple + full),
+                                     (5.0, "survey", simple + full + survey)):  # fmt: skip
+        found = questions.assess([cover], segment, {}, relativity / float(plain), BOOK)
+        assert found.depth == depth
+        assert sorted(one.id for one in found.asked) == sorted(names), depth
+        assert found.tier == {"simple": "standard", "full": "load", "survey": "decline"}[depth]

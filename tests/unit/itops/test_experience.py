@@ -1,8 +1,9 @@
 """`tocsin fleet` and `tocsin repair`: out of sample on real records, and what a bad row says."""
 
+import io
 import json
 import math
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+from core.errors import InvalidInput
 from itops import experience, restoration, telemetry
-from itops.credibility import fit_gamma_poisson
+from itops.credibility import BadCredibility, fit_gamma_poisson
 from itops.incident import RepairTimes
 from itops.regime import CountLaw, Panel, fit_levels
 from itops.repair import Repair, fit_repairs
@@ -293,3 +295,86 @@ def test_counts_by_model_may_come_in_drive_days() -> None:
     years = "model,drive_years,failures\na,100,5\nb,200,30\nc,50,1\n"
     days = "model,capacity_tb,drive_days,failed\na,1,36525,5\nb,2,73050,30\nc,4,18262.5,1\n"
     assert experience.fit(days, days, None)["units"] == experience.fit(years, years, None)["units"]
+
+
+SPELL_ROWS = "".join(f"d{i},m{i % 2},2014-0{1 + i % 9}-01,0,{500 + i},{int(i % 4 == 0)},{i % 3}\n" for i in range(40))
+
+
+def test_a_failure_may_be_flagged_as_tables_keep_it_and_a_header_may_be_quoted(tmp_path: Path) -> None:
+    text = SPELLS + SPELL_ROWS
+    plain = experience.fit(text, text, None)
+    frame = pd.read_csv(io.StringIO(text))
+    for kind in ("bool", "float"):
+        frame.astype({"fails": kind}).to_parquet(tmp_path / f"{kind}.parquet")
+        other = experience.read_text(tmp_path / f"{kind}.parquet")
+        assert experience.fit(other, other, None)["intercept"] == plain["intercept"]
+    quoted = ",".join(f'"{name}"' for name in SPELLS.strip().split(",")) + "\n" + SPELL_ROWS
+    assert experience.fit(quoted, quoted, None)["intercept"] == plain["intercept"]
+
+
+def test_a_day_that_is_blank_on_the_first_row_does_not_undo_the_others() -> None:
+    text = SPELLS + SPELL_ROWS.replace("2014-01-01", "", 1)
+    with pytest.raises(BadTable, match=r"line 2, cal_start: is blank, where other rows have a day"):
+        experience.fit(text, text, None)
+    text = SPELLS + SPELL_ROWS.replace("2014-01-01", "2014-01-01 and so on", 1)
+    with pytest.raises(BadTable, match=r"line 2, cal_start '2014-01-01 and so on': is not a date"):
+        experience.fit(text, text, None)
+    timed = SPELLS + SPELL_ROWS.replace("-01,0,", "-01T10:30:00+02:00,0,")
+    plain = SPELLS + SPELL_ROWS
+    assert experience.fit(timed, timed, None)["trend"] == experience.fit(plain, plain, None)["trend"]
+
+
+@pytest.mark.parametrize("header", [SPELLS, "system,nodes,node_years\n", MODELS])
+def test_a_table_without_a_row_is_told(header: str) -> None:
+    with pytest.raises(BadTable, match="line 1, header: has no row below it"):
+        experience.fit(header, header, None)
+
+
+def test_a_damaged_parquet_file_and_a_broken_model_are_told(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_text("not one")
+    with pytest.raises(InvalidInput, match=r"x\.parquet cannot be read"):
+        experience.read_text(tmp_path / "x.parquet")
+    text = SPELLS + SPELL_ROWS
+    model = experience.fit(text, text, None)
+    for lost in ("shape", "trend", "as_of"):
+        with pytest.raises(InvalidInput, match="model"):
+            experience.predict({k: v for k, v in model.items() if k != lost}, text)
+
+
+def test_one_model_alone_has_its_own_rate_and_no_failures_are_no_rate() -> None:
+    one = "model,drive_years,failures\na,100,4\n"
+    model = experience.fit(one, one, None)
+    (row,) = experience.predict(model, "model,drive_years\na,50\n")
+    assert row["expected"] == pytest.approx(2.0)
+    with pytest.raises(BadCredibility, match="Without a single failure no rate can be fitted"):
+        experience.fit(one.replace(",4", ",0"), one, None)
+    with pytest.raises(BadTable, match=r"line 2, failures '1.5': is not a whole number"):
+        experience.fit(one.replace(",4", ",1.5"), one, None)
+
+
+def test_systems_of_unknown_months_keep_all_their_node_years() -> None:
+    """Those that never failed, and those that failed late, were in service as long as their node-years say."""
+    systems = "system,nodes,node_years\n" + "".join(f"s{i},10,30\n" for i in range(12))
+    events = "system,started\n" + "".join(f"s{i},2012-{1 + i:02d}-10 08:00\n" for i in range(6))
+    model = experience.fit(events, systems, date(2012, 12, 31))
+    assert sum(unit["node_years"] for unit in model["units"].values()) == pytest.approx(360.0, rel=0.01)
+    year = experience.predict(model, systems.replace(",30", ",10"))
+    assert 1.0 < sum(row["expected"] for row in year) < 6.0
+    dated = systems.replace("node_years", "node_years_to_2013_12_31").replace(",30", ",40")
+    later = experience.fit(events, dated, date(2012, 12, 31))
+    assert sum(unit["node_years"] for unit in later["units"].values()) == pytest.approx(360.0, rel=0.01)
+
+
+def test_a_class_that_nobody_knows_has_a_wide_range_and_no_higher_expectation() -> None:
+    names = [("a", "x"), ("b", "x"), ("c", "y"), ("d", "y")]
+    systems = "system,nodes,node_years,hw_type\n" + "".join(f"{n},50,150,{kind}\n" for n, kind in names[:2])
+    events = "system,started\n" + "".join(
+        f"{'ab'[i % 2]},20{10 + i % 3}-{1 + i % 12:02d}-{1 + i % 27:02d} 08:00\n" for i in range(120)
+    )
+    model = experience.fit(events, systems, date(2012, 12, 31))
+    kin, stranger = experience.predict(
+        model, "system,nodes,node_years,hw_type\nnew,50,50,x\nother,50,50,z\n"
+    )  # fmt: skip
+    assert stranger["expected"] < 1.3 * kin["expected"]
+    assert stranger["p95"] - stranger["p05"] > kin["p95"] - kin["p05"]
+    assert model["prior"]["/"][1] == pytest.approx(model["prior"]["x/"][1] + 1.0)

@@ -111,3 +111,19 @@ def test_a_quote_does_not_load_the_library_of_distributions() -> None:
     told = "import sys, itops.underwrite; print('scipy.stats' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
+
+
+def test_a_quote_as_json_loads_no_database_no_fits_and_no_screen(folder: Path) -> None:
+    """What a quote does not use is half a second of every quote: it is loaded by what uses it."""
+    told = (
+        "import sys; sys.argv = ['tocsin', 'quote', sys.argv[1], '--json', '--no-keep']\n"
+        "from tocsin.cli import app\n"
+        "app(standalone_mode=False)\n"
+        "print([name for name in ('psycopg', 'structlog', 'rich.table', 'itops.fits', 'scipy.linalg', 'scipy.optimize')"
+        " if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told, folder / "s.json"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert json.loads(done.stdout)["premium"]
+    assert done.stderr.strip() == "[]"

@@ -237,6 +237,19 @@ def test_quote_rerun_and_stress_by_id_without_a_database(tmp_path: Path) -> None
     assert "differs from what was stored" in differs.stderr
 
 
+@pytest.mark.parametrize("command", [["stress"], ["quote", "rerun"]])
+def test_an_id_that_is_none_or_that_nobody_has_is_one_line(tmp_path: Path, command: list[str]) -> None:
+    home = tmp_path / "home"
+    malformed = tocsin(home, *command, "12-34")
+    assert (malformed.returncode, malformed.stdout) == (2, "")
+    assert malformed.stderr == "tocsin: ID: '12-34' is not the id of a quote: that is a UUID of 32 hexadecimal digits\n"
+    nobodys = "00000000-0000-4000-8000-000000000000"
+    unknown = tocsin(home, *command, nobodys)
+    assert (unknown.returncode, unknown.stdout) == (3, "")
+    assert unknown.stderr == f"tocsin: There is no quote {nobodys} on this machine, and no database here\n"
+    assert not (home / "database.json").exists()  # asking makes no database
+
+
 def _bare(text: str) -> bool:
     """Whether a text has English words of ours left: three words in a row, names of sources left out."""
     kept = re.sub(r"Uptime Institute|Backblaze Drive Stats|LANL LA-UR|Cyentia IRIS|`[^`]*`|SHA-256 \w+", "", text)
@@ -300,6 +313,15 @@ def test_the_chinese_pdf_holds_the_chinese_basis(result: dict[str, object]) -> N
     text = re.sub(r"\s", "", "".join(page.get_textpage().get_text_range() for page in pages))
     assert "略高于不间断电源" in text
     assert "taken slightly above" not in text
+    # No name of a field, a cover, a class or a moment is left in English.
+    for word in (
+        "loss_adjustment", "cost_of_capital", "time_zone", "system_availability", "deductible", "coinsurance", "mean:",
+        "variance", "server", "business", "judgement", "patch", "round the clock",
+    ):  # fmt: skip
+        assert word.replace(" ", "") not in text, word
+    assert "系统可用性:条款次序=先免赔额，次自担比例，再限额" in text
+    assert "可用性的计时:系统可用性按自然时间（全天候）计。" in text
+    assert "also" not in text
     english = reader.PdfDocument(pdf.render(result, "en", quote_id="Q-1"))
     assert "taken slightly above" in "".join(page.get_textpage().get_text_range() for page in english)
 

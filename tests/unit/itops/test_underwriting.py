@@ -10,8 +10,12 @@ import pytest
 
 from itops import reference, rules
 from itops.alarms import averaged
+from itops.fitted import fit
+from itops.fleet import read_fleet, site_days
+from itops.incident import read_incidents
 from itops.portfolio import MixedCurrencies, accumulate, simulate
 from itops.stress import SCENARIOS, expected_at, reverse_stress, stress
+from itops.submission import submission_from
 from itops.underwrite import Priced, load_book, load_priors, price_inputs, price_request
 
 BOOK = load_book()[0]
@@ -209,6 +213,21 @@ def test_natural_hazard_at_a_site_is_a_shock_with_damage() -> None:
     assert "wind" not in made["causes"]  # below the curve's threshold
 
 
+def test_wind_and_shaking_at_a_site_by_hand() -> None:
+    """30 devices of 1,000. Wind (Emanuel 2011, v_half 74.7): at 50.2 m/s v = 24.5 / 49 = 1/2 and 1/8 / (9/8) = 1/9 is lost,
+    at 74.7 m/s a half; between the return periods the lower one stands: (1/50 - 1/200) x 3,333.33 + 1/200 x 15,000.
+
+    Shaking of 0.35 g (HAZUS C1L, high code, medians 0.21, 0.35, 0.70, 1.37 g, beta 0.64): the states are passed with
+    Phi(0.798) = 0.7876, 0.5, Phi(-1.083) = 0.1394 and Phi(-2.132) = 0.0165, and lose 2, 10, 50 and 100 %:
+    0.02 x 0.7876 + 0.08 x 0.5 + 0.4 x 0.1394 + 0.5 x 0.0165 = 0.1198 of 30,000.
+    """
+    damage = {"cover": "physical_damage", "valuation": "replacement_new", "deductible": 0, "limit": 10**6}
+    site = {"site": "S0", "wind_m_s": {"50": 50.2, "200": 74.7}, "pga_g": {"475": 0.35}}
+    made = priced(covers=[damage], sites=[site]).result()
+    assert made["causes"]["wind"] == pytest.approx(125.0 * 365 / 365.25, rel=1e-4)
+    assert made["causes"]["shaking"] == pytest.approx(0.119755 * 30_000 / 475 * 365 / 365.25, abs=0.006)  # cents
+
+
 def test_services_bought_cost_and_cut_failures() -> None:
     base, bought = priced().result(), priced(service_plan=["health_care"]).result()
     assert {s["service"] for s in base["services"]} == {"insurance", "health_care", "managed"}
@@ -340,3 +359,37 @@ def test_the_page_shows_what_the_reference_portfolios_earn() -> None:
 def test_the_smallest_reference_portfolio_still_holds_what_its_services_name() -> None:
     made = price_request(*reference.portfolio("data_centre", load_priors()[0], scale=0.01))
     assert made.result()["premium"] > 0
+
+
+def test_a_site_counts_while_it_has_a_device_in_service() -> None:
+    """2024 has 366 days. A from the start; B from 1 July (184 days); C in two spells that overlap by ten days and one
+    later, 40 + 30 - 10 + 5 = 65; D only before and after; one device without a site."""
+    rows = [
+        ("a", "A", "2020-01-01", ""),
+        ("b1", "B", "2024-07-01", ""), ("b2", "B", "2024-09-01", "2024-10-01"),
+        ("c1", "C", "2024-01-11", "2024-02-20"), ("c2", "C", "2024-02-10", "2024-03-11"),
+        ("c3", "C", "2024-12-01", "2024-12-06"),
+        ("d1", "D", "2019-01-01", "2023-06-01"), ("d2", "D", "2025-01-01", ""),
+        ("e", "", "2020-01-01", ""),
+    ]  # fmt: skip
+    text = "asset_id,site,commissioned_on,retired_on,device_class\n" + "".join(
+        ",".join((*row, "disk\n")) for row in rows
+    )
+    fleet = read_fleet(text, known_classes=("disk",))
+    assert site_days(fleet.assets, date(2024, 1, 1), date(2025, 1, 1)) == {"A": 366, "B": 184, "C": 65}
+
+
+def test_a_site_that_came_late_has_its_own_years_and_earlier_models_keep_the_whole_window() -> None:
+    """Two sites of 30 devices over 731 days; S1's devices, which came on 1 July 2025, stood 184 days of them."""
+    late = FLEET.replace(",S1,", ",late,")
+    for month in "123456":
+        late = "\n".join(
+            line.replace(f"2024-0{month}-01,late", "2025-07-01,late") for line in late.split("\n")
+        ).replace(f"2024-0{month}-01,S0", "2023-01-01,S0")  # fmt: skip
+    known = priced().inputs["submission"]
+    wire = submission_from(dict(known), known_classes=BOOK.priors.classes())
+    fleet = read_fleet(late, known_classes=BOOK.priors.classes())
+    none = read_incidents("asset_id,opened,restored\n", fleet=fleet, time_zone=wire.time_zone)
+    now, before = (fit(wire, fleet, none, BOOK, model) for model in ("itops-2026.5", "itops-2026.4"))
+    assert now.site_years == pytest.approx((731 + 184) / 365.25)
+    assert before.site_years == pytest.approx(2 * 731 / 365.25)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.special import roots_genlaguerre
 
-from itops.year import CoverTerms, EventKind, year
+from itops.year import CoverTerms, EventKind, regime_nodes, year
 
 SIZES = np.array([100.0, 500.0, 2000.0])
 KINDS = [
@@ -82,3 +83,14 @@ def test_nothing_insured_costs_nothing() -> None:
     kind = EventKind(name="x", cause="a", expected_count=0.0, mixing_cv2=0.0, probability=np.ones(1),
                      payment=np.ones((1, 1)))  # fmt: skip
     assert year([kind], [CoverTerms()], regime_cv=0.2, names=["x"]).total.mean == 0
+
+
+@pytest.mark.parametrize("cv2", [0.01, 0.0625, 0.25, 0.9])
+def test_nodes_of_the_regime_are_those_of_gauss_laguerre(cv2: float) -> None:
+    at, weight = regime_nodes(16, cv2)
+    other, own = roots_genlaguerre(16, 1.0 / cv2 - 1.0)
+    assert at == pytest.approx(other * cv2, rel=1e-13)
+    assert weight == pytest.approx(own / np.sum(own), rel=1e-9, abs=1e-15)
+    # Moments of a gamma law of mean 1: E[X^k] = prod (1 + i cv2), exact to degree 31.
+    for k in range(1, 8):
+        assert float(np.sum(weight * at**k)) == pytest.approx(float(np.prod(1 + np.arange(k) * cv2)), rel=1e-12)

@@ -264,6 +264,7 @@ class Desk {
       observations_stored: [this.stations, this.series, this.overview],
       station_state_changed: [this.stations, this.overview],
       footprint_published: [this.footprints, this.overview],
+      hazard_ended: [this.footprints, this.overview, this.losses, this.plan, this.routes],
       assessment_made: [this.overview, this.losses],
       loss_estimated: [this.losses],
       plan_made: [this.plan, this.routes, this.safeZones],
