@@ -1,10 +1,17 @@
 """Steps against loss: worth by hand from the published curves, the order, and what fits the time."""
 
+import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
 
+from alerts import answer_repository, delivery_repository
+from alerts import steps as told
 from alerts.prevention import MINUTES, RESERVE_MIN, Home, avoided, car_ratio, credited, steps
 from alerts.steps import told_steps
 from geo.point_files import load_flood_curves
@@ -124,3 +131,39 @@ def test_told_steps_are_those_of_this_home_at_this_minute(
         for language in ("en", "zh"):
             assert [(one["step"], one["minutes"]) for one in told_steps(home, language)] == expected
     assert told_steps(HOME, "en")[0]["text"] != told_steps(HOME, "zh")[0]["text"]
+
+
+def test_a_step_is_credited_in_the_light_of_those_done_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contents carried upstairs behind barriers that hold save only what the barriers let through."""
+    home = replace(HOME, depth_m=0.5)
+    kept: list[dict[str, Any]] = []
+
+    async def answer(value: Any) -> Any:
+        return value
+
+    def keep(*_: Any, step: str, at: datetime, avoided_loss: Decimal | None, currency: str | None, **__: Any) -> Any:
+        kept.append({"step": step, "done_at": at, "avoided_loss": avoided_loss, "currency": currency})
+        return answer(None)
+
+    monkeypatch.setattr(delivery_repository, "is_recipient", lambda *_: answer(True))
+    monkeypatch.setattr(told, "home_of", lambda *_: answer(home))
+    monkeypatch.setattr(answer_repository, "steps_done", lambda *_: answer(list(kept)))
+    monkeypatch.setattr(answer_repository, "add_step_done", keep)
+
+    def done(step: str) -> Decimal:
+        found = asyncio.run(
+            told.mark_done(
+                None,  # type: ignore[arg-type]
+                tenant_id=UUID(int=1), policyholder_id=UUID(int=2), warning_id=UUID(int=3), step=step,
+                now=datetime(2025, 11, 28, tzinfo=UTC),
+            )
+        )  # fmt: skip
+        assert found.avoided_loss is not None
+        return found.avoided_loss
+
+    alone = avoided("move_contents", home, HAZUS, JRC)
+    assert alone is not None
+    assert alone > 100
+    barriers = done("fit_barriers")
+    assert float(barriers) == pytest.approx(avoided("fit_barriers", home, HAZUS, JRC), abs=0.01)
+    assert float(done("move_contents")) == pytest.approx(0.3 * alone, abs=0.01)
