@@ -1,7 +1,7 @@
 """Failure rates of devices from their telemetry: a penalised piecewise-exponential regression on start-stop records."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +29,7 @@ HALF_LIFE_YEARS = 2.0
 #: standard deviation 1 a year before the record speaks; ahead it is damped, all told half a year's worth.
 _TREND_SPAN = np.array([0, 0, 1, 1, 2, 2, 2, 2])
 _TREND, DAMPING_YEARS = 1.0, 0.5
+_STILL = 1e6  # a penalty under which nothing drifts
 #: A quarter's level is off by a factor that no telemetry tells, of standard deviation 0.25 (the regime): without it a
 #: single bad quarter at the end of a record would be read as the new level, or as a trend.
 _REGIME, _QUARTER_DAYS, _MOST_QUARTERS = 1.0 / 0.25**2, 91.3125, 80
@@ -145,11 +146,31 @@ def _cut(spells: Spells) -> _Cut:
 
 
 def fit_telemetry(spells: Spells) -> TelemetryModel:
+    """The regression below, its level taken from the rate without telemetry.
+
+    What an hour with an alarm means changes many times over when attributes begin to be reported or such drives leave
+    service sooner; failures per device-year hardly do. So telemetry shares the level out and does not make it: the
+    intercept is moved by the ratio of what both regressions expect of the spells begun in the last quarter of the
+    record, one factor for all, so that a device has the same answer whatever else is in its file. Raises BadTelemetry.
+    """
+    found = _regression(spells, _TREND)
+    recent = spells.days_ago <= _QUARTER_DAYS
+    if np.all(np.isnan(spells.values)) or not np.any(recent):
+        return found
+    ahead = replace(spells, days_ago=np.full(len(spells.days_ago), -_QUARTER_DAYS))
+    blank = np.full(spells.values.shape, np.nan)
+    plain = _regression(replace(spells, values=blank), _STILL).expected(replace(ahead, values=blank))[0]
+    told = found.expected(ahead)[0]
+    return replace(found, intercept=found.intercept + float(np.log(np.sum(plain[recent]) / np.sum(told[recent]))))
+
+
+def _regression(spells: Spells, trend: float) -> TelemetryModel:
     """Maximum penalised likelihood of failures per spell and band, a Poisson regression with offset log exposure.
 
     Piecewise-exponential hazards (Holford 1980; Laird & Olivier 1981); neighbouring bands are tied by a difference
     penalty (Eilers & Marx 1996, Statistical Science 11), models and their alarms by a ridge, which is credibility:
-    little exposure moves an effect little. Quarters have a factor of their own around a trend by alarms, so that the
+    little exposure moves an effect little; `trend` is the penalty on trends.
+    Quarters have a factor of their own around a trend by alarms, so that the
     level is that of the record and not that of its last quarter. Newton's method on the distinct cells. Raises
     BadTelemetry.
     """
@@ -169,7 +190,7 @@ def fit_telemetry(spells: Spells) -> TelemetryModel:
     for begin, end, strength in (
         (first[len(ATTRIBUTES) + 2], first[-3], _CROSS),
         (first[-3], first[-2], _REGIME),
-        (first[-2], first[-1], _TREND),
+        (first[-2], first[-1], trend),
     ):
         crossed = np.arange(begin, end)
         penalty[crossed, crossed] = strength

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from core.errors import InvalidInput
-from itops import experience, restoration, telemetry
+from itops import experience, records, restoration, telemetry
 from itops.credibility import BadCredibility, fit_gamma_poisson
 from itops.incident import RepairTimes
 from itops.regime import CountLaw, Panel, fit_levels
@@ -378,3 +379,14 @@ def test_a_class_that_nobody_knows_has_a_wide_range_and_no_higher_expectation() 
     assert stranger["expected"] < 1.3 * kin["expected"]
     assert stranger["p95"] - stranger["p05"] > kin["p95"] - kin["p05"]
     assert model["prior"]["/"][1] == pytest.approx(model["prior"]["x/"][1] + 1.0)
+
+
+def test_telemetry_shares_out_the_level_that_the_record_has_without_it() -> None:
+    text = SPELLS + SPELL_ROWS
+    spells = records.read_spells(text, as_of=None, failures=True)[0]
+    recent = spells.days_ago <= 91.0
+    ahead = replace(spells, days_ago=np.full(len(spells.days_ago), -91.3125))
+    blank = [replace(each, values=np.full_like(each.values, np.nan)) for each in (spells, ahead)]
+    still = telemetry._regression(blank[0], telemetry._STILL).expected(blank[1])[0]
+    made = telemetry.fit_telemetry(spells).expected(ahead)[0]
+    assert np.sum(made[recent]) == pytest.approx(np.sum(still[recent]))
