@@ -161,5 +161,5 @@ def _submission(name: str) -> dict[str, Any]:
             recovery | {"limit": 30000, "deductible": 500, "recreation_hours": 4},
             {"cover": "system_availability", "restoration_target_h": 24, "compensation_per_breach": 100, "limit": 500},
         ],
-        "questionnaire": {"carry_cases": "yes", "restore_test": "within_2_years"},
+        "questionnaire": {"carry_cases": "yes", "restore_test": "within_2_years", "spare_devices": "within_a_day"},
     }  # fmt: skip

@@ -281,7 +281,9 @@ def test_quotes_of_the_earlier_models_come_out_to_the_cent(name: str, made_by: s
     text = (GOLDEN / ("book_2026_4.json" if made_by == "itops-2026.4" else "book_2026_1.json")).read_text("utf-8")
     book = read_book(text)
     submission, fleet_csv, incidents_csv = sent(name)
-    wire = submission_from(submission, known_classes=book.priors.classes())
+    asked_then = {question["id"] for question in book.questionnaire["questions"]}
+    answers = {name: answer for name, answer in submission["questionnaire"].items() if name in asked_then}
+    wire = submission_from(submission | {"questionnaire": answers}, known_classes=book.priors.classes())
     fleet = read_fleet(fleet_csv, known_classes=book.priors.classes())
     incidents = read_incidents(incidents_csv, fleet=fleet, time_zone=wire.time_zone)
     inputs = underwrite._price(wire, fleet, incidents, book, text, made_by).inputs
