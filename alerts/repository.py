@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from alerts.alert import Alert, Recipient, Text
 from alerts.audience import area_of
-from alerts.level import level
+from alerts.level import Level, level
 from alerts.lifecycle import Reason
 from core.errors import NotFound
 from store import queries
@@ -212,10 +212,10 @@ async def lock_warning(conn: AsyncConnection, warning_id: UUID) -> list[StoredWa
     return [_stored(row) for row in await _rows(conn, "lock_warning", {"warning_id": warning_id})]
 
 
-async def newest_sent(conn: AsyncConnection, warning_id: UUID) -> datetime | None:
-    """When the newest version of a warning was drafted; None before there is one."""
+async def newest_sent(conn: AsyncConnection, warning_id: UUID) -> tuple[datetime | None, Level]:
+    """When the newest version of a warning was drafted, and at which level; (None, NONE) before there is one."""
     row = await _row(conn, "newest_sent", {"warning_id": warning_id})
-    return row["sent_at"] if row else None
+    return (row["sent_at"], level(row["level"])) if row else (None, Level.NONE)
 
 
 async def read_warning(conn: AsyncConnection, warning_id: UUID, version: int) -> StoredWarning:

@@ -51,12 +51,14 @@ def group_says(
     mine: UUID,
     members: Sequence[Member],
     newest_sent: datetime | None,
+    newest_level: Level = Level.NONE,
     renew_after: timedelta,
 ) -> Said:
     """What is heard of a rule's decision, given every rule of its group that is open before or after it.
 
-    `newest_sent` is when the group's newest version was drafted, None where there is none; a renewal is due
-    `renew_after` later, whichever rule asks for it.
+    `newest_sent` is when the group's newest version was drafted, None where there is none, and `newest_level` is its
+    level. A renewal is due `renew_after` later, whichever rule asks for it; and at once where that level is not the
+    group's, for then a silence held the change back.
     """
     assert decision.message is not None
     before = max((one.before for one in members), default=Level.NONE)
@@ -73,8 +75,10 @@ def group_says(
     if top < before:
         return Said(message=Message.ALL_CLEAR if top is Level.NONE else Message.LOWER, level=top, lead=lead)
     if decision.message is Message.RENEW:
+        if newest_sent is not None and top > newest_level:
+            return Said(message=Message.RAISE, level=top, lead=lead)
         others = any(one.rule_id != mine and one.after > Level.NONE for one in members)
-        due = newest_sent is None or decision.at >= newest_sent + renew_after
+        due = newest_sent is None or newest_level is not top or decision.at >= newest_sent + renew_after
         if due or not others:
             return Said(message=Message.RENEW, level=top, lead=lead)
         assert newest_sent is not None

@@ -15,6 +15,7 @@ from datetime import datetime
 from uuid import UUID
 
 from alerts import event_repository, repository, rule_repository
+from alerts.level import Level
 from alerts.lifecycle import Decision, LifecycleState, Message, advance
 from alerts.repeat import repeat_due
 from alerts.rule import Reading
@@ -192,7 +193,9 @@ class _Watch:
         if decision.message is Message.FIRST or me.warning_id is None:
             shared = [one.warning_id for one in group if one is not me and one.warning_id is not None]
             me.warning_id = shared[0] if shared else new_id()
-        newest = await repository.newest_sent(self.conn, me.warning_id) if len(group) > 1 else None
+        newest, newest_level = None, Level.NONE
+        if len(group) > 1:
+            newest, newest_level = await repository.newest_sent(self.conn, me.warning_id)
         if (
             newest is not None
             and decision.message is Message.RENEW
@@ -206,6 +209,7 @@ class _Watch:
             mine=live.rule.rule_id,
             members=members,
             newest_sent=newest,
+            newest_level=newest_level,
             renew_after=live.rule.renew_before,
         )
         lead = self.standing[said.lead]

@@ -10,7 +10,7 @@ SELECT warning_id, version, tenant_id, rule_id, hazard_event_id, exercise, statu
 FROM warning WHERE warning_id = %(warning_id)s ORDER BY version FOR UPDATE;
 
 -- name: newest_sent
-SELECT max(sent_at) AS sent_at FROM warning WHERE warning_id = %(warning_id)s;
+SELECT sent_at, level FROM warning WHERE warning_id = %(warning_id)s ORDER BY version DESC LIMIT 1;
 
 -- name: read_warning
 SELECT w.warning_id, w.version, w.tenant_id, w.rule_id, w.hazard_event_id, w.exercise, w.status, w.msg_type, w.level, w.all_clear,

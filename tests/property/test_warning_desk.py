@@ -49,6 +49,7 @@ class Chain:
     kept: dict[int, Level] = field(default_factory=dict)  #: who would be told, did they not hear worse
     first_sent: datetime | None = None
     newest_sent: datetime | None = None
+    newest_level: Level = Level.NONE
     expires_at: datetime | None = None
     n_out: int = 0
     over: bool = False
@@ -164,6 +165,7 @@ class Desk(RuleBasedStateMachine):
             mine=me.rule.rule_id,
             members=members,
             newest_sent=newest,
+            newest_level=chain.newest_level,
             renew_after=me.rule.renew_before,
         )
         lead = next(one for one in self.gauges if one.rule.rule_id == said.lead)
@@ -228,7 +230,7 @@ class Desk(RuleBasedStateMachine):
             chain.kept |= {one.int: said.level for one in heard.kept_out}
         if not told and heard.kept_out and said.message not in ENDINGS:
             return
-        chain.newest_sent = decision.at
+        chain.newest_sent, chain.newest_level = decision.at, said.level
         if not self.out:
             return
         self.n_messages += 1

@@ -22,12 +22,15 @@ def decision(message: Message, after: Level, before: Level = Level.NONE) -> Deci
     return Decision(reason=Reason.LEVEL_REACHED, at=T0, before=before, after=after, message=message)
 
 
-def says(one: Decision, mine: tuple[Level, Level], other: Level, sent_h: float | None = None) -> tuple[object, object]:
+def says(
+    one: Decision, mine: tuple[Level, Level], other: Level, sent_h: float | None = None, sent: Level | None = None
+) -> tuple[object, object]:
     said = group_says(
         one,
         mine=A,
         members=[Member(rule_id=A, before=mine[0], after=mine[1]), Member(rule_id=B, before=other, after=other)],
         newest_sent=T0 - timedelta(hours=sent_h) if sent_h is not None else None,
+        newest_level=max(mine[0], other) if sent is None else sent,
         renew_after=timedelta(hours=3),
     )
     return said.message, said.level if said.message is not None else said.reason
@@ -56,6 +59,14 @@ def test_what_a_group_says(
     message: Message, mine: tuple[Level, Level], other: Level, sent_h: float | None, told: tuple[object, object]
 ) -> None:
     assert says(decision(message, mine[1], mine[0]), mine, other, sent_h) == told
+
+
+@pytest.mark.parametrize(("sent", "message"), [(YELLOW, Message.RAISE), (RED, Message.RENEW)])
+def test_what_a_silence_held_back_of_a_group_does_not_wait_for_its_renewal(sent: Level, message: Message) -> None:
+    """One rule stands at orange, which a silence held back beside the yellow, or the red, that was said before."""
+    renewal = decision(Message.RENEW, ORANGE, ORANGE)
+    assert says(renewal, (ORANGE, ORANGE), YELLOW, 1, sent) == (message, ORANGE)
+    assert says(renewal, (ORANGE, ORANGE), YELLOW, 1, ORANGE) == (None, Reason.GROUPED)  # said by now
 
 
 def other(level: Level, *, official: bool = False, hours: float = 1) -> Other:
