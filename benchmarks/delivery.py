@@ -333,6 +333,8 @@ async def corrected(url: str, n_people: int, tenant: Any, database: str, setting
                 )
             stopped = time.time()
             await asyncio.sleep(0.5)
+            async with httpx.AsyncClient() as client:
+                n_warned = int((await client.get(f"{url}/count")).text)
             (draft,) = conn.execute("SELECT * FROM warning WHERE version = %s", [version]).fetchall()
             async with tenant_transaction(pool, tenant) as app:
                 await release.approve(
@@ -349,7 +351,8 @@ async def corrected(url: str, n_people: int, tenant: Any, database: str, setting
                 " WHERE version = %s",
                 [version],
             ).fetchone()
-        if left is not None and left[1] and left[0] == left[1]:
+        # the first people are planned ahead of the others: all have to be there
+        if left is not None and left[1] >= n_warned and left[0] == left[1]:
             break
     return {"stopped": stopped, "approved": approved}
 
