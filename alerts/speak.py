@@ -78,6 +78,11 @@ class Speaker:
             tenant_id=tenant_id,
         )
 
+    async def held_back(self, one: Subject, level: Level, at: datetime) -> bool:
+        """Whether a silence covers what a rule says at this level."""
+        told = Said(message=Message.RENEW, level=level, lead=one.rule.rule_id)
+        return (await self.silenced(told, at, one)).message is None
+
     async def silenced(self, said: Said, at: datetime, lead: Subject) -> Said:
         """The same, or nothing where a silence covers it."""
         tenant_id = lead.rule.tenant_id

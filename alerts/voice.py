@@ -31,6 +31,7 @@ class Member:
     before: Level
     after: Level
     opened_at: datetime | None = None
+    held: bool = False  #: a silence covers it at this level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,10 @@ def group_says(
     group's, for then a silence held the change back.
     """
     assert decision.message is not None
+    if decision.message in (Message.FIRST, Message.RAISE, Message.RENEW):
+        # A silence of one rule is none of its neighbours': what it holds back nobody has heard, so they speak. That
+        # something is over is not said beside it.
+        members = [one for one in members if one.rule_id == mine or not one.held or one.after <= newest_level]
     before = max((one.before for one in members), default=Level.NONE)
     top = max((one.after for one in members), default=Level.NONE)
     at_top = sorted(

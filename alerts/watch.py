@@ -187,6 +187,7 @@ class _Watch:
                 before=decision.before if one is me else one.state.level,
                 after=decision.after if one is me else one.state.level,
                 opened_at=one.state.opened_at,
+                held=one is not me and await self.speaker.held_back(one.live, one.state.level, decision.at),
             )
             for one in group
         ]

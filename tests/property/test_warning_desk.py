@@ -150,6 +150,7 @@ class Desk(RuleBasedStateMachine):
                 before=decision.before if one is me else one.state.level,
                 after=decision.after if one is me else one.state.level,
                 opened_at=one.state.opened_at,
+                held=one is not me and self.held(one, decision.at),
             )
             for one in group
         ]
@@ -169,7 +170,10 @@ class Desk(RuleBasedStateMachine):
             renew_after=me.rule.renew_before,
         )
         lead = next(one for one in self.gauges if one.rule.rule_id == said.lead)
-        top = max(one.after for one in members)
+        ends = decision.message in (Message.LOWER, Message.ALL_CLEAR)
+        # what a silence holds back of a neighbour keeps an end back, and no warning
+        loud = [one for one in members if ends or not one.held or one.after <= chain.newest_level]
+        top = max(one.after for one in loud)
         if said.message is Message.ALL_CLEAR:
             assert top is Level.NONE, "an all-clear while a rule of the group still warns"
         if said.message is not None:
@@ -182,6 +186,16 @@ class Desk(RuleBasedStateMachine):
                 one.state = replace(one.state, live_until=chain.expires_at if chain.n_out else None)
         if me.state.open and self.wake_at is not None:
             me.state = replace(me.state, renew_at=max(self.wake_at, decision.at + MINUTE))
+
+    def held(self, one: Gauge, at: datetime) -> bool:
+        level, code = one.state.level, one.rule.code
+        return any(
+            each.starts_at <= at < each.until
+            and each.rule_code in (None, code)
+            and level <= each.up_to
+            and (level < Level.RED or each.second not in (None, each.author))
+            for each in self.silences
+        )
 
     def speak_official(self, decision: Decision) -> None:
         if decision.message is Message.FIRST or self.official_chain is None:

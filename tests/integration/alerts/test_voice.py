@@ -245,6 +245,29 @@ def test_what_a_silence_held_back_is_said_at_its_end_although_the_group_has_spok
     assert [one[2:] for one in told(valley)] == [("yellow", "superseded"), ("orange", "released")]
 
 
+def test_a_silence_of_one_gauge_leaves_its_neighbour_a_voice(valley: Any) -> None:
+    async def story() -> None:
+        await valley.save_rule(automatic_ceiling=Level.RED)
+        stream = await second_gauge(valley, automatic_ceiling=Level.RED)
+        (code,) = {row["code"] for row in valley.rows("SELECT code FROM rule")} - {"norwood"}
+        async with valley.worker() as conn:
+            await silences.make(
+                conn,
+                principal_id=valley.approvers[0],
+                tenant_id=valley.tenant_id,
+                rule_code=code,
+                up_to=Level.ORANGE,
+                ends_at=at(120),
+                reason="works at the gauge",
+                now=at(-1),
+            )
+        await valley.see((0.0, 4.5))  # orange here, held back
+        await at_gauge(valley, stream, (1.0, 3.5))  # yellow there
+
+    go(story())
+    assert [one[2:] for one in told(valley)] == [("yellow", "released")]
+
+
 # ---------------------------------------------------------------- footprints
 
 

@@ -69,6 +69,36 @@ def test_what_a_silence_held_back_of_a_group_does_not_wait_for_its_renewal(sent:
     assert says(renewal, (ORANGE, ORANGE), YELLOW, 1, ORANGE) == (None, Reason.GROUPED)  # said by now
 
 
+@pytest.mark.parametrize(
+    ("message", "mine", "told"),
+    [
+        (Message.FIRST, (NONE, YELLOW), (Message.FIRST, YELLOW)),
+        (Message.RAISE, (YELLOW, ORANGE), (Message.RAISE, ORANGE)),
+        (Message.RENEW, (YELLOW, YELLOW), (Message.RENEW, YELLOW)),
+        (Message.LOWER, (ORANGE, YELLOW), (None, Reason.INHIBITED_BY_HIGHER)),  # it does not ease beside it
+        (Message.ALL_CLEAR, (YELLOW, NONE), (None, Reason.INHIBITED_BY_HIGHER)),
+    ],
+)
+def test_a_silence_of_one_rule_is_none_of_its_neighbours(
+    message: Message, mine: tuple[Level, Level], told: tuple[object, object]
+) -> None:
+    """The neighbour stands at red, which a silence of two holds back; nobody has heard of it."""
+    members = [
+        Member(rule_id=A, before=mine[0], after=mine[1]),
+        Member(rule_id=B, before=RED, after=RED, held=True),
+    ]
+
+    def says_beside(sent: Level) -> Said:
+        return group_says(
+            decision(message, mine[1], mine[0]), mine=A, members=members, newest_sent=T0 - timedelta(hours=1),
+            newest_level=sent, renew_after=timedelta(hours=3),
+        )  # fmt: skip
+
+    said = says_beside(mine[0])
+    assert (said.message, said.level if said.message is not None else said.reason) == told
+    assert says_beside(RED).message is None  # red was said before the silence began: it stands
+
+
 def other(level: Level, *, official: bool = False, hours: float = 1) -> Other:
     return Other(warning_id=B, level=level, official=official, first_sent=T0 - timedelta(hours=hours))
 
