@@ -211,9 +211,9 @@ MUTANTS = (
     Mutant(
         "a forecast looks ahead",
         "ingest/forecast/verify.py",
-        "    events = sorted((t, name, v) for name, readings in series.items() for t, v in readings)\n",
-        "    events = sorted((t, name, readings[min(k + 1, len(readings) - 1)][1])"
-        " for name, readings in series.items() for k, (t, v) in enumerate(readings))\n",
+        "    events = heapq.merge(*(_named(name, readings) for name, readings in series.items()))\n",
+        "    events = heapq.merge(*(_named(name, [(t, readings[min(k + 1, len(readings) - 1)][1])"
+        " for k, (t, _) in enumerate(readings)]) for name, readings in series.items()))\n",
         ("tests/unit/ingest/test_forecast.py::test_cutting_the_record_changes_no_earlier_row",),
     ),
     Mutant(
