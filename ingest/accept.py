@@ -317,7 +317,7 @@ class Acceptor:
                 np.where(stands_in, np.nan, rows.value[base]),
                 np.where(stands_in, np.uint8(Quality.MISSING), result.quality[base]),
                 np.where(
-                    stands_in, (rows.checks[base] & int(CLOCK_SUSPECT)) | int(Check.PLACEHOLDER), result.tests[base]
+                    stands_in, (rows.checks[base] & int(CLOCK_SUSPECT)) | int(Check.STANDS_IN), result.tests[base]
                 ),
                 rows.received[base],
             )
@@ -332,7 +332,7 @@ class Acceptor:
         for i in np.flatnonzero((outcome == Outcome.CORRECTION) | (outcome == Outcome.CORRECTION_FIRST)).tolist():
             revisions.append(self._revision(rows, result, i, revision=int(result.revision[i]), flags_version=0))
         for i in np.flatnonzero(outcome == Outcome.ORIGINAL_LATE).tolist():
-            # The placeholder holds version 0 of revision 0; the original, come late, is version 1.
+            # What stands in for it holds version 0 of revision 0; the original, come late, is version 1.
             revisions.append(self._revision(rows, result, i, revision=0, flags_version=1))
         last = moment(int(rows.received.max())) if len(rows.ds) else None
         for u in result.updates:

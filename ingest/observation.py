@@ -20,7 +20,7 @@ class Quality(IntEnum):
 class Check(IntFlag):
     """Bits of `observation.tests`: which checks spoke against a reading, or what else is known about it.
 
-    All but GAP, PROVISIONAL and PLACEHOLDER make the quality at least SUSPECT.
+    All but GAP, PROVISIONAL and STANDS_IN make the quality at least SUSPECT.
     """
 
     GROSS_RANGE = 1  #: outside what the instrument or the place can give
@@ -32,7 +32,7 @@ class Check(IntFlag):
     CLOCK_UNSET = 64  #: observed before 2000: the device has no time
     EPOCH_MS = 128  #: the device sent milliseconds where seconds were due; read as milliseconds
     PROVISIONAL = 256  #: decided without the next reading, which may change it
-    PLACEHOLDER = 512  #: stands in for an original whose correction came first
+    STANDS_IN = 512  #: stands in for an original whose correction came first
 
 
 #: A reading whose device had no right time. It is kept as sent, but has no place in the series of its datastream.

@@ -111,7 +111,7 @@ async def add_datastream(conn: AsyncConnection, station_id: UUID, name: str) -> 
 
 def _known(rows: Iterable[tuple[Any, ...]]) -> dict[int, Known]:
     by_stream: dict[int, list[tuple[Any, ...]]] = {}
-    for ds, us, value, original, flag, tests, revision, flags_version, placeholder in rows:
+    for ds, us, value, original, flag, tests, revision, flags_version, awaited in rows:
         by_stream.setdefault(ds, []).append(
             (
                 us,
@@ -121,7 +121,7 @@ def _known(rows: Iterable[tuple[Any, ...]]) -> dict[int, Known]:
                 tests,
                 revision,
                 flags_version,
-                placeholder,
+                awaited,
                 0,
                 np.nan,
             )

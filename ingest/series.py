@@ -31,7 +31,7 @@ KNOWN_DTYPE = np.dtype(
         ("tests", "i4"),
         ("revision", "i2"),
         ("flags_version", "i2"),
-        ("placeholder", "?"),
+        ("awaited", "?"),
         ("length", "i8"),  # quality.Runs
         ("repeat", "f8"),
     ]
@@ -56,7 +56,7 @@ class Outcome(IntEnum):
     SAME = 1  #: known already, with this value
     CONFLICT = 2  #: known already, with another value, and this is no correction: the first is kept
     CORRECTION = 3  #: a new revision
-    CORRECTION_FIRST = 4  #: a correction whose original has not come: a placeholder stands in for it
+    CORRECTION_FIRST = 4  #: a correction whose original has not come: a row without a value stands in for it
     ORIGINAL_LATE = 5  #: the original of such a correction
 
 
@@ -103,32 +103,32 @@ def settle(
     revisions = [0] * len(values)
     if known is not None:
         value, original = float(known["value"]), float(known["original"])
-        revision, placeholder, exists = int(known["revision"]), bool(known["placeholder"]), True
+        revision, awaited, exists = int(known["revision"]), bool(known["awaited"]), True
     else:
         value = original = float("nan")
-        revision, placeholder, exists = 0, False, False
+        revision, awaited, exists = 0, False, False
     for i, new in enumerate(values):
         if corrections[i]:
             continue
         if not exists:
             outcomes[i], exists = Outcome.NEW, True
             value = original = new
-        elif placeholder:
-            outcomes[i], placeholder, original = Outcome.ORIGINAL_LATE, False, new
+        elif awaited:
+            outcomes[i], awaited, original = Outcome.ORIGINAL_LATE, False, new
         elif not (_same_value(new, original) or _same_value(new, value)):
             outcomes[i] = Outcome.CONFLICT
     for i, new in enumerate(values):
         if not corrections[i]:
             continue
         if not exists:
-            outcomes[i], exists, placeholder = Outcome.CORRECTION_FIRST, True, True
+            outcomes[i], exists, awaited = Outcome.CORRECTION_FIRST, True, True
         elif _same_value(new, value):
             continue
         else:
             outcomes[i] = Outcome.CORRECTION
         revision += 1
         revisions[i], value = revision, new
-    return outcomes, revisions, value, original, revision, placeholder
+    return outcomes, revisions, value, original, revision, awaited
 
 
 class SeriesMemory:
@@ -381,7 +381,7 @@ class SeriesMemory:
             head, end = int(heads[g]), int(ends[g])
             known = rows[head].copy() if source[head] < 0 else None
             members = [int(source[i]) for i in range(head, end) if source[i] >= 0]
-            outcomes, revisions, value, original, revision, placeholder = settle(
+            outcomes, revisions, value, original, revision, awaited = settle(
                 known,
                 [float(values[j]) for j in members],
                 [bool(corrected[head + k + (known is not None)]) for k in range(len(members))],
@@ -396,7 +396,7 @@ class SeriesMemory:
                 final = next((j for j, r in zip(members, revisions, strict=True) if r == revision), -1)
             row = rows[head : head + 1]
             row["value"], row["original"] = value, original
-            row["placeholder"] = placeholder
+            row["awaited"] = awaited
             if final >= 0:
                 row["revision"], row["flags_version"] = revision, 0
             source[head] = final

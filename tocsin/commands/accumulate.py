@@ -2,13 +2,13 @@
 
 import json
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from core.errors import InvalidInput
+from tocsin.commands.options import day
 
 
 def register(app: typer.Typer) -> None:
@@ -70,11 +70,7 @@ def accumulate(
     source = read_book(book)
     kinds: list[str] = []
     if schedules is not None and on is not None:
-        try:
-            day = date.fromisoformat(on)
-        except ValueError:
-            raise InvalidInput(f"--on: {on!r} is not a date as 2026-01-31") from None
-        dated = on_day(source, read_schedules(schedules), day)
+        dated = on_day(source, read_schedules(schedules), day("--on", on))
         source, kinds = dated.source, dated.kind
     held, refused = source.book, source.refused
     for row in refused:

@@ -1,10 +1,9 @@
 """`tocsin import oed | roads | safe-zones | households | footprint | mask`."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -15,6 +14,7 @@ from core.errors import InvalidInput
 from core.settings import Settings, load_settings
 from tocsin.commands.groups import group
 from tocsin.commands.oed_book import AsJson, BiRestoration, FirstFloorFt, FloodCurves, Storeys
+from tocsin.commands.options import day, moment, with_database
 
 T = TypeVar("T")
 
@@ -35,19 +35,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _with_database(work: Callable[[Any, Settings], Awaitable[T]]) -> T:
-    from tocsin.database import command_connection
-
     settings = load_settings()
-
-    async def run() -> T:
-        async with command_connection(settings, settings.mode, create=True, say=_say) as conn:
-            return await work(conn, settings)
-
-    return asyncio.run(run())
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return with_database(lambda conn: work(conn, settings), create=True)
 
 
 def _tell(as_json: bool, document: dict[str, Any], line: str) -> None:
@@ -174,18 +163,13 @@ def roads(
     """Import a road network: GeoJSON lines (highway, maxspeed or speed_kmh, bridge, oneway, name) or our own .npz."""
     from geo import imports
 
-    day = None
-    if extract_date is not None:
-        try:
-            day = date.fromisoformat(extract_date)
-        except ValueError:
-            raise InvalidInput(f"--extract-date: {extract_date!r} is not a date as 2026-01-31") from None
+    extracted_on = day("--extract-date", extract_date) if extract_date is not None else None
     network = imports.read_roads(file)
 
     async def work(conn: Any, settings: Settings) -> tuple[UUID, int, bool]:
         owner = await _owner(conn, tenant)
         return await imports.import_roads(
-            conn, network, home=settings.home, code=code, tenant_id=owner, extract_date=day
+            conn, network, home=settings.home, code=code, tenant_id=owner, extract_date=extracted_on
         )
 
     network_id, version, new = _with_database(work)
@@ -273,17 +257,17 @@ def footprint(
     from store.clock import read_clock
 
     found = field_files.footprint(file, unit=unit, sigma_ln=sigma_ln, wind_model=wind_model)
-    when = _moment(valid_at) if valid_at else None
+    when = moment("--valid-at", valid_at) if valid_at else None
 
     async def work(conn: Any, _settings: Settings) -> tuple[UUID, int]:
         owner = await _owner(conn, tenant)
-        moment = when or (await read_clock(conn)).now()
+        drawn_at = when or (await read_clock(conn)).now()
         async with repository.transaction(conn):
             event_id = await repository.save_hazard_event(
-                conn, tenant_id=owner, code=event, peril=peril, name=event, started_at=moment.astimezone(UTC)
+                conn, tenant_id=owner, code=event, peril=peril, name=event, started_at=drawn_at.astimezone(UTC)
             )
             return await assess.publish_footprint(
-                conn, event_id, found.geometry, found.zones, valid_at=moment, made_how=made_how or found.made_how,
+                conn, event_id, found.geometry, found.zones, valid_at=drawn_at, made_how=made_how or found.made_how,
                 field=found.field,
             )  # fmt: skip
 
@@ -320,7 +304,7 @@ def mask(
     from geo import assess, repository, repository_loss
     from ingest.weather import mask as masks
 
-    when = _moment(valid_at)
+    when = moment("--valid-at", valid_at)
     found = masks.read(file, value=value, at_least=at_least, min_cells=min_cells)
     inside_km2, looked_at_km2 = masks.area_km2(found.inside), None
     seen = "the file does not say where was looked"
@@ -365,13 +349,3 @@ def mask(
     }  # fmt: skip
     line = f"{event} footprint version {version}: {inside_km2:,.2f} km2 seen inside, {seen}"
     _tell(as_json, document, f"{line}; {left_km2:,.2f} km2 not seen, as before" if left_km2 else line)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput(f"--valid-at: {text!r} is not a time as 2026-01-31T12:00:00Z") from None
-    if when.tzinfo is None:
-        raise InvalidInput("--valid-at: it has no offset from UTC")
-    return when

@@ -1,6 +1,5 @@
 """Commands of hazard events: `tocsin hazards list | end`."""
 
-import asyncio
 import json
 import sys
 from datetime import datetime
@@ -9,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errors import InvalidInput
+from tocsin.commands.options import moment, with_database
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from store.pool import AsyncConnection
 
 
@@ -36,7 +34,7 @@ def list_hazards(
     async def work(conn: "AsyncConnection") -> Any:
         return await repository.hazard_events(conn, tenant, ended_too=ended_too)
 
-    found = _with_database(work)
+    found = with_database(work)
     if as_json:
         rows = [
             {
@@ -73,39 +71,17 @@ def end(
 
     if not by.strip():
         raise InvalidInput("--by: it is empty")
-    when = None
-    if at is not None:
-        try:
-            when = datetime.fromisoformat(at)
-        except ValueError:
-            raise InvalidInput(f"--at: {at!r} is not a time as 2026-01-31T12:00:00Z") from None
-        if when.tzinfo is None:
-            raise InvalidInput("--at: it has no offset from UTC")
+    when = moment("--at", at) if at is not None else None
 
     async def work(conn: "AsyncConnection") -> datetime:
         owner = await repository.tenant_of(conn, tenant) if tenant else None
         now = (await read_clock(conn)).now()
-        moment = when or now
-        if moment > now:
-            raise InvalidInput(f"--at: {moment.isoformat()} is still to come; it is {now.isoformat()}")
+        over = when or now
+        if over > now:
+            raise InvalidInput(f"--at: {over.isoformat()} is still to come; it is {now.isoformat()}")
         await assess.end_event(
-            conn, await repository.event_of_code(conn, event, owner), at=moment, by=by.strip(), now=now
+            conn, await repository.event_of_code(conn, event, owner), at=over, by=by.strip(), now=now
         )
-        return moment
+        return over
 
-    print(f"{event}  over since {_with_database(work).isoformat()}")
-
-
-def _with_database(work: "Callable[[AsyncConnection], Awaitable[Any]]") -> Any:
-    from core import log
-    from core.settings import load_settings
-    from tocsin.database import command_connection
-
-    settings = load_settings()
-    log.configure(settings.log_level, as_json=settings.log_json)
-
-    async def run() -> Any:
-        async with command_connection(settings, settings.mode, say=lambda text: print(text, file=sys.stderr)) as conn:
-            return await work(conn)
-
-    return asyncio.run(run())
+    print(f"{event}  over since {with_database(work).isoformat()}")

@@ -4,13 +4,13 @@ import csv
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from core.errors import InvalidInput
+from tocsin.commands.options import day
 
 Location = Annotated[Path, typer.Argument(metavar="LOCATION", help="OED location file.", show_default=False)]
 Account = Annotated[Path, typer.Argument(metavar="ACCOUNT", help="OED account file.", show_default=False)]
@@ -90,12 +90,7 @@ def load_book(
     """The book (`geo.terms_files.LossBook`) that the options name; raises InvalidInput naming the option or the row."""
     from geo import terms_files
 
-    day = None
-    if event_date is not None:
-        try:
-            day = date.fromisoformat(event_date)
-        except ValueError:
-            raise InvalidInput(f"--event-date: {event_date!r} is not a date as 2026-01-31") from None
+    on = day("--event-date", event_date) if event_date is not None else None
     if peril is not None:
         from geo.perils import perils_of
 
@@ -106,7 +101,7 @@ def load_book(
         ri_info=ri_info,
         ri_scope=ri_scope,
         peril=peril,
-        event_date=day,
+        event_date=on,
         currency=currency.upper() if currency else None,
         rates=terms_files.read_rates(rates) if rates else None,
         encoding=encoding,

@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 
 from core.errors import InvalidInput
+from tocsin.commands.options import moment
 
 if TYPE_CHECKING:
     from alerts.rulebook import RuleEntry
@@ -209,14 +210,7 @@ def register(app: typer.Typer) -> None:
 
         if not 0 < days <= 90:
             raise BadRuleCommand(f"--days: must be above 0 and at most 90: {days}")
-        instant = None
-        if until is not None:
-            try:
-                instant = datetime.fromisoformat(until)
-            except ValueError:
-                raise BadRuleCommand(f"--until: is not a time: {until!r}") from None
-            if instant.tzinfo is None:
-                raise BadRuleCommand(f"--until: needs its offset from UTC: {until!r}")
+        instant = moment("--until", until) if until is not None else None
 
         async def work() -> tuple[datetime, list[DryRun]]:
             say = lambda text: print(text, file=sys.stderr)  # noqa: E731

@@ -1,23 +1,16 @@
 """`tocsin migrate`, and the process `tocsin jobs` for slow work."""
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from core.errors import NotFound
 from core.settings import Settings, load_settings
 from tocsin.commands.groups import group
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from store.pool import AsyncConnection
-
-T = TypeVar("T")
+from tocsin.commands.options import with_database
 
 
 class NoDeadLetter(NotFound):
@@ -68,7 +61,7 @@ def list_dead_letters(
     """Work that was given up after its last attempt, with its last error; the oldest first."""
     from store import outbox
 
-    found = _with_worker(lambda conn: outbox.dead_letters(conn, consumer))
+    found = with_database(lambda conn: outbox.dead_letters(conn, consumer))
     if as_json:
         rows = [
             asdict(one) | {"published_at": one.published_at.isoformat(), "dead_at": one.dead_at.isoformat()}
@@ -90,21 +83,9 @@ def revive_dead_letter(
     """Try it again: it gets all its attempts anew, and its turn at once."""
     from store import outbox
 
-    if not _with_worker(lambda conn: outbox.revive(conn, letter)):
+    if not with_database(lambda conn: outbox.revive(conn, letter)):
         raise NoDeadLetter(outbox_id=letter)
     print(f"{letter}  waits for its worker again")
-
-
-def _with_worker(work: "Callable[[AsyncConnection], Awaitable[T]]") -> "T":
-    from tocsin.database import command_connection
-
-    settings = load_settings()
-
-    async def run() -> T:
-        async with command_connection(settings, settings.mode, say=lambda text: print(text, file=sys.stderr)) as conn:
-            return await work(conn)
-
-    return asyncio.run(run())
 
 
 def owner_url(settings: Settings) -> str:

@@ -219,23 +219,21 @@ def test_a_silence_of_yellow_ends_and_yellow_is_said(valley: Any) -> None:
     assert [one[1:3] for one in valley.warnings()] == [("yellow", "released")]
 
 
+async def silence_of_first_gauge(valley: Any, *, begins: float, ends: float) -> None:
+    (code,) = {row["code"] for row in valley.rows("SELECT code FROM rule")} - {"norwood"}
+    async with valley.worker() as conn:
+        await silences.make(
+            conn, principal_id=valley.approvers[0], tenant_id=valley.tenant_id, rule_code=code, up_to=Level.ORANGE,
+            ends_at=at(ends), reason="works at the gauge", now=at(begins),
+        )  # fmt: skip
+
+
 def test_what_a_silence_held_back_is_said_at_its_end_although_the_group_has_spoken(valley: Any) -> None:
     async def story() -> None:
         await valley.save_rule(automatic_ceiling=Level.RED)
         stream = await second_gauge(valley, automatic_ceiling=Level.RED)
         await at_gauge(valley, stream, (0.0, 3.5))  # yellow there, and said
-        (code,) = {row["code"] for row in valley.rows("SELECT code FROM rule")} - {"norwood"}
-        async with valley.worker() as conn:
-            await silences.make(
-                conn,
-                principal_id=valley.approvers[0],
-                tenant_id=valley.tenant_id,
-                rule_code=code,
-                up_to=Level.ORANGE,
-                ends_at=at(30),
-                reason="works at the gauge",
-                now=at(0.5),
-            )
+        await silence_of_first_gauge(valley, begins=0.5, ends=30)
         await valley.see((1.0, 4.5))  # orange here, held back
         await valley.see((29.0, 4.5))
 
@@ -249,18 +247,7 @@ def test_a_silence_of_one_gauge_leaves_its_neighbour_a_voice(valley: Any) -> Non
     async def story() -> None:
         await valley.save_rule(automatic_ceiling=Level.RED)
         stream = await second_gauge(valley, automatic_ceiling=Level.RED)
-        (code,) = {row["code"] for row in valley.rows("SELECT code FROM rule")} - {"norwood"}
-        async with valley.worker() as conn:
-            await silences.make(
-                conn,
-                principal_id=valley.approvers[0],
-                tenant_id=valley.tenant_id,
-                rule_code=code,
-                up_to=Level.ORANGE,
-                ends_at=at(120),
-                reason="works at the gauge",
-                now=at(-1),
-            )
+        await silence_of_first_gauge(valley, begins=-1, ends=120)
         await valley.see((0.0, 4.5))  # orange here, held back
         await at_gauge(valley, stream, (1.0, 3.5))  # yellow there
 

@@ -29,7 +29,7 @@ class Row:
     tests: int
     revision: int = 0
     flags_version: int = 0
-    placeholder: bool = False
+    awaited: bool = False
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Store:
         found = np.zeros(len(times), dtype=KNOWN_DTYPE)
         for i, t in enumerate(times):
             r = self.rows[ds][t]
-            found[i] = (t, r.value, r.original, r.quality, r.tests, r.revision, r.flags_version, r.placeholder, 0, NAN)
+            found[i] = (t, r.value, r.original, r.quality, r.tests, r.revision, r.flags_version, r.awaited, 0, NAN)
         return found
 
     def feed(self, batch: list[tuple[int, int, float, bool]], thresholds: Thresholds = LEVEL) -> list[Outcome]:
@@ -107,7 +107,7 @@ class Store:
                 assert plan.revision[i] == r.revision + 1
                 r.value, r.quality, r.tests, r.revision, r.flags_version = v[i], q, tests, int(plan.revision[i]), 0
             elif outcome == Outcome.ORIGINAL_LATE:
-                mine[int(us[i])].original, mine[int(us[i])].placeholder = v[i], False
+                mine[int(us[i])].original, mine[int(us[i])].awaited = v[i], False
         for u in plan.updates:
             r = self.rows[u.datastream_id][u.observed_us]
             assert (u.revision, u.flags_version) == (r.revision, r.flags_version + 1)
@@ -250,7 +250,7 @@ def test_a_correction_may_come_before_its_original() -> None:
         assert store.feed([(1, 600, 1.0, False)]) == [Outcome.ORIGINAL_LATE]
         assert store.feed([(1, 600, 1.0, False), (1, 600, 2.0, True)]) == [Outcome.SAME, Outcome.SAME]
         row = store.rows[1][600_000_000]
-        assert (row.value, row.original, row.revision, row.placeholder) == (2.0, 1.0, 1, False)
+        assert (row.value, row.original, row.revision, row.awaited) == (2.0, 1.0, 1, False)
     store = Store()
     assert store.feed([(1, 600, 2.0, True), (1, 600, 1.0, False)]) == [Outcome.CORRECTION, Outcome.NEW]
 
