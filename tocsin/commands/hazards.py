@@ -32,6 +32,8 @@ def list_hazards(
     from geo import repository
 
     async def work(conn: "AsyncConnection") -> Any:
+        if tenant is not None:
+            await repository.tenant_of(conn, tenant)  # a slip is not an empty list
         return await repository.hazard_events(conn, tenant, ended_too=ended_too)
 
     found = with_database(work)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from core.errors import NotFound
+from core.errors import InvalidInput, NotFound
 from core.settings import Settings, load_settings
 from tocsin.commands.groups import group
 from tocsin.commands.options import with_database
@@ -59,8 +59,12 @@ def list_dead_letters(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Work that was given up after its last attempt, with its last error; the oldest first."""
+    from core.events import SUBSCRIPTIONS
     from store import outbox
 
+    consumers = sorted({one for many in SUBSCRIPTIONS.values() for one in many})
+    if consumer is not None and consumer not in consumers:
+        raise InvalidInput(f"--consumer: {consumer!r} is none of {', '.join(consumers)}")
     found = with_database(lambda conn: outbox.dead_letters(conn, consumer))
     if as_json:
         rows = [

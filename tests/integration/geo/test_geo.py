@@ -287,6 +287,7 @@ def test_events_are_listed_and_ended_by_command(
         assert (refused.returncode, len(refused.stderr.splitlines())) == (code, 1), refused.stderr
         assert field in refused.stderr
     assert worker.execute("SELECT count(*) FROM hazard_event WHERE ended_at IS NOT NULL").fetchone() == (0,)
+    assert tocsin("list", "--tenant", "nobody").returncode == 3
     ended = tocsin("end", "flood", "--tenant", "one", "--by", "Ann", "--at", "2026-06-01T02:00Z")
     assert ended.stdout == "flood  over since 2026-06-01T02:00:00+00:00\n", ended.stderr
     assert tocsin("list", "--json").stdout == "[]\n"

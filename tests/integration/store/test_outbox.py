@@ -254,6 +254,8 @@ def test_dead_letter_after_the_last_attempt_lets_its_key_go_on(postgres_url: str
         listed = tocsin("list")
         assert listed.stdout.startswith(f"{work.outbox_id}  {work.consumer}  {work.kind}  given up "), listed.stderr
         assert listed.stdout.endswith("ValueError: poison\n")
+        slip = tocsin("list", "--consumer", "delivery")
+        assert (slip.returncode, "--consumer: 'delivery' is none of" in slip.stderr) == (2, True), slip.stderr
         revived = tocsin("revive", str(work.outbox_id))
         assert revived.stdout == f"{work.outbox_id}  waits for its worker again\n", revived.stderr
         again = tocsin("revive", str(work.outbox_id))
